@@ -147,7 +147,7 @@ def size_text(size_bytes: int) -> str:
 
 def cpu_text(cpu_millis: int) -> str:
     """Return thousandths of a processor as people write them."""
-    return f"{Decimal(cpu_millis) / 1000:f}".rstrip("0").rstrip(".") or "0"
+    return f"{(Decimal(cpu_millis) / 1000).normalize():f}"
 
 
 def _parse(text: str | int, units: dict[str, int], wanted: str) -> int:

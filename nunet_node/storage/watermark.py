@@ -1,0 +1,51 @@
+"""A note, beside the journal, of how far it was acknowledged.
+
+SQLite takes a damaged end of its write-ahead log for a transaction that a crash cut
+short, and forgets it without a word (sqlite.org/fileformat2.html, section 4.5). The
+note catches that: it is written after a fact is durable, so it may lag behind the
+journal but never lead it, and a journal that ends before its note has lost facts.
+Rule: the note is never synced; it survives the death of the process, and losing it
+in a power cut only makes the check weaker.
+"""
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+
+def read_mark(path: Path) -> int:
+    """Return the noted sequence number; 0 when the note is absent or damaged."""
+    try:
+        note = path.read_bytes()
+    except FileNotFoundError:
+        return 0
+    seq = int.from_bytes(note[:8], "big")
+    return seq if note == _note(seq) else 0
+
+
+class Watermark:
+    """The note, open for writing; `close` it."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = os.open(path, flags, 0o600)
+
+    def write(self, seq: int) -> None:
+        """Note that everything up to ``seq`` was acknowledged.
+
+        A failure is passed over: the facts are durable already, and to report it
+        would make the caller discard them.
+        """
+        with contextlib.suppress(OSError):
+            os.pwrite(self._file, _note(seq), 0)
+
+    def close(self) -> None:
+        """Close the file; the note stays."""
+        os.close(self._file)
+
+
+def _note(seq: int) -> bytes:
+    # The digest makes a torn or damaged note read as none.
+    number = seq.to_bytes(8, "big")
+    return number + hashlib.sha256(b"nunet/journal-mark/1\0" + number).digest()[:8]

@@ -1,0 +1,136 @@
+"""What a provider states about a job, in records that it signs.
+
+All are payloads of signed statements to the job's owner. `Notice`s of one job
+form a chain: each carries its sequence number from 1 and the SHA-256 of the
+statement before it, so a missing or reordered one shows.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from nunet_node.identity.did import Did
+from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.specification import JobId
+from nunet_node.quantities import Count, ResourceVector
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.schema import Record
+
+NOTICE: Final = "notice"
+ACCEPTED: Final = "accepted"
+REPORT: Final = "job-report"
+RECEIPT: Final = "receipt"
+CONFIRMATION: Final = "confirmation"
+"""Kinds of statement; each is part of what is signed."""
+
+REASON_CHARS_MAX: Final = 500
+"""Longest reason; enough for two sentences, and terminals stay readable."""
+
+HISTORY_MAX: Final = 128
+"""Moves kept per job: 16 attempts of at most 8 moves each."""
+
+Reason = Annotated[str, msgspec.Meta(max_length=REASON_CHARS_MAX)]
+Attempt = Annotated[int, msgspec.Meta(ge=1, le=16)]
+
+
+class Queue(Record):
+    """Why a job waits: its place from 1, and when it should start."""
+
+    position: Count
+    reason: Reason
+    estimate_s: Count
+    """Seconds until the start if every running job takes all its time."""
+
+
+class Accepted(Record):
+    """The provider has taken custody of the job and will not forget it."""
+
+    job: JobId
+    owner: Did
+    attempt: Attempt
+    spec: Cid
+    state: State
+    lease_until_s: Count
+    """Unix time by which the attempt has ended, whatever happens."""
+    price_micro_ntx: Count = 0
+    queue: Queue | None = None
+    wants_inputs: bool = False
+
+
+class Notice(Record):
+    """The job moved."""
+
+    job: JobId
+    owner: Did
+    attempt: Attempt
+    sequence: Annotated[int, msgspec.Meta(ge=1)]
+    previous: bytes
+    """SHA-256 of the notice before it; empty on the first."""
+    state: State
+    at_s: Count
+    reason: Reason = ""
+    exit_code: int | None = None
+    result: Cid | None = None
+    link: str = ""
+    queue: Queue | None = None
+
+
+class Move(Record):
+    """One line of a job's history."""
+
+    state: State
+    at_s: Count
+    reason: Reason = ""
+    attempt: Attempt = 1
+
+
+class Report(Record):
+    """Where a job stands now, for whoever may ask."""
+
+    job: JobId
+    owner: Did
+    name: str
+    attempt: Attempt
+    state: State
+    resources: ResourceVector
+    history: Annotated[tuple[Move, ...], msgspec.Meta(max_length=HISTORY_MAX)]
+    reason: Reason = ""
+    exit_code: int | None = None
+    queue: Queue | None = None
+    result: Cid | None = None
+    sequence: Count = 0
+    """Sequence number of the newest notice."""
+
+
+class Receipt(Record):
+    """Who ran what for whom, with which result; verifiable without asking anyone."""
+
+    job: JobId
+    owner: Did
+    attempt: Attempt
+    spec: Cid
+    state: State
+    engine: str
+    isolation: str
+    started_s: Count
+    ended_s: Count
+    result: Cid
+    """Manifest of outputs, logs and exit record."""
+    result_bytes: Count
+    exit_code: int | None = None
+    limit: str = ""
+    """Which limit ended the run; empty if none did."""
+    cpu_ms: Count = 0
+    memory_peak_bytes: Count = 0
+
+
+class Confirmation(Record):
+    """A cancel was carried out, or found the job already ended."""
+
+    job: JobId
+    owner: Did
+    attempt: Attempt
+    state: State
+    at_s: Count
+    already_ended: bool = False
+    reason: Reason = ""

@@ -1,0 +1,120 @@
+"""What providers offer: adverts on gossip, bids on streams, and why not.
+
+An advert is the newest statement of what a node has in all and has free now;
+the latest sequence number of a peer wins. A bid answers one call with a price
+and a start; it promises no room and holds nothing, so that free identities
+cannot pin capacity. A refusal says why, in words and in a stable code.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from nunet_node.quantities import Count, ResourceVector
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.schema import Record
+
+ADVERT: Final = "advert"
+CALL: Final = "call"
+BID: Final = "bid"
+REFUSAL: Final = "refusal"
+"""Kinds of statement; each is part of what is signed."""
+
+ADVERT_TOPIC: Final = "/nunet/capacity/1"
+
+ADDRESSES_MAX: Final = 8
+"""Addresses in one advert: two families, a few interfaces, one relay."""
+
+ENGINES_MAX: Final = 16
+"""Engines in one advert; four exist."""
+
+REFRESH_S_MIN: Final = 8
+"""Shortest time between a node's unchanged adverts."""
+
+REFRESH_S_MAX: Final = 60
+"""Longest: at 10 000 nodes this is 167 adverts a second for everyone."""
+
+NODES_PER_REFRESH_S: Final = 20
+"""Known nodes that stretch the refresh by a second, so traffic stays bounded."""
+
+LIFETIMES_PER_REFRESH: Final = 3
+"""An advert outlives two lost refreshes; 24 s in a small network."""
+
+CALL_ID_BYTES: Final = 16
+
+
+class EngineOffer(Record):
+    """An engine that a probe found working, and how well it isolates."""
+
+    engine: str
+    isolation: str
+    ready: bool = True
+    """False while it is still being prepared: no room yet, not never."""
+
+
+class Advert(Record):
+    """What one node has, and where to reach it."""
+
+    peer_id: Annotated[str, msgspec.Meta(max_length=128)]
+    addresses: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=256)], ...],
+        msgspec.Meta(max_length=ADDRESSES_MAX),
+    ]
+    sequence: Count
+    """Unix milliseconds, and always more than the one before."""
+    engines: Annotated[
+        tuple[EngineOffer, ...], msgspec.Meta(max_length=ENGINES_MAX)
+    ] = ()
+    total: ResourceVector = ResourceVector()
+    free: ResourceVector = ResourceVector()
+    price_micro_ntx: Count = 0
+    """Price of one CPU-hour, in millionths of an NTX."""
+    queued: Count = 0
+    leaving: bool = False
+    """The node is going away: forget it."""
+
+
+class CallForBids(Record):
+    """Who will run this? Enough to price it, nothing of its content."""
+
+    call: bytes
+    spec: Cid
+    engine: str
+    resources: ResourceVector
+    run_s: Count
+    inputs_bytes: Count = 0
+    price_micro_ntx_max: Count | None = None
+
+
+class Bid(Record):
+    """A price and a start for one call."""
+
+    call: bytes
+    price_micro_ntx: Count
+    starts_in_s: Count = 0
+    """Seconds until it could start; 0 if there is room now."""
+    isolation: str = ""
+    queue_position: Count = 0
+
+
+class Refusal(Record):
+    """Why not. ``code`` is for programs, ``reason`` for people."""
+
+    code: str
+    reason: Annotated[str, msgspec.Meta(max_length=500)]
+    dimension: str = ""
+    """The resource that is too small, if that is why."""
+    largest: ResourceVector | None = None
+    """All that this provider could ever give one job."""
+    never: bool = False
+    """True if waiting would not help."""
+
+
+def refresh_s(nodes_known: int) -> int:
+    """Return how long a node waits before repeating an unchanged advert."""
+    return min(REFRESH_S_MAX, max(REFRESH_S_MIN, nodes_known // NODES_PER_REFRESH_S))
+
+
+def lifetime_s(nodes_known: int) -> int:
+    """Return how long an advert counts after it was made."""
+    return LIFETIMES_PER_REFRESH * refresh_s(nodes_known)

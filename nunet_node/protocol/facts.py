@@ -1,0 +1,208 @@
+"""What a node never forgets: the entries of its journal.
+
+Rule: `apply` changes durable state from these and from nothing else, and decides
+nothing, so that replaying a journal cannot re-decide history. A provider's facts
+stand in the stream ``node``; the facts of an order stand in the order's own.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from nunet_node.identity.did import Did
+from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.specification import JobId, JobSpec
+from nunet_node.jobs.statements import Accepted, Attempt, Confirmation, Notice
+from nunet_node.quantities import Count
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.schema import Record
+
+NODE_STREAM: Final = "node"
+
+FACT_BYTES_MAX: Final = 1 << 20
+"""Largest fact: an accepted specification fills at most a frame of 256 KiB."""
+
+
+class JobAccepted(Record, tag_field="fact", tag="job-accepted"):
+    """This provider took custody of an attempt at a job."""
+
+    job: JobId
+    owner: Did
+    attempt: Attempt
+    spec: JobSpec
+    spec_cid: Cid
+    at_s: Count
+    lease_until_s: Count
+    queue_tag: Count
+    answer: bytes
+    """The signed acceptance, so that a retry hears the very same words."""
+
+
+class JobStaged(Record, tag_field="fact", tag="job-staged"):
+    """Every input block of the job is on disk."""
+
+    job: JobId
+
+
+class JobMoved(Record, tag_field="fact", tag="job-moved"):
+    """A job of this provider changed state, and its owner is to be told."""
+
+    job: JobId
+    attempt: Attempt
+    state: State
+    at_s: Count
+    notice: bytes
+    reason: str = ""
+    exit_code: int | None = None
+    limit: str = ""
+    isolation: str = ""
+    cpu_ms: Count = 0
+    memory_peak_bytes: Count = 0
+    result: Cid | None = None
+    receipt: bytes | None = None
+
+
+class CancelAccepted(Record, tag_field="fact", tag="cancel-accepted"):
+    """The owner cancelled: from here on the job never starts."""
+
+    job: JobId
+    at_s: Count
+
+
+class JobForgotten(Record, tag_field="fact", tag="job-forgotten"):
+    """An ended job left the ledger to make room."""
+
+    job: JobId
+
+
+class OrderPlaced(Record, tag_field="fact", tag="order-placed"):
+    """The user of this home wants a job done."""
+
+    job: JobId
+    owner: Did
+    spec: JobSpec
+    salt: bytes
+    at_s: Count
+
+
+class BidKept(Record, tag_field="fact", tag="bid-kept"):
+    """How a provider answered the call, for ``status`` to tell."""
+
+    job: JobId
+    provider: Did
+    price_micro_ntx: Count | None = None
+    refused: str = ""
+
+
+class AwardIntended(Record, tag_field="fact", tag="award-intended"):
+    """We are about to submit to this provider; it may accept and we not hear it."""
+
+    job: JobId
+    attempt: Attempt
+    provider: Did
+    peer_id: str
+    addresses: tuple[str, ...]
+    at_s: Count
+
+
+class AwardAccepted(Record, tag_field="fact", tag="award-accepted"):
+    """The provider signed that it has custody."""
+
+    job: JobId
+    attempt: Attempt
+    accepted: Accepted
+    data: bytes
+    """The statement itself, as signed."""
+    at_s: Count
+
+
+class AwardDropped(Record, tag_field="fact", tag="award-dropped"):
+    """The provider refused, or its attempt is given up."""
+
+    job: JobId
+    attempt: Attempt
+    reason: str
+    at_s: Count
+
+
+class InputsHanded(Record, tag_field="fact", tag="inputs-handed"):
+    """The provider has all inputs; it needs us no more."""
+
+    job: JobId
+    attempt: Attempt
+
+
+class NoticeKept(Record, tag_field="fact", tag="notice-kept"):
+    """A notice of the custodian, verified and in order."""
+
+    job: JobId
+    notice: Notice
+    data: bytes
+    """The statement itself, as signed."""
+
+
+class OrderEnded(Record, tag_field="fact", tag="order-ended"):
+    """The order ended on our side, without or beyond the custodian's word."""
+
+    job: JobId
+    state: State
+    reason: str
+    at_s: Count
+
+
+class CancelIntended(Record, tag_field="fact", tag="cancel-intended"):
+    """The user cancels; until it is confirmed we go on trying."""
+
+    job: JobId
+    at_s: Count
+
+
+class CancelKept(Record, tag_field="fact", tag="cancel-kept"):
+    """The custodian's signed confirmation."""
+
+    job: JobId
+    confirmation: Confirmation
+    data: bytes
+    """The statement itself, as signed."""
+
+
+class ResultFetched(Record, tag_field="fact", tag="result-fetched"):
+    """The result was verified and written where the user wanted it."""
+
+    job: JobId
+    path: str
+    at_s: Count
+
+
+class CustodianKept(Record, tag_field="fact", tag="custodian-kept"):
+    """Where to reach a job's custodian now."""
+
+    job: JobId
+    provider: Did
+    peer_id: str
+    addresses: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)]
+
+
+ProviderFact = JobAccepted | JobStaged | JobMoved | CancelAccepted | JobForgotten
+
+OrderFact = (
+    OrderPlaced
+    | BidKept
+    | AwardIntended
+    | AwardAccepted
+    | AwardDropped
+    | InputsHanded
+    | NoticeKept
+    | OrderEnded
+    | CancelIntended
+    | CancelKept
+    | ResultFetched
+    | CustodianKept
+)
+
+Fact = ProviderFact | OrderFact
+
+
+def stream_of(fact: Fact) -> str:
+    """Return the journal stream in which the fact stands."""
+    return NODE_STREAM if isinstance(fact, ProviderFact) else fact.job

@@ -1,0 +1,312 @@
+"""What can happen to a node: facts about the world, in the past tense.
+
+The shells make these; `Node.handle` decides what follows. Nothing here is
+unverified: statements and invocations were opened before they became inputs.
+"""
+
+from dataclasses import dataclass
+
+from nunet_node.capability.invocation import Invocation
+from nunet_node.identity.challenge import Challenge
+from nunet_node.identity.statement import Statement
+from nunet_node.jobs.specification import JobId, JobSpec
+from nunet_node.jobs.statements import (
+    Accepted,
+    Confirmation,
+    Notice,
+    Receipt,
+    Report,
+)
+from nunet_node.market.offers import Advert, Bid, CallForBids, EngineOffer, Refusal
+from nunet_node.protocol.messages import AdvertsWanted, ChallengeWanted
+from nunet_node.quantities import ResourceVector
+from nunet_node.wire.cid import Cid
+
+SessionId = int
+"""A session's number in this process; never used twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStarted:
+    """The journal was read to its end, and the world may now be touched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainBegan:
+    """The node was asked to stop: no new work, tell everybody."""
+
+    kill_after_s: int
+    """How long running jobs may still take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired:
+    """A timer set by an effect has run out."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressesChanged:
+    """The host listens on these multiaddrs, each with its peer id."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityProbed:
+    """What this machine can give, as measured and as its owner allows."""
+
+    total: ResourceVector
+    engines: tuple[EngineOffer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFilled:
+    """The disk has no room for new work, or has it again."""
+
+    full: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOpened:
+    """A stream with a peer is up; Noise has proved the peer's id."""
+
+    session: SessionId
+    peer_id: str
+    ours: bool
+    """We dialled it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFailed:
+    """The peer could not be reached."""
+
+    session: SessionId
+    peer_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClosed:
+    """The stream is gone, by either side or by the network."""
+
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerGone:
+    """No connection with the peer is left, or its liveness probe failed."""
+
+    peer_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdvertsHeard:
+    """Adverts, in answer or by gossip; those that did not verify are left out."""
+
+    adverts: tuple[Statement[Advert], ...]
+
+
+OpenedBody = (
+    AdvertsWanted
+    | AdvertsHeard
+    | ChallengeWanted
+    | Invocation
+    | Statement[CallForBids]
+    | Statement[Bid]
+    | Statement[Refusal]
+    | Statement[Challenge]
+    | Statement[Accepted]
+    | Statement[Notice]
+    | Statement[Report]
+    | Statement[Receipt]
+    | Statement[Confirmation]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameReceived:
+    """A frame of a session, opened."""
+
+    session: SessionId
+    frame: int
+    re: int | None
+    body: OpenedBody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRejected:
+    """A frame could not be opened: the peer broke a rule, or its time is off."""
+
+    session: SessionId
+    frame: int | None
+    """The frame's number, if at least that could be read."""
+    re: int | None
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputsArrived:
+    """Every input block of the job is verified and on disk."""
+
+    job: JobId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted:
+    """The job's first process runs."""
+
+    job: JobId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobExited:
+    """The job's whole process tree is gone."""
+
+    job: JobId
+    attempt: int
+    exit_code: int | None
+    limit: str = ""
+    """The limit that ended it: ``wall``, ``memory``, ``disk``, ``log``, ``cpu``;
+    ``cancelled`` if we stopped it; empty if it ended by itself."""
+    reason: str = ""
+    """For people; set if it could not be run at all."""
+    isolation: str = ""
+    cpu_ms: int = 0
+    memory_peak_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultStored:
+    """Outputs, logs and exit record are in the store, on disk."""
+
+    job: JobId
+    attempt: int
+    root: Cid
+    size_bytes: int
+    reason: str = ""
+    """What was left out and why; empty if nothing was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultNotStored:
+    """Outputs could not be stored."""
+
+    job: JobId
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderWanted:
+    """The user of this home submits a job."""
+
+    job: JobId
+    spec: JobSpec
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowWanted:
+    """Keep an order of this home going: watch it, retry it, fetch nothing."""
+
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportWanted:
+    """The user asks where a job stands."""
+
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadWanted:
+    """The user asks for a job's result: the receipt, and leave to fetch it."""
+
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogsWanted:
+    """The user asks for leave to read a job's logs."""
+
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelWanted:
+    """The user cancels a job."""
+
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustodianNamed:
+    """A link or a search says who keeps a job that this home did not submit."""
+
+    job: JobId
+    provider: str
+    """The custodian's DID."""
+    peer_id: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputsDelivered:
+    """The provider has confirmed that every input block is on its disk."""
+
+    job: JobId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputsNotDelivered:
+    """Handing over the inputs failed."""
+
+    job: JobId
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourFound:
+    """A peer we are connected to, worth asking what it has heard."""
+
+    peer_id: str
+
+
+Input = (
+    NodeStarted
+    | DrainBegan
+    | TimerFired
+    | AddressesChanged
+    | CapacityProbed
+    | StoreFilled
+    | SessionOpened
+    | SessionFailed
+    | SessionClosed
+    | PeerGone
+    | AdvertsHeard
+    | FrameReceived
+    | FrameRejected
+    | InputsArrived
+    | JobStarted
+    | JobExited
+    | ResultStored
+    | ResultNotStored
+    | OrderWanted
+    | FollowWanted
+    | ReportWanted
+    | ReadWanted
+    | LogsWanted
+    | CancelWanted
+    | CustodianNamed
+    | InputsDelivered
+    | InputsNotDelivered
+    | NeighbourFound
+)

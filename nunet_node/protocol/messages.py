@@ -1,0 +1,84 @@
+"""What travels on a session: numbered frames, each with one body.
+
+A session is one stream between two peers. Either side numbers its own frames
+from 1; an answer names in ``re`` the frame it answers; a frame without ``re``
+that asks nothing is a push. Statements (`Stated`) and commands (`Invoke`)
+carry the exact bytes that were signed; the rest is plumbing that causes nothing.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from nunet_node.identity.did import Did
+from nunet_node.wire.schema import Record
+
+CONTROL_PROTOCOL: Final = "/nunet/control/1"
+BLOCKS_PROTOCOL: Final = "/nunet/blocks/1"
+LOGS_PROTOCOL: Final = "/nunet/logs/1"
+"""libp2p protocol ids of the three streams."""
+
+ADVERTS_PER_ANSWER_MAX: Final = 128
+"""Adverts in one answer: at most 1.5 KiB each, they fit a frame."""
+
+PROOFS_MAX: Final = 16
+"""Delegations sent with one command: twice the deepest chain that counts."""
+
+SUBMIT: Final = "/nunet/job/submit"
+STATUS: Final = "/nunet/job/status"
+LOGS: Final = "/nunet/job/logs"
+WATCH: Final = "/nunet/job/watch"
+CANCEL: Final = "/nunet/job/cancel"
+READ: Final = "/nunet/result/read"
+"""Commands; each is a UCAN command path."""
+
+
+class AdvertsWanted(Record, tag_field="kind", tag="adverts-wanted"):
+    """Ask a neighbour for the adverts it holds."""
+
+
+class Adverts(Record, tag_field="kind", tag="adverts"):
+    """The adverts somebody holds, each as its author signed it."""
+
+    items: Annotated[
+        tuple[bytes, ...], msgspec.Meta(max_length=ADVERTS_PER_ANSWER_MAX)
+    ]
+
+
+class ChallengeWanted(Record, tag_field="kind", tag="challenge-wanted"):
+    """Ask for a challenge for one command; costs the asker nothing but this."""
+
+    subject: Did
+    command: str
+    request_digest: bytes
+
+
+class Invoke(Record, tag_field="kind", tag="invoke"):
+    """A UCAN invocation, and the delegations it leans on."""
+
+    invocation: bytes
+    proofs: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=PROOFS_MAX)] = ()
+
+
+class Stated(Record, tag_field="kind", tag="stated"):
+    """A signed statement; its kind stands inside what was signed."""
+
+    statement_kind: str
+    data: bytes
+
+
+class Refused(Record, tag_field="kind", tag="refused"):
+    """A signed refusal of the frame it answers."""
+
+    data: bytes
+
+
+Body = AdvertsWanted | Adverts | ChallengeWanted | Invoke | Stated | Refused
+
+
+class Frame(Record):
+    """One message of a session."""
+
+    id: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+    body: Body
+    re: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)] | None = None

@@ -1,0 +1,104 @@
+"""Records: typed, frozen values, each with exactly one encoding.
+
+Rule: a record that was read is written again and compared with what was read, so
+no leniency of the reader (a default that is spelt out, an alternative form) becomes
+a second encoding of the same value.
+"""
+
+from typing import Any, TypeVar, overload
+
+import msgspec
+
+from nunet_node.errors import MisuseError
+from nunet_node.wire import cbor
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.errors import NonCanonicalError, SchemaError
+from nunet_node.wire.limits import ITEMS_MAX
+
+T = TypeVar("T")
+
+_BUILTIN_TYPES = (bytes, Cid)
+
+
+class Record(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """The base of every value that travels or is kept; give each field a bound."""
+
+
+def to_plain(record: object) -> Any:
+    """Return a record as maps, tuples, bytes, text and integers."""
+    return msgspec.to_builtins(record, builtin_types=_BUILTIN_TYPES)
+
+
+@overload
+def from_plain(kind: type[T], plain: object) -> T: ...
+@overload
+def from_plain(kind: Any, plain: object) -> Any: ...
+def from_plain(kind: Any, plain: object) -> Any:
+    """Return the record of this type, or of one type of a tagged union.
+
+    Raises:
+        SchemaError: a field is missing, unknown, of another type or out of bounds.
+        NonCanonicalError: it is not the record's only form.
+    """
+    record = _convert(kind, plain)
+    if encode_record(record) != cbor.encode(plain):
+        raise NonCanonicalError("not the only form of this value")
+    return record
+
+
+def encode_record(record: object) -> bytes:
+    """Return a record's only encoding.
+
+    Raises:
+        MisuseError: a field holds what cannot be encoded.
+    """
+    return cbor.encode(to_plain(record))
+
+
+@overload
+def decode_record(
+    kind: type[T], data: bytes, *, bytes_max: int, items_max: int = ...
+) -> T: ...
+@overload
+def decode_record(
+    kind: Any, data: bytes, *, bytes_max: int, items_max: int = ...
+) -> Any: ...
+def decode_record(
+    kind: Any,
+    data: bytes,
+    *,
+    bytes_max: int,
+    items_max: int = ITEMS_MAX,
+) -> Any:
+    """Read a record of this type, or of one type of a tagged union.
+
+    Raises:
+        WireError: the bytes are not the only encoding of such a record.
+    """
+    plain = cbor.decode(data, bytes_max=bytes_max, items_max=items_max)
+    record = _convert(kind, plain)
+    if encode_record(record) != data:
+        raise NonCanonicalError("not the only form of this value")
+    return record
+
+
+def _convert(kind: Any, plain: object) -> Any:
+    try:
+        return msgspec.convert(plain, kind, builtin_types=(bytes,), dec_hook=_same)
+    except msgspec.ValidationError as error:
+        raise SchemaError(str(error)) from None
+
+
+def _same(kind: type, value: object) -> object:
+    """Let a content id through as it stands; msgspec asks for any type not its own."""
+    if kind is not Cid:
+        raise MisuseError(f"records cannot hold a {kind.__name__}")
+    if not isinstance(value, Cid):
+        raise msgspec.ValidationError("Expected a content id")
+    return value

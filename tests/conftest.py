@@ -1,0 +1,18 @@
+"""Settings that every test shares.
+
+Hypothesis judges laws, not speed: the machine may be busy, so no example has a
+deadline. Under ``CI`` its examples are derived from the test alone, so that one
+tree passes or fails the same way twice.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "here",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")

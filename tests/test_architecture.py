@@ -1,0 +1,67 @@
+"""The walls between rooms: imports point down, and the core touches no world."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = ROOT / "pyproject.toml"
+
+
+def _contracts() -> dict[str, dict]:
+    settings = tomllib.loads(PYPROJECT.read_text())
+    return {c["id"]: c for c in settings["tool"]["importlinter"]["contracts"]}
+
+
+def test_every_import_contract_holds():
+    assert lint_imports(config_filename=str(PYPROJECT), no_cache=True) == 0
+
+
+def test_every_room_has_a_floor_in_the_layers():
+    floors = " ".join(_contracts()["layers"]["layers"])
+    named = set(floors.translate(str.maketrans("|:()", "    ")).split())
+    package = ROOT / "nunet_node"
+    rooms = {
+        path.stem
+        for path in package.iterdir()
+        if (path.is_dir() and (path / "__init__.py").exists())
+        or (path.suffix == ".py" and path.stem != "__init__")
+    }
+    assert rooms - named == set(_contracts()["layers"].get("exhaustive_ignores", []))
+
+
+def test_every_core_room_is_held_pure():
+    pure = set(_contracts()["purity"]["source_modules"])
+    floors = _contracts()["layers"]["layers"]
+    core = floors[floors.index("protocol") :]
+    rooms = " ".join(core).translate(str.maketrans("|:()", "    ")).split()
+    assert pure == {f"nunet_node.{room}" for room in rooms}
+
+
+def test_the_core_imports_no_forbidden_module_even_inside_a_function():
+    forbidden = set(_contracts()["purity"]["forbidden_modules"])
+    trespasses = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for module in _contracts()["purity"]["source_modules"]
+        for path in _sources(module)
+        for name in _imported(path)
+        if name in forbidden
+    ]
+    assert trespasses == []
+
+
+def _sources(module: str) -> list[Path]:
+    place = ROOT.joinpath(*module.split("."))
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+
+
+def _imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names

@@ -1,1 +1,1 @@
-"""The identity room."""
+"""Who said it: keys, DIDs, signed statements, the challenge and the wallet."""

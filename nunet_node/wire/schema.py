@@ -5,7 +5,7 @@ no leniency of the reader (a default that is spelt out, an alternative form) bec
 a second encoding of the same value.
 """
 
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
@@ -17,17 +17,34 @@ from nunet_node.wire.limits import ITEMS_MAX
 
 T = TypeVar("T")
 
-_BUILTIN_TYPES = (bytes, Cid)
+_BUILTIN_TYPES: Final = (bytes, Cid)
+_RULES: Final = {
+    "frozen": True,
+    "kw_only": True,
+    "forbid_unknown_fields": True,
+    "omit_defaults": True,
+}
 
 
-class Record(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-):
-    """The base of every value that travels or is kept; give each field a bound."""
+class _RecordMeta(msgspec.StructMeta):
+    """Gives every record the same rules, which a base class alone cannot hand down."""
+
+    def __new__(
+        cls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        **rules: Any,
+    ) -> Any:
+        return super().__new__(cls, name, bases, namespace, **{**_RULES, **rules})
+
+
+class Record(msgspec.Struct, metaclass=_RecordMeta):
+    """The base of every value that travels or is kept; give each field a bound.
+
+    Records are frozen, made by keyword, refuse unknown fields and leave out fields
+    that have their default value.
+    """
 
 
 def to_plain(record: object) -> Any:

@@ -1,0 +1,81 @@
+"""Why a DID, a statement or a challenge was refused; the codes are protocol."""
+
+from nunet_node.errors import PeerError
+
+
+class IdentityError(PeerError):
+    """Something that does not prove who said it."""
+
+    code = "identity"
+
+
+class InvalidDidError(IdentityError):
+    """Not a DID, or not its only spelling."""
+
+    code = "identity.did"
+
+
+class MethodNotSupportedError(IdentityError):
+    """A DID of a method that cannot be resolved without a network."""
+
+    code = "identity.did_method"
+
+
+class InvalidKeyError(IdentityError):
+    """A public key of a wrong length, off its curve or of small order."""
+
+    code = "identity.key"
+
+
+class UnsupportedKeyError(IdentityError):
+    """A key of a kind that is not spoken, or that cannot do what is asked of it."""
+
+    code = "identity.key_type"
+
+
+class InvalidSignatureError(IdentityError):
+    """The signature is not this key's over these bytes."""
+
+    code = "identity.signature"
+
+
+class WrongKindError(IdentityError):
+    """A statement of another kind, or another algorithm, than belongs here."""
+
+    code = "identity.kind"
+
+
+class WrongIssuerError(IdentityError):
+    """The statement's key is not its issuer's."""
+
+    code = "identity.issuer"
+
+
+class WrongAudienceError(IdentityError):
+    """The statement was made for somebody else."""
+
+    code = "identity.audience"
+
+
+class StaleError(IdentityError):
+    """The statement has expired, is from the future, or lives longer than allowed."""
+
+    code = "identity.stale"
+
+
+class PeerIdError(IdentityError):
+    """Not the peer id of an Ed25519 key."""
+
+    code = "identity.peer_id"
+
+
+class ChallengeError(IdentityError):
+    """A challenge that must not be answered: it is not about what is being asked."""
+
+    code = "identity.challenge"
+
+
+class WalletError(IdentityError):
+    """A file that is not an identity."""
+
+    code = "identity.wallet"

@@ -136,6 +136,22 @@ def parse_cpu_millis(text: str | float) -> int:
     return int(millis)
 
 
+def parse_price_micro_ntx(text: str | float) -> int:
+    """Read an amount of NTX, such as ``3`` or ``0.25``, as millionths.
+
+    Raises:
+        QuantityError: it is not an amount, or finer than a millionth.
+    """
+    wanted = "an amount of NTX such as 3 or 0.25"
+    try:
+        micro = Decimal(str(text)) * 10**6
+    except InvalidOperation:
+        raise QuantityError(f"{text!r} is not {wanted}") from None
+    if not micro.is_finite() or micro != int(micro) or not 0 <= micro <= INT53_MAX:
+        raise QuantityError(f"{text!r} is not {wanted}")
+    return int(micro)
+
+
 def size_text(size_bytes: int) -> str:
     """Return a size for people: the largest binary unit that keeps it short."""
     for unit, scale in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
@@ -148,6 +164,11 @@ def size_text(size_bytes: int) -> str:
 def cpu_text(cpu_millis: int) -> str:
     """Return thousandths of a processor as people write them."""
     return f"{(Decimal(cpu_millis) / 1000).normalize():f}"
+
+
+def price_text(price_micro_ntx: int) -> str:
+    """Return millionths of an NTX as people write an amount of NTX."""
+    return f"{(Decimal(price_micro_ntx) / 10**6).normalize():f}"
 
 
 def _parse(text: str | int, units: dict[str, int], wanted: str) -> int:

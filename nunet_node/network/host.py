@@ -1,0 +1,326 @@
+"""The host on a real network: libp2p over TCP with noise and yamux.
+
+Rule: no exception of py-libp2p leaves this module, and no call waits for a peer
+without a limit. A stream is opened in a task of its own, since a cancelled opening
+would leak a place on the connection (C1). Importing this module imports py-libp2p,
+which takes half a second: import it where a host is opened, not before.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import trio
+from libp2p.peer.id import ID
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from multiaddr import Multiaddr
+
+from nunet_node.errors import MisuseError
+from nunet_node.network import remedies
+from nunet_node.network.discovery import (
+    Address,
+    one_peer,
+    parse_listen_address,
+    reachable_addresses,
+    why_not,
+)
+from nunet_node.network.gossip import Outlet, SafePubsub, make_router
+from nunet_node.network.liveness import PeerWatch
+from nunet_node.network.port import (
+    ConnectFailed,
+    GossipMessage,
+    HostSettings,
+    ListenFailed,
+    NotConnected,
+    PeerEvent,
+    ProtocolRefused,
+    StreamHandler,
+    Validator,
+)
+from nunet_node.network.stream import Stream
+from nunet_node.network.swarm import NetStream, make_host, root_cause, run_service
+from nunet_node.wire.limits import GOSSIP_BYTES_MAX
+
+DIAL_S: Final = 10
+"""Longest that one address may take to connect, handshakes included."""
+
+OPEN_S: Final = 10
+"""Longest that opening a stream may take: one round trip, on a busy peer."""
+
+CLOSE_ALL_S: Final = 3
+"""Longest that leaving the network may take, goodbyes to all peers included."""
+
+
+@asynccontextmanager
+async def open_host(settings: HostSettings) -> AsyncIterator["Libp2pHost"]:
+    """Run a host for as long as the block; everything is closed afterwards (S1).
+
+    Raises:
+        AddressError: an address to listen on is none.
+        ListenFailed: a port is taken, or not ours to open.
+        MisuseError: another py-libp2p than the one we know is installed.
+    """
+    listen = tuple(map(parse_listen_address, settings.listen))
+    remedies.install()
+    try:
+        async with _run_host(settings, listen) as host:
+            yield host
+    except BaseExceptionGroup as group:
+        # The nurseries in between are nobody's concern but ours.
+        raise _only_leaf(group) from None
+
+
+@asynccontextmanager
+async def _run_host(
+    settings: HostSettings, listen: Sequence[Address]
+) -> AsyncIterator["Libp2pHost"]:
+    inner = make_host(settings.seed, settings.connections_max)
+    async with AsyncExitStack() as stack:
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        await stack.enter_async_context(run_service(inner.get_network()))
+        pubsub = None
+        if settings.gossip:
+            router = make_router()
+            pubsub = SafePubsub(inner, router)
+            stack.callback(pubsub.seen_messages.stop)
+            await stack.enter_async_context(run_service(router))
+            await stack.enter_async_context(run_service(pubsub))
+            await pubsub.wait_until_ready()
+        host = Libp2pHost(inner, pubsub, nursery)
+        stack.push_async_callback(host._close)  # noqa: SLF001 - closing is ours alone
+        await _listen(inner, listen)
+        yield host
+
+
+class Libp2pHost:
+    """A running host; see `port.Host` for what each method promises."""
+
+    def __init__(self, inner: Any, pubsub: Any, nursery: trio.Nursery) -> None:
+        self._inner = inner
+        self._swarm = inner.get_network()
+        self._pubsub = pubsub
+        self._nursery = nursery
+        self._watch = PeerWatch()
+        self._swarm.register_notifee(_Notifee(self._swarm, self._watch))
+        self._peer_id = str(inner.get_id())
+
+    @property
+    def peer_id(self) -> str:
+        """Return this host's own peer id."""
+        return self._peer_id
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return where others can dial this host; the widest reach comes first."""
+        own = [
+            parse_listen_address(str(addr))
+            for addr in self._inner.get_transport_addrs()
+        ]
+        return tuple(
+            f"{place.transport()}/p2p/{self._peer_id}"
+            for address in own
+            for place in reachable_addresses(address)
+        )
+
+    async def connect(self, addrs: Sequence[str]) -> str:
+        """Connect to the one peer at these addresses; return its peer id.
+
+        Addresses are tried one by one, each for at most `DIAL_S`. D1, D2, D4: the
+        library's own way to dial a peer waits, remembers failures, and leaves most
+        addresses out.
+        """
+        peer_id, places = one_peer(addrs)
+        if peer_id == self._peer_id:
+            raise ConnectFailed("these are this node's own addresses")
+        causes = []
+        for place in places:
+            if peer_id in self.connected_peers():
+                return peer_id
+            cause = await self._dial(place)
+            if cause is None:
+                return peer_id
+            causes.append(f"{place.transport()}: {cause}")
+        raise ConnectFailed(f"cannot reach {peer_id} at " + "; ".join(causes))
+
+    async def open_stream(self, peer_id: str, protocol: str) -> Stream:
+        """Open a stream to a connected peer."""
+        connection = self._connection(peer_id)
+        if connection is None:
+            raise NotConnected(f"no connection to {peer_id}")
+        opening = _Opening()
+        self._nursery.start_soon(self._open, connection, protocol, opening)
+        try:
+            with trio.fail_after(OPEN_S):
+                await opening.done.wait()
+        except trio.TooSlowError:
+            raise ProtocolRefused(
+                f"{peer_id} did not open a stream within {OPEN_S} s"
+            ) from None
+        finally:
+            opening.abandoned = opening.stream is None or not opening.done.is_set()
+        if opening.stream is None:
+            raise opening.failure(peer_id, protocol, self._connection(peer_id))
+        return Stream(peer_id, protocol, NetStream(opening.stream))
+
+    def serve(self, protocol: str, handler: StreamHandler) -> None:
+        """Serve incoming streams of this protocol."""
+
+        async def handle(net_stream: Any) -> None:
+            peer_id = str(net_stream.muxed_conn.peer_id)
+            stream = Stream(peer_id, protocol, NetStream(net_stream))
+            async with stream:
+                await handler(stream)
+
+        self._inner.set_stream_handler(protocol, handle)
+
+    def connected_peers(self) -> frozenset[str]:
+        """Return the peers with at least one live connection."""
+        return frozenset(
+            str(peer_id)
+            for peer_id, connections in self._swarm.connections.items()
+            if any(not connection.is_closed for connection in connections)
+        )
+
+    async def disconnect(self, peer_id: str) -> None:
+        """Close every connection to this peer."""
+        await self._close_connections(self._connections(peer_id))
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        """Sign and gossip a message."""
+        if self._pubsub is None:
+            raise MisuseError("gossip is off on this host")
+        if len(data) > GOSSIP_BYTES_MAX:
+            raise MisuseError(
+                f"a message of {len(data)} bytes; at most {GOSSIP_BYTES_MAX}"
+            )
+        await self._pubsub.publish(topic, data)
+
+    async def subscribe(
+        self, topic: str, validate: Validator
+    ) -> trio.MemoryReceiveChannel[GossipMessage]:
+        """Join a topic."""
+        if self._pubsub is None:
+            raise MisuseError("gossip is off on this host")
+        outlet = Outlet(validate)
+        self._pubsub.attach_outlet(topic, outlet)
+        await self._pubsub.subscribe(topic)
+        return outlet.receiver
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Leave a topic and end its channel."""
+        if self._pubsub is not None:
+            self._pubsub.detach_outlet(topic)
+            await self._pubsub.unsubscribe(topic)
+
+    def peer_events(self) -> trio.MemoryReceiveChannel[PeerEvent]:
+        """Return a new channel of peers that come and go from now on."""
+        return self._watch.add()
+
+    async def _dial(self, place: Address) -> str | None:
+        """Dial one address; return what went wrong, if anything."""
+        peer = ID.from_string(place.peer_id)
+        try:
+            with trio.fail_after(DIAL_S):
+                await self._swarm.dial_addr(Multiaddr(str(place)), peer)
+        except trio.TooSlowError:
+            return f"no answer within {DIAL_S} s"
+        except Exception as error:  # noqa: BLE001 - the library raises what it likes
+            return root_cause(error)
+        return None
+
+    async def _open(self, connection: Any, protocol: str, opening: "_Opening") -> None:
+        stream = None
+        try:
+            stream = await connection.new_stream()
+            await self._inner.multiselect_client.select_one_of(
+                [protocol], MultiselectCommunicator(stream), OPEN_S
+            )
+            stream.set_protocol(protocol)
+            opening.stream = stream
+        except Exception as error:  # noqa: BLE001 - the library raises what it likes
+            opening.error = error
+        if stream is not None and (opening.abandoned or opening.stream is None):
+            opening.stream = None
+            with trio.CancelScope(shield=True), trio.move_on_after(1):
+                await stream.reset()
+        opening.done.set()
+
+    def _connections(self, peer_id: str) -> list[Any]:
+        everyone = self._swarm.get_connections()
+        return [c for c in everyone if str(c.muxed_conn.peer_id) == peer_id]
+
+    def _connection(self, peer_id: str) -> Any:
+        live = [c for c in self._connections(peer_id) if not c.is_closed]
+        return live[-1] if live else None
+
+    async def _close_connections(self, connections: Sequence[Any]) -> None:
+        async with trio.open_nursery() as nursery:
+            for connection in connections:
+                nursery.start_soon(connection.close)
+
+    async def _close(self) -> None:
+        with trio.CancelScope(shield=True):
+            self._watch.end()
+            with trio.move_on_after(CLOSE_ALL_S):
+                await self._close_connections(self._swarm.get_connections())
+            for connection in self._swarm.get_connections():
+                connection.muxed_conn.abort()
+            with trio.move_on_after(CLOSE_ALL_S):
+                await self._inner.close()
+            self._nursery.cancel_scope.cancel()
+
+
+class _Opening:
+    """A stream being opened by one task for another."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.stream: Any = None
+        self.error: Exception | None = None
+        self.abandoned = False
+
+    def failure(
+        self, peer_id: str, protocol: str, connection: Any
+    ) -> NotConnected | ProtocolRefused:
+        """Return why there is no stream."""
+        if connection is None:
+            return NotConnected(f"the connection to {peer_id} was lost")
+        cause = root_cause(self.error) if self.error else "it was reset"
+        return ProtocolRefused(f"{peer_id} opens no stream for {protocol}: {cause}")
+
+
+class _Notifee:
+    """Passes the library's connection events on."""
+
+    def __init__(self, swarm: Any, watch: PeerWatch) -> None:
+        self._swarm = swarm
+        self._watch = watch
+
+    async def connected(self, _network: Any, connection: Any) -> None:
+        self._watch.up(str(connection.muxed_conn.peer_id))
+
+    async def disconnected(self, _network: Any, connection: Any) -> None:
+        peer_id = connection.muxed_conn.peer_id
+        if all(other.is_closed for other in self._swarm.get_connections(peer_id)):
+            self._watch.down(str(peer_id))
+
+    async def opened_stream(self, _network: Any, _stream: Any) -> None: ...
+
+    async def closed_stream(self, _network: Any, _stream: Any) -> None: ...
+
+    async def listen(self, _network: Any, _addr: Any) -> None: ...
+
+    async def listen_close(self, _network: Any, _addr: Any) -> None: ...
+
+
+async def _listen(inner: Any, addresses: Sequence[Address]) -> None:
+    for address in addresses:
+        if not await inner.get_network().listen(Multiaddr(address.transport())):
+            raise ListenFailed(why_not(address))
+
+
+def _only_leaf(error: BaseException) -> BaseException:
+    """Return the one exception in nested groups; the group if there are several."""
+    seen = error
+    while isinstance(seen, BaseExceptionGroup) and len(seen.exceptions) == 1:
+        seen = seen.exceptions[0]
+    return error if isinstance(seen, BaseExceptionGroup) else seen

@@ -1,0 +1,158 @@
+"""What is wrong with py-libp2p 0.8.1 for us, and what is done about each thing.
+
+Rule: every trap that was found has a name here, the harm it does and the remedy's
+place; `tests/adversarial/test_network_*.py` fails when a remedy is taken out. Most
+remedies are subclasses (`swarm`, `gossip`) or settings; those that can only be made
+on the library itself are made by `install`, which refuses any other version, since
+what it replaces may have moved there.
+"""
+
+import functools
+import logging
+import socket
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final
+
+from libp2p.io.utils import read_exactly
+from libp2p.network.connection import swarm_connection
+from libp2p.pubsub import pubsub
+from libp2p.pubsub.rpc_queue import RpcQueue
+from libp2p.stream_muxer.yamux import yamux
+from libp2p.transport.tcp import tcp
+
+from nunet_node.errors import MisuseError
+
+LIBP2P_VERSION: Final = "0.8.1"
+"""The only version whose traps are known."""
+
+RPC_QUEUE_MAX: Final = 512
+"""Gossip messages waiting for one peer. The library's 32 loses most of a burst of a
+hundred; 512 full ones are 8 MiB, which a peer that stopped reading holds for no
+longer than it takes to notice it."""
+
+RPC_BYTES_MAX: Final = 131_072
+"""Largest gossip frame we send: eight full messages."""
+
+WINDOW_BYTES_MAX: Final = 1_048_576
+"""Largest receive window of one stream: enough to fill 100 Mbit/s over 80 ms, and a
+bound to what one stream can make us hold."""
+
+PIECES_MAX: Final = 2_000
+"""Pieces in which one frame may arrive: a full noise message over the smallest usual
+segments, ten times over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """One trap of the library and where it is defused."""
+
+    trap: str
+    harm: str
+    place: str
+
+
+REMEDIES: Final = tuple(
+    Remedy(trap=trap, harm=harm, place=place)
+    for trap, harm, place in (
+        ("P1", "undecodable gossip stops the host", "gossip.SafePubsub"),
+        ("P2", "a validator that raises stops gossip", "gossip.SafePubsub"),
+        ("P3", "a message with a junk key stops gossip", "gossip.SafePubsub"),
+        ("P4", "a burst of messages is mostly lost", "remedies.widen_rpc_queues"),
+        ("P5", "stopping gossip amid messages stops the host", "swarm.run_service"),
+        ("P6", "over ten messages a second are not forwarded", "gossip.make_router"),
+        ("P7", "the mesh is mended every two minutes only", "gossip.make_router"),
+        ("P8", "sequence numbers are used again after a restart", "gossip.SafePubsub"),
+        ("P9", "a pruning peer makes us dial others", "gossip.SafeGossipSub"),
+        ("P10", "a record grows with every message", "gossip.SafeGossipSub"),
+        ("H1", "a handler that raises stops the host", "swarm.SafeSwarm"),
+        ("C1", "a cancelled write ends the connection", "swarm.SafeYamux"),
+        ("C3", "a stalled write blocks closing for ever", "swarm.SafeYamux"),
+        ("X1", "plaintext connections are accepted", "swarm.make_host"),
+        ("S1", "leaving the host leaves its sockets open", "host.open_host"),
+        ("S2", "inbound places are never given back", "swarm.SafeSwarm"),
+        ("Y1", "flow control is not enforced on the sender", "swarm.SafeYamux"),
+        ("Y2", "a peer opens streams without limit", "swarm.SafeSwarm"),
+        ("W1", "a frame in 100 pieces ends the connection", "remedies.allow_pieces"),
+        ("D1", "every connect takes 250 ms longer", "host.connect"),
+        ("D2", "a failed dial blocks the peer for a minute", "host.connect"),
+        ("D4", "only one address of a peer is dialled", "host.connect"),
+        ("A1", "the host dials whomever peers mention", "swarm.SafeSwarm"),
+        ("R1", "two nodes share one port unawares", "remedies.own_the_port"),
+        ("L1", "the library writes to the terminal", "remedies.tame_logging"),
+        ("N1", "a silent peer is never noticed", "liveness.keep_alive"),
+        ("N3", "idle connections lock honest peers out", "swarm.SafeSwarm"),
+        ("N4", "two writers on one stream interleave", "stream.Stream"),
+    )
+)
+"""Every trap known, by its name in tests and in ``docs/protocol/network.md``."""
+
+
+@functools.cache
+def install() -> None:
+    """Make the remedies that act on the library itself; once for each process.
+
+    Raises:
+        MisuseError: another version of py-libp2p is installed.
+    """
+    found = version("libp2p")
+    if found != LIBP2P_VERSION:
+        raise MisuseError(
+            f"py-libp2p {found} is installed; this node works around the faults of"
+            f" {LIBP2P_VERSION} and knows no other: pip install"
+            f" libp2p=={LIBP2P_VERSION}"
+        )
+    widen_rpc_queues()
+    bound_windows()
+    allow_pieces()
+    own_the_port()
+    tame_logging()
+
+
+def widen_rpc_queues() -> None:
+    """P4: hold a burst of messages for a peer, and cut frames to a bounded size."""
+    pubsub.RpcQueue = functools.partial(
+        RpcQueue, max_size=RPC_QUEUE_MAX, max_message_size=RPC_BYTES_MAX
+    )
+
+
+def bound_windows() -> None:
+    """Y1: keep a stream's receive window small; the library grows it to 16 MiB."""
+    yamux.MAX_WINDOW_SIZE = WINDOW_BYTES_MAX
+
+
+def allow_pieces() -> None:
+    """W1: accept a frame in many pieces; a slow link delivers it segment by segment.
+
+    The library gives up after a hundred reads and takes that for a closed connection,
+    or goes on in the middle of the frame.
+    """
+    read_exactly.__defaults__ = (PIECES_MAX,)
+
+
+def own_the_port() -> None:
+    """R1: listen without SO_REUSEPORT, so that a port in use is an error.
+
+    With it, a second node of the same user starts happily on the first one's port,
+    and the kernel deals incoming peers out to either.
+    """
+
+    def reuse_address_only(sock: Any) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    tcp._set_reuse_flags = reuse_address_only  # noqa: SLF001
+
+
+def tame_logging() -> None:
+    """L1: let nothing of the library reach the terminal by itself.
+
+    It logs multi-line errors for what any stranger may do, and one module calls the
+    root logger, which makes Python install a handler that prints to stderr. Both go
+    to the ``libp2p`` logger, which passes only what is critical unless the program
+    lowers its level.
+    """
+    logger = logging.getLogger("libp2p")
+    logger.propagate = True
+    if logger.level in (logging.NOTSET, logging.WARNING):
+        logger.setLevel(logging.CRITICAL)
+    swarm_connection.logging = logger

@@ -1,1 +1,1 @@
-"""The capability room."""
+"""Who may: UCAN 1.0 delegations, invocations, policies and chains of proofs."""

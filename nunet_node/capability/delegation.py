@@ -1,0 +1,135 @@
+"""Delegations: somebody allows somebody else a command, under a policy (UCAN 1.0).
+
+Rule: a delegation that could be opened has a valid signature. Whether it holds now,
+was revoked, or fits a chain is asked each time it is used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from nunet_node.capability.command import Command, parse_command
+from nunet_node.capability.envelope import (
+    DELEGATION_TAG,
+    DID_CHARS_MAX,
+    NONCE_BYTES_MAX,
+    NONCE_BYTES_MIN,
+    read_token,
+    seal_token,
+)
+from nunet_node.capability.policy import Policy, parse_policy
+from nunet_node.identity.did import Did, Relationship, parse_did
+from nunet_node.identity.keys import Signer
+from nunet_node.quantities import Count
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.schema import Record
+
+DELEGATION_BYTES_MAX: Final = 16_384
+"""Largest delegation that is read: a policy of 256 conditions fits."""
+
+DELEGATIONS_CACHED_MAX: Final = 512
+"""Delegations that are kept verified, so that one that comes with every command of
+an owner is verified once; 8 MiB at most."""
+
+Nonce = Annotated[
+    bytes, msgspec.Meta(min_length=NONCE_BYTES_MIN, max_length=NONCE_BYTES_MAX)
+]
+DidText = Annotated[str, msgspec.Meta(max_length=DID_CHARS_MAX)]
+
+
+class _Payload(Record):
+    iss: DidText
+    aud: DidText
+    sub: DidText | None
+    cmd: str
+    pol: tuple[Any, ...]
+    nonce: Nonce
+    exp: Count | None
+    nbf: Count | None = None
+    meta: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delegation:
+    """What its issuer allows its audience; the signature holds."""
+
+    issuer: Did
+    audience: Did
+    subject: Did | None
+    """Whose resources; None allows whatever the issuer is itself allowed."""
+    command: Command
+    policy: Policy
+    not_before_s: int | None
+    expires_at_s: int | None
+    cid: Cid
+    data: bytes
+
+
+def seal_delegation(  # noqa: PLR0913 - the specification's own fields
+    *,
+    signer: Signer,
+    audience: Did,
+    subject: Did | None,
+    command: str,
+    nonce: bytes,
+    expires_at_s: int,
+    policy: Sequence[Any] = (),
+    not_before_s: int | None = None,
+) -> bytes:
+    """Return a signed delegation; what is minted here always expires.
+
+    Args:
+        signer: who allows it.
+        audience: who is allowed it.
+        subject: whose resources; None passes on whatever the signer is allowed.
+        command: what is allowed, with everything below it.
+        nonce: fresh random bytes, 8 to 64.
+        expires_at_s: the last second in which it holds, unix time.
+        policy: conditions on the arguments.
+        not_before_s: the first second in which it holds.
+
+    Raises:
+        CapabilityError: the command or the policy is not valid.
+    """
+    parse_policy(policy)
+    payload = _Payload(
+        iss=signer.did,
+        aud=audience,
+        sub=subject,
+        cmd=parse_command(command),
+        pol=tuple(policy),
+        nonce=nonce,
+        exp=expires_at_s,
+        nbf=not_before_s,
+    )
+    return seal_token(DELEGATION_TAG, payload, signer)
+
+
+@lru_cache(maxsize=DELEGATIONS_CACHED_MAX)
+def open_delegation(data: bytes) -> Delegation:
+    """Read and verify a delegation; remembers those that hold.
+
+    Raises:
+        WireError: not strict CBOR, too large, or other fields than a delegation's.
+        CapabilityError: not a delegation, or its signature does not hold.
+        IdentityError: one of its DIDs is not valid.
+    """
+    token = read_token(DELEGATION_TAG, _Payload, data, bytes_max=DELEGATION_BYTES_MAX)
+    payload: _Payload = token.payload
+    issuer = parse_did(payload.iss)
+    delegation = Delegation(
+        issuer=issuer,
+        audience=parse_did(payload.aud),
+        subject=None if payload.sub is None else parse_did(payload.sub),
+        command=parse_command(payload.cmd),
+        policy=parse_policy(payload.pol),
+        not_before_s=payload.nbf,
+        expires_at_s=payload.exp,
+        cid=token.cid,
+        data=data,
+    )
+    token.check_signature(issuer, Relationship.CAPABILITY_DELEGATION)
+    return delegation

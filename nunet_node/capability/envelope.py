@@ -1,0 +1,105 @@
+"""The UCAN 1.0 envelope, byte for byte as its fixtures have it.
+
+``[signature, {"h": varsig header, "ucan/<kind>@1.0.0": payload}]`` in DAG-CBOR; the
+signature covers the encoded map. Since every value has one encoding here, the map's
+bytes are simply the rest of the token. The varsig header names key type, hash and
+codec, and must be the one of the issuer's key.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from nunet_node.capability.errors import InvalidClaimError, InvalidSignatureError
+from nunet_node.identity.did import Did, Relationship, key_for
+from nunet_node.identity.keys import Signer
+from nunet_node.wire import cbor
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.cose import ALG_ED25519, ALG_ES256, ALG_ES256K, SIGNATURE_BYTES
+from nunet_node.wire.schema import from_plain, to_plain
+
+T = TypeVar("T")
+
+INVOCATION_TAG: Final = "ucan/inv@1.0.0"
+DELEGATION_TAG: Final = "ucan/dlg@1.0.0"
+"""What the payload of each kind of token is called."""
+
+NONCE_BYTES_MIN: Final = 8
+"""Shortest nonce that is read; the fixtures' shortest has 12 bytes."""
+
+NONCE_BYTES_MAX: Final = 64
+"""Longest nonce that is read; nobody needs more than a digest's length."""
+
+DID_CHARS_MAX: Final = 128
+"""Longest DID in a token; see `nunet_node.identity.did`."""
+
+_HEADER: Final = "h"
+_OPENING: Final = b"\x82\x58\x40"
+_VARSIG: Final = {
+    ALG_ED25519: bytes.fromhex("3401ed01ed011371"),
+    ALG_ES256: bytes.fromhex("3401ec0180241271"),
+    ALG_ES256K: bytes.fromhex("3401ec01e7011271"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A token taken apart; `check_signature` has yet to be called."""
+
+    payload: Any
+    header: bytes
+    signature: bytes
+    signed: bytes
+    cid: Cid
+
+    def check_signature(self, issuer: Did, use: Relationship) -> None:
+        """Check that the issuer signed this token.
+
+        Raises:
+            InvalidClaimError: the header is not that of the issuer's key.
+            InvalidSignatureError: the signature does not hold.
+            IdentityError: the issuer's DID is not valid.
+        """
+        key = key_for(issuer, use)
+        if _VARSIG[key.algorithm] != self.header:
+            raise InvalidClaimError("the varsig header is not the issuer's key's")
+        if not key.verify(self.signed, self.signature):
+            raise InvalidSignatureError("the token's signature does not hold")
+
+
+def seal_token(tag: str, payload: object, signer: Signer) -> bytes:
+    """Return a signed token around a payload record."""
+    signed = cbor.encode({_HEADER: _VARSIG[signer.algorithm], tag: to_plain(payload)})
+    return _OPENING + signer.sign(signed) + signed
+
+
+def read_token(tag: str, kind: type, data: bytes, *, bytes_max: int) -> Token:
+    """Take a token of this kind apart.
+
+    Raises:
+        WireError: the bytes are not strict CBOR, or too many, or the payload is not
+            of the kind.
+        InvalidClaimError: not an envelope, or of another kind or version.
+        InvalidSignatureError: the signature cannot be one.
+    """
+    plain = cbor.decode(data, bytes_max=bytes_max)
+    signature, body = _pair(plain)
+    if body.keys() != {_HEADER, tag} or not isinstance(body[_HEADER], bytes):
+        raise InvalidClaimError(f"not a UCAN envelope of {tag}")
+    if len(signature) != SIGNATURE_BYTES:
+        raise InvalidSignatureError(f"a signature has {SIGNATURE_BYTES} bytes")
+    start = len(_OPENING) + SIGNATURE_BYTES
+    return Token(
+        payload=from_plain(kind, body[tag]),
+        header=body[_HEADER],
+        signature=signature,
+        signed=data[start:],
+        cid=Cid.of_dag_cbor(data),
+    )
+
+
+def _pair(plain: object) -> tuple[bytes, dict[str, Any]]:
+    match plain:
+        case (bytes() as signature, dict() as body):
+            return signature, body
+        case _:
+            raise InvalidClaimError("not a UCAN envelope")

@@ -1,0 +1,143 @@
+"""Chains of proofs: from whom a resource belongs to, down to who acts on it.
+
+A chain is in order from its root, whose issuer is the subject, to the delegation
+whose audience is the one who acts. Everything is checked at the moment of acting:
+each link's window of time, its revocation, and every link's policy on the arguments
+(UCAN 1.0, "Validation").
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from nunet_node.capability.command import Command, proves
+from nunet_node.capability.delegation import Delegation, open_delegation
+from nunet_node.capability.errors import (
+    ExpiredError,
+    InvalidAudienceError,
+    InvalidClaimError,
+    InvalidSubjectError,
+    MatchError,
+    RevokedError,
+    TooEarlyError,
+    UnavailableProofError,
+)
+from nunet_node.identity.did import Did
+from nunet_node.wire.cid import Cid
+
+CHAIN_LINKS_MAX: Final = 8
+"""Longest chain: an organisation, its parts, a team, a person, a program and some to
+spare; each link costs a signature check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What is about to be done: by whom, on whose resources, with what."""
+
+    invoker: Did
+    subject: Did
+    command: Command
+    args: Mapping[str, Any]
+
+
+def open_chain(
+    cids: Sequence[Cid], proofs: Mapping[Cid, bytes]
+) -> tuple[Delegation, ...]:
+    """Return the delegations that these ids name, each verified.
+
+    Raises:
+        InvalidClaimError: too many, or one twice.
+        UnavailableProofError: one was not sent along.
+        PeerError: one is no valid delegation.
+    """
+    if len(cids) > CHAIN_LINKS_MAX:
+        raise InvalidClaimError(f"a chain has at most {CHAIN_LINKS_MAX} links")
+    if len(set(cids)) != len(cids):
+        raise InvalidClaimError("a chain has one link twice")
+    return tuple(_open(cid, proofs) for cid in cids)
+
+
+def check_chain(
+    chain: Sequence[Delegation],
+    act: Act,
+    *,
+    now_s: int,
+    revoked: AbstractSet[Cid] = frozenset(),
+    must_expire: bool = True,
+) -> None:
+    """Check that a chain allows an act now.
+
+    Args:
+        chain: from the root to the invoker; may be empty if the subject itself acts.
+        act: what is about to be done.
+        now_s: unix seconds.
+        revoked: the tokens that are revoked.
+        must_expire: refuse links without an expiry, which UCAN itself allows.
+
+    Raises:
+        CapabilityError: it does not; the leaf says why.
+    """
+    _check_ends(chain, act)
+    for giver, taker in pairwise(chain):
+        _check_joint(giver, taker)
+    for link in chain:
+        _check_link(link, act, now_s, must_expire=must_expire)
+    check_revocation((link.cid for link in chain), revoked)
+
+
+def check_revocation(cids: Iterable[Cid], revoked: AbstractSet[Cid]) -> None:
+    """Check that none of these tokens is revoked.
+
+    Raises:
+        RevokedError: one is.
+    """
+    if any(cid in revoked for cid in cids):
+        raise RevokedError("a proof has been revoked")
+
+
+def _open(cid: Cid, proofs: Mapping[Cid, bytes]) -> Delegation:
+    data = proofs.get(cid)
+    if data is None:
+        raise UnavailableProofError("a proof was not sent along")
+    delegation = open_delegation(data)
+    if delegation.cid != cid:
+        raise InvalidClaimError("a proof is not the one that its id names")
+    return delegation
+
+
+def _check_ends(chain: Sequence[Delegation], act: Act) -> None:
+    if not chain:
+        if act.invoker != act.subject:
+            raise InvalidClaimError("neither the subject itself nor any proof")
+        return
+    root, leaf = chain[0], chain[-1]
+    if root.subject is None:
+        raise InvalidClaimError("the root of a chain must name its subject")
+    if root.subject != root.issuer:
+        raise InvalidSubjectError("the root of a chain is not its subject's own")
+    if leaf.audience != act.invoker:
+        raise InvalidAudienceError("the chain was given to somebody else")
+
+
+def _check_joint(giver: Delegation, taker: Delegation) -> None:
+    if giver.audience != taker.issuer:
+        raise InvalidAudienceError("a link was not given to the next one's issuer")
+    if not proves(giver.command, taker.command):
+        raise InvalidClaimError("a link allows more than the one above it")
+
+
+def _check_link(link: Delegation, act: Act, now_s: int, *, must_expire: bool) -> None:
+    if link.subject is not None and link.subject != act.subject:
+        raise InvalidSubjectError("a link is about somebody else's resources")
+    if link.expires_at_s is None and must_expire:
+        raise InvalidClaimError("a delegation must expire")
+    if link.expires_at_s is not None and now_s > link.expires_at_s:
+        raise ExpiredError("a proof has expired")
+    if link.not_before_s is not None and now_s < link.not_before_s:
+        raise TooEarlyError("a proof does not hold yet")
+    if not proves(link.command, act.command):
+        raise InvalidClaimError("a link does not allow this command")
+    if not link.policy.holds(act.args):
+        raise MatchError("the arguments do not satisfy a policy")

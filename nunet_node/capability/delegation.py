@@ -14,14 +14,13 @@ import msgspec
 from nunet_node.capability.command import Command, parse_command
 from nunet_node.capability.envelope import (
     DELEGATION_TAG,
-    DID_CHARS_MAX,
     NONCE_BYTES_MAX,
     NONCE_BYTES_MIN,
     read_token,
     seal_token,
 )
 from nunet_node.capability.policy import Policy, parse_policy
-from nunet_node.identity.did import Did, Relationship, parse_did
+from nunet_node.identity.did import DID_CHARS_MAX, Did, Relationship, parse_did
 from nunet_node.identity.keys import Signer
 from nunet_node.quantities import Count
 from nunet_node.wire.cid import Cid

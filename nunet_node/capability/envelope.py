@@ -29,9 +29,6 @@ NONCE_BYTES_MIN: Final = 8
 NONCE_BYTES_MAX: Final = 64
 """Longest nonce that is read; nobody needs more than a digest's length."""
 
-DID_CHARS_MAX: Final = 128
-"""Longest DID in a token; see `nunet_node.identity.did`."""
-
 _HEADER: Final = "h"
 _OPENING: Final = b"\x82\x58\x40"
 _VARSIG: Final = {

@@ -80,11 +80,24 @@ def check_chain(
         CapabilityError: it does not; the leaf says why.
     """
     _check_ends(chain, act)
-    for giver, taker in pairwise(chain):
-        _check_joint(giver, taker)
+    check_joints(chain)
     for link in chain:
         _check_link(link, act, now_s, must_expire=must_expire)
     check_revocation((link.cid for link in chain), revoked)
+
+
+def check_joints(chain: Sequence[Delegation]) -> None:
+    """Check that each link was given to the next one's issuer, and allows as much.
+
+    Raises:
+        InvalidAudienceError: one was given to somebody else.
+        InvalidClaimError: one allows more than the one above it.
+    """
+    for giver, taker in pairwise(chain):
+        if giver.audience != taker.issuer:
+            raise InvalidAudienceError("a link was not given to the next one's issuer")
+        if not proves(giver.command, taker.command):
+            raise InvalidClaimError("a link allows more than the one above it")
 
 
 def check_revocation(cids: Iterable[Cid], revoked: AbstractSet[Cid]) -> None:
@@ -119,13 +132,6 @@ def _check_ends(chain: Sequence[Delegation], act: Act) -> None:
         raise InvalidSubjectError("the root of a chain is not its subject's own")
     if leaf.audience != act.invoker:
         raise InvalidAudienceError("the chain was given to somebody else")
-
-
-def _check_joint(giver: Delegation, taker: Delegation) -> None:
-    if giver.audience != taker.issuer:
-        raise InvalidAudienceError("a link was not given to the next one's issuer")
-    if not proves(giver.command, taker.command):
-        raise InvalidClaimError("a link allows more than the one above it")
 
 
 def _check_link(link: Delegation, act: Act, now_s: int, *, must_expire: bool) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated, Final
 import msgspec
 
 from nunet_node.errors import MisuseError
-from nunet_node.identity.did import Did
+from nunet_node.identity.did import DID_CHARS_MAX, Did
 from nunet_node.identity.errors import ChallengeError
 from nunet_node.identity.keys import Signer
 from nunet_node.identity.peer_id import peer_id_of
@@ -39,10 +39,13 @@ CHALLENGES_MAX: Final = 4_096
 """Most challenges open at once: about 4 MiB, and more than the connections that a
 node holds can use."""
 
+PEER_ID_CHARS_MAX: Final = 64
+"""Longest peer id in a challenge; an Ed25519 key's has 52 characters."""
+
+COMMAND_CHARS_MAX: Final = 128
+"""Longest command in a challenge, as of every command that is read."""
+
 _NS_PER_S: Final = 1_000_000_000
-_PEER_ID_CHARS_MAX: Final = 64
-_DID_CHARS_MAX: Final = 128
-_COMMAND_CHARS_MAX: Final = 128
 
 Bytes16 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 """A random id."""
@@ -50,9 +53,9 @@ Bytes16 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Bytes32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 """A digest, or a nonce nobody can guess."""
 
-DidText = Annotated[str, msgspec.Meta(min_length=1, max_length=_DID_CHARS_MAX)]
-PeerIdText = Annotated[str, msgspec.Meta(min_length=1, max_length=_PEER_ID_CHARS_MAX)]
-CommandText = Annotated[str, msgspec.Meta(min_length=1, max_length=_COMMAND_CHARS_MAX)]
+DidText = Annotated[str, msgspec.Meta(min_length=1, max_length=DID_CHARS_MAX)]
+PeerIdText = Annotated[str, msgspec.Meta(min_length=1, max_length=PEER_ID_CHARS_MAX)]
+CommandText = Annotated[str, msgspec.Meta(min_length=1, max_length=COMMAND_CHARS_MAX)]
 
 
 class Challenge(Record):

@@ -38,7 +38,10 @@ Plain = None | bool | int | bytes | str | Cid | tuple["Plain", ...] | dict[str, 
 """What can be encoded; arrays decode as tuples and may be encoded from lists."""
 
 INT_MIN: Final = -(2**63)
+"""Smallest integer: what 64 bits with a sign hold, as in DAG-CBOR."""
+
 INT_MAX: Final = 2**64 - 1
+"""Largest integer: what a CBOR head holds; beyond it CBOR needs a tag."""
 
 _CID_TAG: Final = 42
 _CID_LEAD: Final = b"\x00"

@@ -1,1 +1,1 @@
-"""The results room."""
+"""What comes out of a job: manifests and chunks, as functions over bytes."""

@@ -1,1 +1,1 @@
-"""The storage room."""
+"""What stays: the journal of facts, the block store, and trees of files on disk."""

@@ -10,58 +10,58 @@ from nunet_node.errors import PeerError
 class LedgerDamagedError(PeerError):
     """The journal's file does not hold what was written to it."""
 
-    code = "storage.ledger-damaged"
+    code = "storage.ledger_damaged"
 
 
 class LedgerTooNewError(PeerError):
     """A later version of this program wrote the journal."""
 
-    code = "storage.ledger-too-new"
+    code = "storage.ledger_too_new"
 
 
 class LedgerUnwritableError(PeerError):
     """The facts were not recorded: the disk is full, read-only or failing."""
 
-    code = "storage.ledger-unwritable"
+    code = "storage.ledger_unwritable"
 
 
 class LedgerConflictError(PeerError):
     """Another process extended the stream since the caller last read it."""
 
-    code = "storage.ledger-conflict"
+    code = "storage.ledger_conflict"
 
 
 class HomeInUseError(PeerError):
     """Another process holds the lock on this home."""
 
-    code = "storage.home-in-use"
+    code = "storage.home_in_use"
 
 
 class BlockMissingError(PeerError):
     """No block of that name is stored here."""
 
-    code = "storage.block-missing"
+    code = "storage.block_missing"
 
 
 class BlockDamagedError(PeerError):
     """Bytes do not hash to the name they are kept or sent under."""
 
-    code = "storage.block-damaged"
+    code = "storage.block_damaged"
 
 
-class StoreUnwritableError(PeerError):
-    """The bytes were not stored: the disk is full, read-only or failing."""
+class StoreUnavailableError(PeerError):
+    """The bytes were not stored or read: the disk is full, read-only or failing."""
 
-    code = "storage.store-unwritable"
+    code = "storage.unavailable"
 
 
 class TreeRefusedError(PeerError):
     """A directory holds something that a tree of plain files cannot carry."""
 
-    code = "storage.tree-refused"
+    code = "storage.tree_refused"
 
 
 class TargetRefusedError(PeerError):
     """The place to write a tree to is taken or cannot be made."""
 
-    code = "storage.target-refused"
+    code = "storage.target_refused"

@@ -20,6 +20,7 @@ from nunet_node.storage.errors import (
     LedgerDamagedError,
     LedgerUnwritableError,
 )
+from nunet_node.storage.files import sync_directory, why
 from nunet_node.storage.ledger_schema import (
     STEPS,
     Step,
@@ -78,14 +79,12 @@ class Journal:
         except sqlite3.DatabaseError as error:
             raise _refusal(path, error) from error
         except OSError as error:
-            raise LedgerUnwritableError(
-                f"cannot open {path}: {error.strerror}"
-            ) from error
+            raise LedgerUnwritableError(f"cannot open {path}: {why(error)}") from error
 
     @classmethod
     def _open_verified(cls, path: Path, steps: tuple[Step, ...]) -> Self:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
         connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -267,11 +266,3 @@ def _refusal(
 
 def _mark_path(path: Path) -> Path:
     return path.with_name(path.name + "-mark")
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -1,0 +1,33 @@
+"""Why a tree of files, or a block of one, was refused."""
+
+from nunet_node.errors import PeerError
+
+
+class ResultError(PeerError):
+    """Bytes that describe or make up a tree of files, and cannot be used."""
+
+    code = "results"
+
+
+class PathError(ResultError):
+    """A name that could lead outside the tree, or that no disk takes."""
+
+    code = "results.path"
+
+
+class ManifestError(ResultError):
+    """A manifest that contradicts itself."""
+
+    code = "results.manifest"
+
+
+class TreeTooLargeError(ResultError):
+    """More files or bytes than the reader set aside room for."""
+
+    code = "results.too_large"
+
+
+class BlockError(ResultError):
+    """A block that is not the one that was asked for."""
+
+    code = "results.block"

@@ -1,0 +1,166 @@
+"""The block store: bytes on disk, named by their hash.
+
+Rule: what is read is hashed again before it is returned, so that a damaged disk never
+serves wrong bytes; a block that does not match goes to quarantine and counts as
+missing. Blocks are plain private files: `blocks/<last two letters>/<content id>`.
+docs/decisions/0007-own-manifest-and-blocks.md.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from nunet_node.storage.batch import Batch, StoredFile
+from nunet_node.storage.errors import (
+    BlockDamagedError,
+    BlockMissingError,
+    StoreUnavailableError,
+)
+from nunet_node.storage.files import make_directory, sync_directory, why
+from nunet_node.storage.scratch import Scratch
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.errors import CidError
+from nunet_node.wire.limits import BLOCK_BYTES_MAX, BLOCK_DECODE_BYTES_MAX
+
+QUARANTINE_FILES_MAX: Final = 64
+"""Damaged blocks that are kept to be looked at; a dying disk makes many, and the
+rest would only take its last space."""
+
+_SHARD_LETTERS: Final = 2
+"""The last letters of an id hold 8 bits: 256 directories, so that a million blocks
+make directories of four thousand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreUsage:
+    """What a store holds."""
+
+    blocks: int
+    size_bytes: int
+
+
+class BlockStore:
+    """An open store; calls block on the disk and may come from several threads."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the store at ``root``, or make one, and sweep what a crash left.
+
+        Raises:
+            StoreUnavailableError: the directory cannot be made or written.
+        """
+        self._blocks = root / "blocks"
+        self._quarantine = root / "quarantine"
+        try:
+            for path in (root, self._blocks, self._quarantine, root / "scratch"):
+                if make_directory(path):
+                    sync_directory(path.parent)
+            self._scratch = Scratch(root / "scratch")
+        except OSError as error:
+            raise StoreUnavailableError(f"cannot open {root}: {why(error)}") from error
+
+    def put(self, data: bytes | memoryview, cid: Cid | None = None) -> Cid:
+        """Store one block durably; see `Batch.put`, and `batch` for many."""
+        with self.batch() as batch:
+            return batch.put(data, cid)
+
+    def add_file(
+        self, source: Path | int, *, chunk_bytes: int = BLOCK_BYTES_MAX
+    ) -> StoredFile:
+        """Store a file's bytes durably; see `Batch.add_file`."""
+        with self.batch() as batch:
+            return batch.add_file(source, chunk_bytes=chunk_bytes)
+
+    def batch(self) -> Batch:
+        """Return a context manager that stores many blocks at its end."""
+        return Batch(self._path, self._scratch.fresh)
+
+    def has(self, cid: Cid) -> bool:
+        """Tell whether a block of that name is here; its bytes are not checked."""
+        return self._path(cid).exists()
+
+    def size_bytes(self, cid: Cid) -> int:
+        """Return a block's length.
+
+        Raises:
+            BlockMissingError: it is not here.
+        """
+        try:
+            return self._path(cid).stat().st_size
+        except FileNotFoundError:
+            raise BlockMissingError(f"no block {cid}") from None
+
+    def get(self, cid: Cid) -> bytes:
+        """Return a block's bytes, checked against its name.
+
+        Raises:
+            BlockMissingError: it is not here.
+            BlockDamagedError: it does not match its name; it is here no longer.
+            StoreUnavailableError: the disk fails, or too many files are open.
+        """
+        try:
+            data = self._read(cid)
+        except FileNotFoundError:
+            raise BlockMissingError(f"no block {cid}") from None
+        except OSError as error:
+            raise StoreUnavailableError(f"cannot read {cid}: {why(error)}") from error
+        if len(data) > BLOCK_DECODE_BYTES_MAX or not cid.matches(data):
+            self._set_aside(cid)
+            raise BlockDamagedError(f"block {cid} is damaged on disk; it was set aside")
+        return data
+
+    def delete(self, cid: Cid) -> bool:
+        """Remove a block, and tell whether it was here."""
+        try:
+            self._path(cid).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def cids(self) -> Iterator[Cid]:
+        """Yield the id of every block, in no order."""
+        for entry in self._entries():
+            with contextlib.suppress(CidError):
+                yield Cid.parse(entry.name)
+
+    def stat(self) -> StoreUsage:
+        """Count the blocks and their bytes by walking the store."""
+        sizes = [entry.stat().st_size for entry in self._entries()]
+        return StoreUsage(blocks=len(sizes), size_bytes=sum(sizes))
+
+    def close(self) -> None:
+        """Remove the scratch directory; the store itself stays."""
+        self._scratch.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _path(self, cid: Cid) -> Path:
+        name = str(cid)
+        return self._blocks / name[-_SHARD_LETTERS:] / name
+
+    def _read(self, cid: Cid) -> bytes:
+        file = os.open(self._path(cid), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            length = min(os.fstat(file).st_size, BLOCK_DECODE_BYTES_MAX)
+            return os.read(file, length + 1)
+        finally:
+            os.close(file)
+
+    def _set_aside(self, cid: Cid) -> None:
+        path = self._path(cid)
+        # On a disk that cannot be written the block stays, and stays refused.
+        with contextlib.suppress(OSError):
+            if len(list(self._quarantine.iterdir())) < QUARANTINE_FILES_MAX:
+                path.rename(self._quarantine / path.name)
+            else:
+                path.unlink()
+
+    def _entries(self) -> Iterator["os.DirEntry[str]"]:
+        for shard in os.scandir(self._blocks):
+            yield from os.scandir(shard)

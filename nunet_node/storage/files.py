@@ -1,0 +1,74 @@
+"""Private files and directories that survive a power cut.
+
+Rule: a file gets its final name only after its bytes are on the disk, and the name
+counts only after its directory is too (Pillai et al., "All File Systems Are Not
+Created Equal", OSDI 2014). Nothing made here is readable by other users, and no
+symbolic link is followed at the last step of a path.
+"""
+
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def make_directory(path: Path) -> bool:
+    """Make a private directory, and tell whether it was not there before."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return False
+    return True
+
+
+def write_new(path: Path, data: bytes | memoryview, *, mode: int = 0o600) -> None:
+    """Write a file that does not exist yet; `sync_file` makes it durable.
+
+    Raises:
+        OSError: the file exists, or the disk is full or failing. A file that was
+            begun is removed again.
+    """
+    file = os.open(path, _NEW, mode)
+    try:
+        write_all(file, data)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(file)
+
+
+def write_all(file: int, data: bytes | memoryview) -> None:
+    """Write every byte; a disk that fills up half-way raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the bytes of a file are on the disk."""
+    _sync(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the disk."""
+    _sync(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+
+
+def why(error: OSError) -> str:
+    """Return what to tell a person about a failed disk operation."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "the disk is full: free some space and try again"
+    return error.strerror or str(error)
+
+
+def _sync(path: Path, flags: int) -> None:
+    file = os.open(path, flags)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

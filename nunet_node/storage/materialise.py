@@ -1,0 +1,123 @@
+"""From a tree in the store to files on disk, all of them or none.
+
+Rule: the target does not change before every block was read, checked and synced.
+The tree is written into a private directory beside the target and takes its name in
+one step; an interrupted writing leaves only a directory that says what it is. The
+files are their owner's alone: results are private until someone decides otherwise.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from nunet_node.results.manifest import FileEntry, Tree
+from nunet_node.results.paths import check_path
+from nunet_node.results.plan import WantedBlock, check_block, chunk_sizes
+from nunet_node.storage.errors import TargetRefusedError
+from nunet_node.storage.files import sync_directory, why, write_all
+from nunet_node.wire.cid import Cid
+
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_PLAIN: Final = 0o600
+_EXECUTABLE: Final = 0o700
+
+
+def materialise(
+    tree: Tree,
+    get: Callable[[Cid], bytes],
+    target: Path,
+    *,
+    beside: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write a tree to the directory ``target``, durably and all at once.
+
+    Args:
+        tree: the files.
+        get: returns a chunk's bytes, such as `BlockStore.get`; what it raises ends
+            the writing.
+        target: a directory that does not exist or is empty; its parents are made.
+        beside: small files to put at the top of the tree, such as a receipt.
+
+    Raises:
+        TargetRefusedError: the target is taken or cannot be written; it is as it was.
+        BlockError: ``get`` returned other bytes than those asked for.
+        PathError: a name in ``beside`` is not plain and relative.
+    """
+    target = target.absolute()
+    check_target(target)
+    with _whole(target) as root:
+        for file in tree.files:
+            _write_file(root, file, get)
+        for name, data in (beside or {}).items():
+            check_path(name)
+            _write_chunks(root / name, iter((data,)), _PLAIN)
+        _sync_directories(root)
+
+
+def check_target(target: Path) -> None:
+    """Refuse a target that is not free; call it before a long transfer.
+
+    Raises:
+        TargetRefusedError: something is there, other than an empty directory.
+    """
+    try:
+        if target.is_symlink() or (target.exists() and not target.is_dir()):
+            raise TargetRefusedError(f"{target} is not a directory")
+        if target.exists() and any(target.iterdir()):
+            raise TargetRefusedError(f"{target} is not empty; name a new directory")
+    except OSError as error:
+        raise TargetRefusedError(f"cannot read {target}: {why(error)}") from error
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Yield a directory beside the target, which becomes it if all goes well."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        root = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
+    except OSError as error:
+        raise TargetRefusedError(f"cannot make {target}: {why(error)}") from error
+    try:
+        yield root
+        # Renaming over a directory succeeds only while that one is empty.
+        root.rename(target)
+        sync_directory(target.parent)
+    except OSError as error:
+        raise TargetRefusedError(f"cannot write {target}: {why(error)}") from error
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _write_file(root: Path, file: FileEntry, get: Callable[[Cid], bytes]) -> None:
+    path = root / file.path
+    # mkdir applies its mode to the last directory only; the root is private, so
+    # that the others need not be.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = _EXECUTABLE if file.executable else _PLAIN
+    _write_chunks(path, _checked_chunks(file, get), mode)
+
+
+def _checked_chunks(file: FileEntry, get: Callable[[Cid], bytes]) -> Iterator[bytes]:
+    for cid, size_bytes in chunk_sizes(file):
+        data = get(cid)
+        check_block(WantedBlock(cid=cid, size_bytes=size_bytes), data)
+        yield data
+
+
+def _write_chunks(path: Path, chunks: Iterator[bytes], mode: int) -> None:
+    file = os.open(path, _NEW, mode)
+    try:
+        for data in chunks:
+            write_all(file, data)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _sync_directories(root: Path) -> None:
+    for directory, _, _ in os.walk(root):
+        sync_directory(Path(directory))

@@ -3,7 +3,7 @@
 import pytest
 
 from nunet_node.errors import PeerError
-from nunet_node.identity.did import did_of_ed25519
+from nunet_node.identity.keys import SigningKey
 from nunet_node.jobs.link import (
     LINK_ADDRESSES_MAX,
     LinkError,
@@ -13,9 +13,8 @@ from nunet_node.jobs.link import (
 )
 from nunet_node.jobs.specification import JobId
 
-# Any 32 bytes will do where the key is only named and never used to verify.
-OWNER = did_of_ed25519(bytes.fromhex("d75a980182b10ab7" + "d54bfed3c964073a" * 3))
-CUSTODIAN = did_of_ed25519(bytes.fromhex("3d4017c3e843895a" + "92b70aa74d1b7ebc" * 3))
+OWNER = SigningKey(bytes([1]) * 32).did
+CUSTODIAN = SigningKey(bytes([2]) * 32).did
 JOB = JobId("abcdefghijklmnopqrstuvwxyz234567")
 ADDRESS = (
     "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWBmAwcd4PJNJvfV89HwE48nwkRmAgo8Vy3uQEyNNHBox2"

@@ -1,0 +1,174 @@
+"""A job as described by a person, and the specification that it stands for.
+
+Rule: what is not said is None until the very end, so that a file and the options
+of a command can be laid over each other; only `job_spec` fills in defaults.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+
+from nunet_node.jobs.job_file.plain_yaml import JobFileError
+from nunet_node.jobs.job_file.values import (
+    NAME_CHARS_MAX,
+    FileInput,
+    base_name,
+    suffix,
+)
+from nunet_node.jobs.specification import (
+    Engine,
+    JobSpec,
+    Retry,
+    RetryCause,
+    Timeouts,
+)
+from nunet_node.quantities import ResourceVector
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.errors import WireError
+from nunet_node.wire.schema import from_plain, to_plain
+
+_T = TypeVar("_T")
+_ENGINE_OF_SUFFIX: Final = {".py": Engine.PYTHON, ".wasm": Engine.WASM}
+_INTERPRETER_OF_SUFFIX: Final = {".py": "python3", ".sh": "sh"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFile:
+    """What a file or a command line says of a job; None where it says nothing."""
+
+    name: str | None = None
+    engine: Engine | None = None
+    program: str | None = None
+    """Path of the script or module to run."""
+    command: tuple[str, ...] = ()
+    """Words to run, if there is no program."""
+    args: tuple[str, ...] = ()
+    inputs: tuple[FileInput, ...] = ()
+    outputs: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    cpu_millis: int | None = None
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+    run_s: int | None = None
+    queue_s: int | None = None
+    attempts: int | None = None
+    retry_on: tuple[RetryCause, ...] | None = None
+    price_micro_ntx_max: int | None = None
+    identity: str | None = None
+
+    def overridden_by(self, options: "JobFile") -> "JobFile":
+        """Return this with what ``options`` say; inputs and environment add up."""
+        said = {
+            name: value
+            for name in self.__slots__
+            if (value := getattr(options, name)) not in (None, (), {})
+        }
+        said["inputs"] = (*self.inputs, *options.inputs)
+        said["env"] = {**self.env, **options.env}
+        return replace(self, **said)
+
+    def beside(self, directory: str) -> "JobFile":
+        """Return this with its relative paths taken from ``directory``."""
+        if not directory:
+            return self
+        inputs = tuple(
+            replace(each, path=_join(directory, each.path)) for each in self.inputs
+        )
+        program = self.program and _join(directory, self.program)
+        return replace(self, inputs=inputs, program=program)
+
+    def all_inputs(self) -> tuple[FileInput, ...]:
+        """Return the inputs with the program, which is one of them."""
+        if self.program is None:
+            return self.inputs
+        program = FileInput(path=self.program, dest=base_name(self.program))
+        return (program, *(each for each in self.inputs if each != program))
+
+
+def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec:
+    """Return the specification to sign, with its inputs as they were stored.
+
+    Raises:
+        JobFileError: there is nothing to run, or a value is out of bounds.
+    """
+    default = JobSpec(name="-", engine=Engine.PROCESS, command=("-",))
+    engine = engine_of(file)
+    spec = JobSpec(
+        name=name_of(file),
+        engine=engine,
+        command=_words(file, engine),
+        env=dict(sorted(file.env.items())),
+        inputs=inputs,
+        inputs_bytes=inputs_bytes,
+        outputs=file.outputs or (),
+        resources=ResourceVector(
+            cpu_millis=_or(file.cpu_millis, default.resources.cpu_millis),
+            memory_bytes=_or(file.memory_bytes, default.resources.memory_bytes),
+            disk_bytes=_or(file.disk_bytes, default.resources.disk_bytes),
+        ),
+        timeouts=Timeouts(
+            run_s=_or(file.run_s, default.timeouts.run_s),
+            queue_s=_or(file.queue_s, default.timeouts.queue_s),
+        ),
+        retry=Retry(
+            attempts=_or(file.attempts, default.retry.attempts),
+            on=_or(file.retry_on, default.retry.on),
+        ),
+        price_micro_ntx_max=file.price_micro_ntx_max,
+    )
+    try:
+        return from_plain(JobSpec, to_plain(spec))
+    except WireError as error:
+        raise JobFileError(f"the job is out of bounds: {error}") from None
+
+
+def engine_of(file: JobFile) -> Engine:
+    """Return the engine that the file names or its program implies.
+
+    Raises:
+        JobFileError: the program's name implies none.
+    """
+    if file.engine is not None:
+        return file.engine
+    if file.program is None:
+        return Engine.PROCESS
+    engine = _ENGINE_OF_SUFFIX.get(suffix(file.program))
+    if engine is None:
+        raise JobFileError(
+            f"{file.program}: not a .py or .wasm file; name its engine, one of "
+            f"{', '.join(Engine)}"
+        )
+    return engine
+
+
+def name_of(file: JobFile) -> str:
+    """Return the job's name, or one made from what it runs."""
+    if file.name:
+        return file.name
+    what = base_name(file.program or (file.command or ("job",))[0])
+    stem = what.removesuffix(suffix(what))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
+    return name[:NAME_CHARS_MAX] or "job"
+
+
+def _words(file: JobFile, engine: Engine) -> tuple[str, ...]:
+    """Return the words to run, as the engine wants them."""
+    if file.program is None:
+        if not file.command:
+            raise JobFileError("there is nothing to run")
+        return (*file.command, *file.args)
+    program = base_name(file.program)
+    if engine is not Engine.PROCESS:
+        return (program, *file.args)
+    interpreter = _INTERPRETER_OF_SUFFIX.get(suffix(program))
+    words = (interpreter, program) if interpreter else (f"./{program}",)
+    return (*words, *file.args)
+
+
+def _or(said: _T | None, default: _T) -> _T:
+    return default if said is None else said
+
+
+def _join(directory: str, path: str) -> str:
+    return path if path.startswith("/") else f"{directory.rstrip('/')}/{path}"

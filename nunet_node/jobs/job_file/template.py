@@ -1,0 +1,58 @@
+"""The job file that a newcomer starts from: every option, with its default.
+
+Rule: it is a job file itself, and a test reads it as one.
+"""
+
+from typing import Final
+
+TEMPLATE: Final = """\
+# A job for nunet-node. Check it with: nunet-node spec validate FILE
+# Run it with:                         nunet-node submit FILE
+version: 1
+
+# What to call it, in lists and in the name of the result's directory.
+name: my-job
+
+# What to run: one of script, module and command.
+script: main.py                 # Python, in a WebAssembly sandbox
+# module: tool.wasm             # a WASI module
+# command: [sort, words.txt]    # a native command, in bubblewrap
+# engine: python                # python, wasm or process, to overrule the guess
+
+# Words handed to the script or module.
+args: []
+
+# Files and directories to bring: PATH, or PATH:DEST in the job's directory.
+# Paths are taken from this file's directory. The script is brought by itself.
+inputs: []
+
+# Files to keep, from the job's directory; ** matches at any depth.
+# Without this every new file is kept.
+# outputs: ["out/**"]
+
+# Environment variables.
+env: {}
+
+# What it needs. It is stopped if it takes more.
+resources:
+  cpus: 1
+  memory: 256MiB
+  disk: 128MiB
+
+# How long it may run, and how long it may wait for room.
+timeouts:
+  run: 1h
+  queue: 7d
+
+# Runs in all, and the ends after which to try again: lost, failed.
+# More than one says that running twice does no harm.
+retry:
+  attempts: 1
+  on: [lost]
+
+# Highest acceptable price of one CPU-hour, in NTX. Any price without this.
+# max_price: 3
+
+# Which of your identities owns the job.
+# identity: default
+"""

@@ -16,7 +16,6 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 from multiaddr import Multiaddr
 
 from nunet_node.errors import MisuseError
-from nunet_node.network import remedies
 from nunet_node.network.discovery import (
     Address,
     one_peer,
@@ -36,9 +35,11 @@ from nunet_node.network.port import (
     ProtocolRefused,
     StreamHandler,
     Validator,
+    lone_error,
 )
+from nunet_node.network.remedies import install, run_service
 from nunet_node.network.stream import Stream
-from nunet_node.network.swarm import NetStream, make_host, root_cause, run_service
+from nunet_node.network.swarm import NetStream, make_host, root_cause
 from nunet_node.wire.limits import GOSSIP_BYTES_MAX
 
 DIAL_S: Final = 10
@@ -61,13 +62,13 @@ async def open_host(settings: HostSettings) -> AsyncIterator["Libp2pHost"]:
         MisuseError: another py-libp2p than the one we know is installed.
     """
     listen = tuple(map(parse_listen_address, settings.listen))
-    remedies.install()
+    install()
     try:
         async with _run_host(settings, listen) as host:
             yield host
     except BaseExceptionGroup as group:
         # The nurseries in between are nobody's concern but ours.
-        raise _only_leaf(group) from None
+        raise lone_error(group) from None
 
 
 @asynccontextmanager
@@ -316,11 +317,3 @@ async def _listen(inner: Any, addresses: Sequence[Address]) -> None:
     for address in addresses:
         if not await inner.get_network().listen(Multiaddr(address.transport())):
             raise ListenFailed(why_not(address))
-
-
-def _only_leaf(error: BaseException) -> BaseException:
-    """Return the one exception in nested groups; the group if there are several."""
-    seen = error
-    while isinstance(seen, BaseExceptionGroup) and len(seen.exceptions) == 1:
-        seen = seen.exceptions[0]
-    return error if isinstance(seen, BaseExceptionGroup) else seen

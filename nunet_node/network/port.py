@@ -153,7 +153,7 @@ class Host(Protocol):
         topic: str,
         validate: Validator,
     ) -> trio.MemoryReceiveChannel[GossipMessage]:
-        """Join a topic; one subscription for each topic.
+        """Join a topic; one subscription for each topic. Our own messages come, too.
 
         The channel is bounded and drops its oldest message when full, so a slow
         reader loses old news and holds nobody up. Messages over `GOSSIP_BYTES_MAX`,
@@ -169,3 +169,11 @@ class Host(Protocol):
         It is bounded and drops its oldest event when full; `connected_peers` is the
         truth, the events say when to look.
         """
+
+
+def lone_error(error: BaseException) -> BaseException:
+    """Return the one exception in nested groups; the group if there are several."""
+    seen = error
+    while isinstance(seen, BaseExceptionGroup) and len(seen.exceptions) == 1:
+        seen = seen.exceptions[0]
+    return error if isinstance(seen, BaseExceptionGroup) else seen

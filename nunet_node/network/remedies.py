@@ -10,15 +10,19 @@ what it replaces may have moved there.
 import functools
 import logging
 import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
+import trio
 from libp2p.io.utils import read_exactly
 from libp2p.network.connection import swarm_connection
 from libp2p.pubsub import pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.stream_muxer.yamux import yamux
+from libp2p.tools.anyio_service.trio_manager import TrioManager
 from libp2p.transport.tcp import tcp
 
 from nunet_node.errors import MisuseError
@@ -42,6 +46,8 @@ PIECES_MAX: Final = 2_000
 """Pieces in which one frame may arrive: a full noise message over the smallest usual
 segments, ten times over."""
 
+_log = logging.getLogger("nunet_node.network")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
@@ -59,7 +65,7 @@ REMEDIES: Final = tuple(
         ("P2", "a validator that raises stops gossip", "gossip.SafePubsub"),
         ("P3", "a message with a junk key stops gossip", "gossip.SafePubsub"),
         ("P4", "a burst of messages is mostly lost", "remedies.widen_rpc_queues"),
-        ("P5", "stopping gossip amid messages stops the host", "swarm.run_service"),
+        ("P5", "stopping gossip amid messages stops the host", "remedies.run_service"),
         ("P6", "over ten messages a second are not forwarded", "gossip.make_router"),
         ("P7", "the mesh is mended every two minutes only", "gossip.make_router"),
         ("P8", "sequence numbers are used again after a restart", "gossip.SafePubsub"),
@@ -73,6 +79,8 @@ REMEDIES: Final = tuple(
         ("S2", "inbound places are never given back", "swarm.SafeSwarm"),
         ("Y1", "flow control is not enforced on the sender", "swarm.SafeYamux"),
         ("Y2", "a peer opens streams without limit", "swarm.SafeSwarm"),
+        ("Y3", "a reset reads like a proper end", "swarm.NetStream"),
+        ("Y4", "what a leaving peer said last is lost", "swarm.SafeYamux"),
         ("W1", "a frame in 100 pieces ends the connection", "remedies.allow_pieces"),
         ("D1", "every connect takes 250 ms longer", "host.connect"),
         ("D2", "a failed dial blocks the peer for a minute", "host.connect"),
@@ -156,3 +164,49 @@ def tame_logging() -> None:
     if logger.level in (logging.NOTSET, logging.WARNING):
         logger.setLevel(logging.CRITICAL)
     swarm_connection.logging = logger
+
+
+class SafeManager(TrioManager):  # type: ignore[misc] # the library is untyped
+    """P5: runs a library service so that a failed task ends only itself."""
+
+    def run_task(
+        self,
+        async_fn: Callable[..., Awaitable[None]],
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Run a task of the service; one that must run for ever is started again."""
+        if not kwargs.get("_internal"):
+            async_fn = _survivor(async_fn, again=bool(kwargs.get("daemon")))
+        super().run_task(async_fn, *args, **kwargs)
+
+
+@asynccontextmanager
+async def run_service(service: Any) -> AsyncIterator[None]:
+    """Run a library service for as long as the block."""
+    async with trio.open_nursery() as nursery:
+        manager = SafeManager(service)
+        service._manager = manager  # noqa: SLF001 - as the library's own runner does
+        nursery.start_soon(manager.run)
+        await manager.wait_started()
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await manager.stop()
+
+
+def _survivor(
+    async_fn: Callable[..., Awaitable[None]], *, again: bool
+) -> Callable[..., Awaitable[None]]:
+    async def run(*args: Any) -> None:
+        while True:
+            try:
+                return await async_fn(*args)
+            except Exception as error:  # noqa: BLE001 - it would stop the service
+                _log.debug("%s failed: %r", async_fn, error)
+            if not again:
+                return None
+            await trio.sleep(1)
+
+    return run

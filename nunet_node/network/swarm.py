@@ -8,8 +8,7 @@ is bounded for each connection and for all together. The traps' names are those 
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 import trio
@@ -31,7 +30,6 @@ from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
-from libp2p.tools.anyio_service.trio_manager import TrioManager
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
@@ -71,7 +69,7 @@ _log = logging.getLogger("nunet_node.network")
 
 
 class SafeYamux(Yamux):  # type: ignore[misc] # the library is untyped
-    """C1, C3, N1, Y1: one connection, whose frames leave whole or end it."""
+    """C1, C3, N1, Y1, Y3, Y4: a connection whose frames leave whole or end it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -112,6 +110,13 @@ class SafeYamux(Yamux):  # type: ignore[misc] # the library is untyped
                 self.abort()
                 with trio.CancelScope(shield=True):
                     await self._cleanup_on_error()
+
+    async def _cleanup_on_error(self) -> None:
+        # What has arrived is still to be read (Y4): a peer may speak and leave.
+        for stream_id, stream in self.streams.items():
+            stream.left = bytes(self.stream_buffers.get(stream_id, b""))
+            stream.ended = stream.recv_closed and not stream.reset_received
+        await super()._cleanup_on_error()
 
     async def _read_data_body(self, length: int) -> bytes:
         held = sum(map(len, self.stream_buffers.values()))
@@ -253,36 +258,6 @@ class SafeHost(BasicHost):  # type: ignore[misc] # the library is untyped
     def _schedule_identify(self, peer_id: Any, *, reason: str) -> None: ...
 
 
-class SafeManager(TrioManager):  # type: ignore[misc] # the library is untyped
-    """P5: runs a library service so that a failed task ends only itself."""
-
-    def run_task(
-        self,
-        async_fn: Callable[..., Awaitable[None]],
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        """Run a task of the service; one that must run for ever is started again."""
-        if not kwargs.get("_internal"):
-            async_fn = _survivor(async_fn, again=bool(kwargs.get("daemon")))
-        super().run_task(async_fn, *args, **kwargs)
-
-
-@asynccontextmanager
-async def run_service(service: Any) -> AsyncIterator[None]:
-    """Run a library service for as long as the block."""
-    async with trio.open_nursery() as nursery:
-        manager = SafeManager(service)
-        service._manager = manager  # noqa: SLF001 - as the library's own runner does
-        nursery.start_soon(manager.run)
-        await manager.wait_started()
-        try:
-            yield
-        finally:
-            with trio.CancelScope(shield=True):
-                await manager.stop()
-
-
 class NetStream:
     """A library stream as a `stream.ByteStream`."""
 
@@ -293,12 +268,14 @@ class NetStream:
         """Return some bytes; none at the peer's proper end."""
         try:
             return bytes(await self._inner.read(bytes_max))
-        except EOFError as error:
-            # The library reports a lost connection as a proper end, too.
-            if self._inner.muxed_conn.event_shutting_down.is_set():
-                raise StreamBroken("the connection was lost") from error
-            return b""
         except Exception as error:
+            muxed = self._inner.muxed_stream
+            left: bytes = getattr(muxed, "left", b"")
+            if left:
+                muxed.left = left[bytes_max:]
+                return left[:bytes_max]
+            if _ended_properly(muxed, error):
+                return b""
             raise StreamBroken(root_cause(error)) from error
 
     async def write(self, data: bytes) -> None:
@@ -318,6 +295,13 @@ class NetStream:
     async def reset(self) -> None:
         """Drop both directions."""
         await self._inner.reset()
+
+
+def _ended_properly(muxed: Any, error: Exception) -> bool:
+    """Tell the peer's end from a reset and a lost connection (Y3): all read alike."""
+    lost = muxed.muxed_conn.event_shutting_down.is_set()
+    at_end = isinstance(error, EOFError) and not lost and not muxed.reset_received
+    return bool(getattr(muxed, "ended", at_end))
 
 
 def make_host(seed: bytes, connections_max: int) -> BasicHost:
@@ -351,22 +335,6 @@ def _connection_config(connections_max: int) -> ConnectionConfig:
         max_connections_per_peer=CONNECTIONS_PER_PEER_MAX,
         inbound_upgrade_timeout=HANDSHAKE_S,
     )
-
-
-def _survivor(
-    async_fn: Callable[..., Awaitable[None]], *, again: bool
-) -> Callable[..., Awaitable[None]]:
-    async def run(*args: Any) -> None:
-        while True:
-            try:
-                return await async_fn(*args)
-            except Exception as error:  # noqa: BLE001 - it would stop the service
-                _log.debug("%s failed: %r", async_fn, error)
-            if not again:
-                return None
-            await trio.sleep(1)
-
-    return run
 
 
 def root_cause(error: BaseException) -> str:

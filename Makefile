@@ -30,7 +30,7 @@ lint: $(ENVIRONMENT) ## Check form, types, spelling and who imports whom.
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/codespell nunet_node tests tools docs configs
+	$(BIN)/codespell nunet_node tools docs configs
 
 check: ## Lint, then test.
 	@$(MAKE) --no-print-directory lint

@@ -1,0 +1,70 @@
+"""What this machine can give to jobs, as its kernel tells.
+
+Rule: the smallest bound counts, because a container or a service manager may allow
+less than the machine has; a share stays with the system, so that a node that is
+fully booked does not starve its host. The owner's own figures override all of it.
+Sources: cgroups(7), sched_getaffinity(2), proc(5).
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from nunet_node.quantities import ResourceVector
+
+MEMORY_SHARE_PERCENT: Final = 75
+"""Of the memory; the rest is for the node, the page cache and the system."""
+
+DISK_SHARE_PERCENT: Final = 50
+"""Of what is free; results and inputs kept for their owners need the other half."""
+
+_CGROUP: Final = Path("/sys/fs/cgroup")
+
+
+def detect(scratch: Path, *, cgroup: Path = _CGROUP) -> ResourceVector:
+    """Measure what can be offered.
+
+    Args:
+        scratch: a directory on the file system in which jobs run.
+        cgroup: where the control groups of this process are mounted.
+    """
+    return ResourceVector(
+        cpu_millis=_cpu_millis(cgroup),
+        memory_bytes=_memory_bytes(cgroup) * MEMORY_SHARE_PERCENT // 100,
+        disk_bytes=shutil.disk_usage(scratch).free * DISK_SHARE_PERCENT // 100,
+    )
+
+
+def _cpu_millis(cgroup: Path) -> int:
+    own = len(os.sched_getaffinity(0)) * 1000
+    quota = _words(cgroup / "cpu.max")
+    if len(quota) == 2 and quota[0].isdigit():  # noqa: PLR2004 - quota and period
+        return max(1, min(own, int(quota[0]) * 1000 // int(quota[1])))
+    quota_us = _number(cgroup / "cpu/cpu.cfs_quota_us")
+    period_us = _number(cgroup / "cpu/cpu.cfs_period_us")
+    if quota_us and period_us:
+        return max(1, min(own, quota_us * 1000 // period_us))
+    return own
+
+
+def _memory_bytes(cgroup: Path) -> int:
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = (
+        _number(cgroup / "memory.max"),
+        _number(cgroup / "memory/memory.limit_in_bytes"),
+    )
+    return min([total, *(limit for limit in limits if limit)])
+
+
+def _number(path: Path) -> int | None:
+    """Return a file's one number; None if there is no file, or no limit in it."""
+    words = _words(path)
+    return int(words[0]) if len(words) == 1 and words[0].isdigit() else None
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []

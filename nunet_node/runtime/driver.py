@@ -1,0 +1,212 @@
+"""The one task that owns the node: inputs in, facts down, effects out.
+
+Rule: the facts of an input are on disk before any of its effects is performed, so
+that nothing is ever said that a crash could unsay. Performing an effect never
+waits; what takes time runs in a task of its own and comes back as an input. An
+input whose facts cannot be written is taken back whole.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import trio
+
+from nunet_node.errors import MisuseError, PeerError
+from nunet_node.protocol.effects import CloseSession, Effect, News
+from nunet_node.protocol.facts import Fact
+from nunet_node.protocol.inputs import (
+    FrameReceived,
+    FrameRejected,
+    Input,
+    StoreFilled,
+    TimerFired,
+)
+from nunet_node.protocol.turn import Batch
+from nunet_node.quantities import Now
+from nunet_node.runtime.clock import Clock, Timers
+from nunet_node.storage.errors import LedgerUnwritableError
+
+INPUTS_MAX: Final = 1024
+"""Inputs that wait for the node: at a few thousand a second that is some hundred
+milliseconds of work; whoever brings more waits for its turn."""
+
+HELD_MAX: Final = 16_384
+"""Inputs kept while the disk is full. They come from our own jobs and timers, which
+are bounded; more means a loop, and losing them would be worse than stopping."""
+
+NEWS_MAX: Final = 65_536
+"""News that one listener may leave unread before it is dropped."""
+
+PROBE_S: Final = 1.0
+"""How often a disk that was full is tried again."""
+
+_log = logging.getLogger("nunet_node.runtime.driver")
+
+
+class Machine(Protocol):
+    """What the driver needs of the protocol's node."""
+
+    def handle(self, event: Input, now: Now, /) -> Batch:
+        """Decide what follows from one input."""
+
+    def undo(self) -> None:
+        """Take the facts of the last `handle` back."""
+
+
+class Memory(Protocol):
+    """What the driver needs of the journals."""
+
+    def append(self, facts: Sequence[Fact], /) -> None:
+        """Record facts durably; blocks."""
+
+    def is_writable(self) -> bool:
+        """Tell whether the disk takes data; blocks."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    done: trio.Event = field(default_factory=trio.Event)
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    event: Input
+    waiter: _Waiter | None = None
+
+
+class Driver:
+    """Owns a node. Run it in a task; tell it inputs from any other."""
+
+    def __init__(
+        self,
+        node: Machine,
+        memory: Memory,
+        clock: Clock,
+        perform: Callable[[Effect], None],
+    ) -> None:
+        self._node = node
+        self._memory = memory
+        self._perform = perform
+        self.clock = clock
+        self.timers = Timers(clock)
+        self._inbox, self._outbox = trio.open_memory_channel[_Item](INPUTS_MAX)
+        self._held: deque[Input] = deque()
+        self._full = trio.Event()
+        self._listeners: list[trio.MemorySendChannel[News]] = []
+
+    async def post(self, event: Input) -> None:
+        """Hand over an input; waits for a place in the queue, not for its effects."""
+        await self._inbox.send(_Item(event))
+
+    async def tell(self, event: Input) -> None:
+        """Hand over an input; return once its facts are durable, its effects begun.
+
+        Raises:
+            LedgerUnwritableError: the disk cannot take it; nothing happened.
+        """
+        waiter = _Waiter()
+        await self._inbox.send(_Item(event, waiter))
+        await waiter.done.wait()
+        if waiter.error is not None:
+            raise waiter.error
+
+    def subscribe(self, news_max: int = NEWS_MAX) -> trio.MemoryReceiveChannel[News]:
+        """Return a channel of all news from now on.
+
+        A listener that leaves more than ``news_max`` unread finds its channel ended.
+        """
+        sender, receiver = trio.open_memory_channel[News](news_max)
+        self._listeners.append(sender)
+        return receiver
+
+    def publish(self, news: News) -> None:
+        """Give news to every listener."""
+        for listener in tuple(self._listeners):
+            try:
+                listener.send_nowait(news)
+            except trio.WouldBlock:
+                _log.warning("a listener does not keep up, and is dropped")
+                self._drop(listener)
+            except trio.BrokenResourceError:
+                self._drop(listener)
+
+    async def run(self) -> None:
+        """Take inputs one after the other; never returns."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.timers.run, self._fire)
+            nursery.start_soon(self._watch_disk)
+            async for item in self._outbox:
+                await self._take(item)
+
+    async def _fire(self, name: str) -> None:
+        await self.post(TimerFired(name=name))
+
+    async def _take(self, item: _Item) -> None:
+        try:
+            await self._decide(item.event)
+        except LedgerUnwritableError as error:
+            _log.error("%s", error)
+            await self._give_back(item, error)
+        except (MisuseError, PeerError) as error:
+            # One bad input must not stop the node for everybody else.
+            _log.exception("an input was dropped: %s", type(item.event).__name__)
+            self._refuse(item, error)
+        else:
+            if item.waiter is not None:
+                item.waiter.done.set()
+
+    async def _decide(self, event: Input) -> None:
+        batch = self._node.handle(event, self.clock.now())
+        if batch.facts:
+            try:
+                await trio.to_thread.run_sync(self._memory.append, batch.facts)
+            except BaseException:
+                self._node.undo()
+                raise
+        for effect in batch.effects:
+            self._perform(effect)
+
+    def _refuse(self, item: _Item, error: Exception) -> None:
+        if item.waiter is not None:
+            item.waiter.error = error
+            item.waiter.done.set()
+        elif isinstance(item.event, FrameReceived | FrameRejected):
+            # The peer sees its session end, and asks again when it likes.
+            self._perform(CloseSession(session=item.event.session))
+
+    async def _give_back(self, item: _Item, error: LedgerUnwritableError) -> None:
+        is_ours = not isinstance(item.event, FrameReceived | FrameRejected)
+        if item.waiter is None and is_ours:
+            if len(self._held) >= HELD_MAX:
+                raise error
+            self._held.append(item.event)
+        else:
+            self._refuse(item, error)
+        if not self._full.is_set():
+            self._full.set()
+            await self._say_full(full=True)
+
+    async def _say_full(self, *, full: bool) -> None:
+        try:
+            await self._decide(StoreFilled(full=full))
+        except LedgerUnwritableError:
+            _log.debug("what follows from a full disk cannot be written either")
+
+    async def _watch_disk(self) -> None:
+        while True:
+            await self._full.wait()
+            await trio.sleep(PROBE_S)
+            if await trio.to_thread.run_sync(self._memory.is_writable):
+                self._full = trio.Event()
+                await self.post(StoreFilled(full=False))
+                held, self._held = self._held, deque()
+                for event in held:
+                    await self.post(event)
+
+    def _drop(self, listener: trio.MemorySendChannel[News]) -> None:
+        self._listeners.remove(listener)
+        listener.close()

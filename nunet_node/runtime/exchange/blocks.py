@@ -1,0 +1,344 @@
+"""Blocks between two peers: `/nunet/blocks/1`.
+
+After the frames of `Want`, each naming some blocks, come the answers in their order:
+a frame that says how many bytes follow, then those bytes as they are; or a frame that
+says no. Several requests may be on their way at once.
+
+Rule: whoever receives checks every block against its name before it is stored, reads
+on while others are being written, and keeps what came when the stream breaks, so that
+the next try asks for the rest only. No is one answer: what is absent and what is not
+for this peer cannot be told apart, and the disk is not asked before the grant is.
+"""
+
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated, ClassVar, Final
+
+import msgspec
+import trio
+
+from nunet_node.errors import PeerError
+from nunet_node.network.stream import Stream
+from nunet_node.results.manifest import Tree, TreeLimits, parse_root, parse_tree
+from nunet_node.results.plan import WantedBlock, check_block, missing_blocks
+from nunet_node.storage.blocks import BlockStore
+from nunet_node.storage.errors import BlockDamagedError, BlockMissingError
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.limits import BLOCK_BYTES_MAX, BLOCK_DECODE_BYTES_MAX
+from nunet_node.wire.schema import Record, decode_record, encode_record
+
+WANT_CIDS_MAX: Final = 256
+"""Blocks in one request: some ten kilobytes of ids for up to 256 MiB of answers."""
+
+REQUESTS_IN_FLIGHT: Final = 4
+"""Requests sent before the first is answered, so that the sender never waits."""
+
+GROUP_BYTES: Final = 8 << 20
+"""Bytes stored with one sync: large enough to make syncs cheap, small enough that a
+broken transfer loses little."""
+
+GROUPS_WAITING_MAX: Final = 2
+"""Groups that wait for the disk while more are read."""
+
+FRAME_BYTES_MAX: Final = 16_384
+"""Largest frame of this protocol: a full request has eleven kilobytes."""
+
+
+_NO_LIMITS: Final = TreeLimits()
+
+_Group = list[tuple[Cid, bytes]]
+
+
+class Want(Record, tag_field="kind", tag="want"):
+    """Ask for blocks."""
+
+    cids: Annotated[
+        tuple[Cid, ...], msgspec.Meta(min_length=1, max_length=WANT_CIDS_MAX)
+    ]
+
+
+class Block(Record, tag_field="kind", tag="block"):
+    """A block's bytes follow."""
+
+    size_bytes: Annotated[int, msgspec.Meta(ge=0, le=BLOCK_DECODE_BYTES_MAX)]
+
+
+class No(Record, tag_field="kind", tag="no"):
+    """There is nothing here for you."""
+
+
+class BlockRefusedError(PeerError):
+    """The peer has no such block for us."""
+
+    code: ClassVar[str] = "blocks.refused"
+
+
+class BlockProtocolError(PeerError):
+    """The peer broke the rules of the block protocol."""
+
+    code: ClassVar[str] = "blocks.protocol"
+
+
+def tree_of(store: BlockStore, root: Cid) -> Tree:
+    """Read a whole stored tree. Blocks on the disk.
+
+    Raises:
+        PeerError: a part of it is missing or damaged, or it is none.
+    """
+    manifest = parse_root(store.get(root), TreeLimits())
+    return parse_tree(manifest, [store.get(page) for page in manifest.pages])
+
+
+def blocks_under(store: BlockStore, root: Cid) -> frozenset[Cid]:
+    """Return every block of a stored tree, its manifest included; none if it is not.
+
+    Blocks on the disk.
+    """
+    try:
+        manifest = parse_root(store.get(root), TreeLimits())
+        tree = parse_tree(manifest, [store.get(page) for page in manifest.pages])
+    except PeerError:
+        return frozenset()
+    chunks = (chunk for file in tree.files for chunk in file.chunks)
+    return frozenset((root, *manifest.pages, *chunks))
+
+
+async def answer(
+    stream: Stream, want: Want, allowed: Callable[[Cid], bool], store: BlockStore
+) -> None:
+    """Answer one request.
+
+    Args:
+        stream: where it came from.
+        want: the request.
+        allowed: tells whether the peer may have a block; runs in a thread.
+        store: where the blocks are.
+    """
+
+    def load(cid: Cid) -> bytes | None:
+        if not allowed(cid):
+            return None
+        try:
+            return store.get(cid)
+        except (BlockMissingError, BlockDamagedError):
+            return None
+
+    for cid in want.cids:
+        data = await trio.to_thread.run_sync(load, cid)
+        if data is None:
+            await stream.send(encode_record(No()))
+        else:
+            await stream.send(encode_record(Block(size_bytes=len(data))))
+            await stream.send_raw(data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taking:
+    """How to take a tree in.
+
+    ``has`` tells whether a block need not be fetched, and runs in a thread;
+    ``limits`` are judged before anything but the root is fetched. ``on_block`` hears
+    of each block that came and was stored, ``on_bytes`` of the bytes here so far and
+    of those in all.
+    """
+
+    has: Callable[[Cid], bool]
+    limits: TreeLimits = _NO_LIMITS
+    on_block: Callable[[Cid], None] = lambda _cid: None
+    on_bytes: Callable[[int, int], None] = lambda _done, _total: None
+
+
+async def take_tree(
+    stream: Stream, root: Cid, store: BlockStore, taking: Taking
+) -> Tree:
+    """Fetch whatever is lacking of a tree, durably, and return the tree.
+
+    Raises:
+        BlockRefusedError: the peer said no.
+        PeerError: the peer sent something else than asked for, or broke off; what
+            came before is kept.
+    """
+
+    def missing_of(tree: Tree) -> tuple[WantedBlock, ...]:
+        return missing_blocks(tree, taking.has)
+
+    data = await _take_small(stream, (root,), store, taking)
+    manifest = parse_root(data[0], taking.limits)
+    pages = await _take_small(stream, manifest.pages, store, taking)
+    tree = await trio.to_thread.run_sync(parse_tree, manifest, pages)
+    missing = await trio.to_thread.run_sync(missing_of, tree)
+    await _take_chunks(stream, missing, store, _Progress(tree, missing, taking))
+    return tree
+
+
+class _Progress:
+    """Tells whoever wants to know what has come."""
+
+    def __init__(
+        self, tree: Tree, missing: Sequence[WantedBlock], taking: Taking
+    ) -> None:
+        # Equal chunks are fetched once, but count wherever they stand.
+        self._total = tree.size_bytes
+        self._done = max(0, self._total - sum(block.size_bytes for block in missing))
+        self._taking = taking
+        taking.on_bytes(self._done, self._total)
+
+    def stored(self, blocks: _Group) -> None:
+        """Note that these blocks are on disk."""
+        for cid, data in blocks:
+            self._done += len(data)
+            self._taking.on_block(cid)
+        self._taking.on_bytes(self._done, self._total)
+
+
+async def _take_small(
+    stream: Stream,
+    cids: Sequence[Cid],
+    store: BlockStore,
+    taking: Taking,
+) -> list[bytes]:
+    """Return manifest blocks, fetching and keeping those that are lacking."""
+
+    def known() -> dict[Cid, bytes]:
+        return {cid: store.get(cid) for cid in cids if taking.has(cid)}
+
+    def keep(blocks: Sequence[tuple[Cid, bytes]]) -> None:
+        with store.batch() as batch:
+            for cid, data in blocks:
+                batch.put(data, cid)
+
+    found = await trio.to_thread.run_sync(known)
+    lacking = [cid for cid in cids if cid not in found]
+    async with aclosing(_request(stream, lacking)) as blocks:
+        fetched = [(cid, data) async for cid, data in blocks]
+    await trio.to_thread.run_sync(keep, fetched)
+    for cid, _ in fetched:
+        taking.on_block(cid)
+    found.update(fetched)
+    return [found[cid] for cid in cids]
+
+
+async def _take_chunks(
+    stream: Stream,
+    missing: Sequence[WantedBlock],
+    store: BlockStore,
+    progress: _Progress,
+) -> None:
+    writer = _Writer(store, missing, progress)
+    broken: PeerError | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        async with writer.groups:
+            try:
+                async with aclosing(_request(stream, writer.cids)) as blocks:
+                    await writer.feed(blocks)
+            except PeerError as error:
+                broken = error
+            # What came before a break is worth keeping.
+            await writer.flush()
+    failure = writer.error or broken
+    if failure is not None:
+        raise failure
+
+
+class _Writer:
+    """Takes blocks to the disk in groups, while more are read."""
+
+    def __init__(
+        self, store: BlockStore, missing: Sequence[WantedBlock], progress: _Progress
+    ) -> None:
+        self.error: PeerError | None = None
+        self.groups, self._waiting = trio.open_memory_channel[_Group](
+            GROUPS_WAITING_MAX
+        )
+        self._store = store
+        self._wanted = {block.cid: block for block in missing}
+        self._progress = progress
+        self._group: _Group = []
+        self._group_bytes = 0
+
+    @property
+    def cids(self) -> tuple[Cid, ...]:
+        return tuple(self._wanted)
+
+    async def run(self) -> None:
+        """Write groups until there are no more, or one cannot be written."""
+        try:
+            async with self._waiting:
+                async for group in self._waiting:
+                    await trio.to_thread.run_sync(self._keep, group)
+                    self._progress.stored(group)
+        except PeerError as error:
+            self.error = error
+
+    async def feed(self, blocks: AsyncIterator[tuple[Cid, bytes]]) -> None:
+        """Take blocks in, until the last of them or until one cannot be written."""
+        async for cid, data in blocks:
+            self._group.append((cid, data))
+            self._group_bytes += len(data)
+            if self._group_bytes >= GROUP_BYTES:
+                await self.flush()
+            if self.error is not None:
+                return
+
+    async def flush(self) -> None:
+        """Hand over the blocks so far."""
+        group, self._group, self._group_bytes = self._group, [], 0
+        with suppress(trio.BrokenResourceError):
+            await self.groups.send(group)
+
+    def _keep(self, group: _Group) -> None:
+        with self._store.batch() as batch:
+            for cid, data in group:
+                check_block(self._wanted[cid], data)
+                batch.put(data, cid)
+
+
+async def _request(
+    stream: Stream, cids: Sequence[Cid]
+) -> AsyncGenerator[tuple[Cid, bytes], None]:
+    """Ask for blocks, and yield them in order."""
+    requests = list(_pieces(cids, WANT_CIDS_MAX // REQUESTS_IN_FLIGHT))
+    for request in requests[:REQUESTS_IN_FLIGHT]:
+        await stream.send(encode_record(Want(cids=request)))
+    for number, request in enumerate(requests):
+        for cid in request:
+            yield cid, await _take_block(stream, cid)
+        following = number + REQUESTS_IN_FLIGHT
+        if following < len(requests):
+            await stream.send(encode_record(Want(cids=requests[following])))
+
+
+async def _take_block(stream: Stream, cid: Cid) -> bytes:
+    data = await stream.receive()
+    if data is None:
+        raise BlockProtocolError("the peer ended the transfer early")
+    said: Block | No = decode_record(Block | No, data, bytes_max=FRAME_BYTES_MAX)
+    if isinstance(said, No):
+        raise BlockRefusedError(f"{stream.peer_id} has no block {cid} for us")
+    return await _take_bytes(stream, said.size_bytes)
+
+
+async def _take_bytes(stream: Stream, size_bytes: int) -> bytes:
+    taken = bytearray()
+    while len(taken) < size_bytes:
+        data = await stream.receive_some(min(size_bytes - len(taken), BLOCK_BYTES_MAX))
+        if not data:
+            raise BlockProtocolError("the peer ended the transfer within a block")
+        taken += data
+    return bytes(taken)
+
+
+def _pieces(cids: Iterable[Cid], length: int) -> Iterator[tuple[Cid, ...]]:
+    rest = iter(cids)
+    while piece := tuple(islice(rest, length)):
+        yield piece

@@ -1,0 +1,229 @@
+"""Sessions: the streams of `/nunet/control/1`, as the node numbers them.
+
+Rule: one task reads a session and one writes it; a frame is opened (verified) before
+it becomes an input. A peer that talks faster than it may is slowed down, never
+answered late to others; one that does not read what it is sent loses its session.
+The node numbers the sessions that it opens; those that peers open are numbered from
+`INBOUND_FIRST`, so that the two never meet.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from nunet_node.errors import PeerError
+from nunet_node.network.port import Host, NetworkError
+from nunet_node.network.stream import Stream
+from nunet_node.protocol.effects import CloseSession, OpenSession, Send
+from nunet_node.protocol.inputs import (
+    FrameReceived,
+    FrameRejected,
+    Input,
+    SessionClosed,
+    SessionFailed,
+    SessionId,
+    SessionOpened,
+)
+from nunet_node.protocol.messages import CONTROL_PROTOCOL
+
+INBOUND_FIRST: Final = 1 << 40
+"""Number of the first session that a peer opens; the node counts its own from 1."""
+
+SESSIONS_PER_PEER_MAX: Final = 16
+"""Sessions that one peer may have open with us: a command needs one, and several
+commands of one user may run at a time."""
+
+SESSIONS_MAX: Final = 2048
+"""Sessions in all; each costs two tasks and a few kilobytes."""
+
+OUTBOX_FRAMES_MAX: Final = 256
+"""Frames waiting for a slow peer. A backlog of notices fits; a peer that lets more
+pile up does not read, and has its session reset."""
+
+FRAMES_PER_S_MAX: Final = 500
+"""Frames a second from one session, for ever: twice what a submitting peer with
+eight jobs in flight sends."""
+
+FRAMES_BURST_MAX: Final = 200
+"""Frames that a session may send at once."""
+
+FIRST_FRAME_S: Final = 30
+"""How long a peer that opened a session may say nothing."""
+
+FLUSH_S: Final = 5
+"""How long the last frames of a session may take; the transport gives up then."""
+
+Opener = Callable[[SessionId, bytes], FrameReceived | FrameRejected]
+"""Verifies one frame; raises `PeerError` for what is none."""
+
+Post = Callable[[Input], Awaitable[None]]
+
+_log = logging.getLogger("nunet_node.runtime.control")
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    number: SessionId
+    stream: Stream
+    outbox: trio.MemorySendChannel[bytes]
+    pending: trio.MemoryReceiveChannel[bytes]
+    scope: trio.CancelScope
+
+
+class Sessions:
+    """Every session of a process; each lives in two tasks of the given nursery."""
+
+    def __init__(
+        self, host: Host, post: Post, opener: Opener, tasks: trio.Nursery
+    ) -> None:
+        self._host = host
+        self._post = post
+        self._opener = opener
+        self._live: dict[SessionId, _Session] = {}
+        self._dialling: set[SessionId] = set()
+        self._of_peer: Counter[str] = Counter()
+        self._next = INBOUND_FIRST
+        self._tasks = tasks
+
+    def serve(self) -> None:
+        """Let peers open sessions with us."""
+        self._host.serve(CONTROL_PROTOCOL, self._serve)
+
+    def open(self, effect: OpenSession) -> None:
+        """Begin to reach a peer."""
+        self._dialling.add(effect.session)
+        self._tasks.start_soon(self._dial, effect)
+
+    def send(self, effect: Send) -> None:
+        """Put a frame on its way; one for a session that is gone goes nowhere."""
+        session = self._live.get(effect.session)
+        if session is None:
+            return
+        try:
+            session.outbox.send_nowait(effect.data)
+        except trio.WouldBlock:
+            _log.warning("%s does not read; session reset", session.stream.peer_id)
+            session.scope.cancel()
+        except trio.ClosedResourceError:
+            _log.debug("a frame after the end of session %d", effect.session)
+
+    def close(self, effect: CloseSession) -> None:
+        """Send what is waiting, then end the session."""
+        self._dialling.discard(effect.session)
+        session = self._live.get(effect.session)
+        if session is not None:
+            session.outbox.close()
+
+    async def _dial(self, effect: OpenSession) -> None:
+        try:
+            stream = await self._reach(effect)
+        except PeerError as error:
+            self._dialling.discard(effect.session)
+            await self._post(
+                SessionFailed(
+                    session=effect.session, peer_id=effect.peer_id, reason=str(error)
+                )
+            )
+            return
+        if effect.session not in self._dialling:
+            await stream.reset()
+            await self._post(SessionClosed(session=effect.session))
+            return
+        self._dialling.discard(effect.session)
+        await self._converse(effect.session, stream, ours=True)
+
+    async def _reach(self, effect: OpenSession) -> Stream:
+        if effect.peer_id not in self._host.connected_peers():
+            if not effect.addresses:
+                raise NetworkError(f"no address of {effect.peer_id} is known")
+            reached = await self._host.connect(effect.addresses)
+            if reached != effect.peer_id:
+                raise NetworkError(f"found {reached} in the place of {effect.peer_id}")
+        return await self._host.open_stream(effect.peer_id, CONTROL_PROTOCOL)
+
+    async def _serve(self, stream: Stream) -> None:
+        crowded = self._of_peer[stream.peer_id] >= SESSIONS_PER_PEER_MAX
+        if crowded or len(self._live) >= SESSIONS_MAX:
+            await stream.reset()
+            return
+        number, self._next = self._next, self._next + 1
+        self._of_peer[stream.peer_id] += 1
+        try:
+            await self._converse(number, stream, ours=False)
+        finally:
+            self._of_peer[stream.peer_id] -= 1
+            if not self._of_peer[stream.peer_id]:
+                del self._of_peer[stream.peer_id]
+
+    async def _converse(self, number: SessionId, stream: Stream, *, ours: bool) -> None:
+        outbox, pending = trio.open_memory_channel[bytes](OUTBOX_FRAMES_MAX)
+        scope = trio.CancelScope()
+        session = _Session(number, stream, outbox, pending, scope)
+        self._live[number] = session
+        opened = SessionOpened(session=number, peer_id=stream.peer_id, ours=ours)
+        try:
+            await self._post(opened)
+            with scope:
+                await self._exchange(session, ours=ours)
+        finally:
+            del self._live[number]
+            if scope.cancelled_caught:
+                await stream.reset()
+            await self._post(SessionClosed(session=number))
+
+    async def _exchange(self, session: _Session, *, ours: bool) -> None:
+        """Read and write until one side ends; what is waiting still goes out."""
+        reading = trio.CancelScope()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write, session, reading)
+            with reading:
+                await self._read(session, ours=ours)
+            session.outbox.close()
+            # The writer goes on until all is sent, for as long as it may take.
+            session.scope.deadline = trio.current_time() + FLUSH_S
+
+    async def _write(self, session: _Session, reading: trio.CancelScope) -> None:
+        try:
+            async with session.pending:
+                async for data in session.pending:
+                    await session.stream.send(data)
+            await session.stream.finish()
+        except PeerError as error:
+            _log.info("session with %s broke: %s", session.stream.peer_id, error)
+            session.scope.cancel()
+        reading.cancel()
+
+    async def _read(self, session: _Session, *, ours: bool) -> None:
+        budget = _Budget()
+        try:
+            with trio.move_on_after(
+                float("inf") if ours else FIRST_FRAME_S
+            ) as patience:
+                while (data := await session.stream.receive()) is not None:
+                    patience.deadline = float("inf")
+                    await budget.spend()
+                    await self._post(self._opener(session.number, data))
+        except PeerError as error:
+            _log.info("session with %s ended: %s", session.stream.peer_id, error)
+            session.scope.cancel()
+
+
+class _Budget:
+    """Spreads what comes too fast over time."""
+
+    def __init__(self) -> None:
+        self._tokens = float(FRAMES_BURST_MAX)
+        self._at_s = trio.current_time()
+
+    async def spend(self) -> None:
+        """Wait until one more frame is due; far less than the transport's patience."""
+        now_s = trio.current_time()
+        gained = (now_s - self._at_s) * FRAMES_PER_S_MAX
+        self._tokens = min(float(FRAMES_BURST_MAX), self._tokens + gained) - 1
+        self._at_s = now_s
+        if self._tokens < 0:
+            await trio.sleep(-self._tokens / FRAMES_PER_S_MAX)

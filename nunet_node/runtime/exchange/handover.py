@@ -1,0 +1,205 @@
+"""Handing over a job's inputs, and serving blocks: the two uses of the block protocol.
+
+To hand over, a peer opens a stream and offers a root; then the roles turn, and the
+provider asks for whatever it lacks, until it says that everything is staged. It says
+so only after the node has written it down, so that the peer may leave for good.
+
+Rule: nothing is taken that the node does not expect from this very peer. What a job's
+inputs name must be handed over by its own owner: a block that some other owner
+brought counts as lacking, because otherwise its id alone would buy its bytes.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
+
+import msgspec
+import trio
+
+from nunet_node.errors import PeerError
+from nunet_node.jobs.specification import JobId
+from nunet_node.jobs.statements import Attempt
+from nunet_node.network.port import Host
+from nunet_node.network.stream import Stream
+from nunet_node.protocol.messages import BLOCKS_PROTOCOL
+from nunet_node.results.manifest import TreeLimits
+from nunet_node.runtime.exchange.blocks import (
+    FRAME_BYTES_MAX,
+    BlockProtocolError,
+    BlockRefusedError,
+    No,
+    Taking,
+    Want,
+    answer,
+    blocks_under,
+    take_tree,
+)
+from nunet_node.runtime.exchange.grants import Expected, Grants
+from nunet_node.storage.blocks import BlockStore
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.schema import Record, decode_record, encode_record
+
+INPUT_FILES_MAX: Final = 20_000
+"""Files that a job's inputs may have: what the executors lay out for one job."""
+
+STREAMS_PER_PEER_MAX: Final = 16
+"""Block streams that one peer may have open with us; each may hold some groups of
+blocks in memory."""
+
+OWNERS_KEPT_MAX: Final = 1024
+"""Owners whose handed-over blocks are remembered; one that is forgotten sends its
+common inputs once more."""
+
+IDLE_S: Final = 60
+"""How long a peer may leave a stream without a request."""
+
+_log = logging.getLogger("nunet_node.runtime.handover")
+
+JobName = Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class Offer(Record, tag_field="kind", tag="offer"):
+    """These are the inputs of that job; ask for what you lack."""
+
+    job: JobName
+    attempt: Attempt
+    root: Cid
+
+
+class Staged(Record, tag_field="kind", tag="staged"):
+    """Everything is on disk, and the job needs nothing more from you."""
+
+
+class HandedOver:
+    """Which blocks each owner has handed over since this process began."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[str, set[Cid]] = OrderedDict()
+
+    def of(self, owner: str) -> set[Cid]:
+        """Return the owner's blocks, to be added to."""
+        blocks = self._of.setdefault(owner, set())
+        self._of.move_to_end(owner)
+        if len(self._of) > OWNERS_KEPT_MAX:
+            self._of.popitem(last=False)
+        return blocks
+
+
+class BlockServer:
+    """Answers the block streams that peers open.
+
+    Args:
+        store: where blocks are.
+        grants: who may have what, and hand over what.
+        owner_of: returns the DID of a job's owner, empty if there is no such job.
+        staged: tells the node that a job's inputs are here; returns once that is
+            durable.
+    """
+
+    def __init__(
+        self,
+        store: BlockStore,
+        grants: Grants,
+        owner_of: Callable[[JobId], str],
+        staged: Callable[[JobId, int], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._grants = grants
+        self._owner_of = owner_of
+        self._staged = staged
+        self._handed = HandedOver()
+        self._streams: dict[str, int] = {}
+
+    def serve(self, host: Host) -> None:
+        """Let peers open block streams with us."""
+        host.serve(BLOCKS_PROTOCOL, self._serve)
+
+    def has_all(self, job: JobId, root: Cid) -> bool:
+        """Tell whether the job's owner has handed all of a tree over. Blocks."""
+        blocks = blocks_under(self._store, root)
+        return bool(blocks) and blocks <= self._handed.of(self._owner_of(job))
+
+    async def _serve(self, stream: Stream) -> None:
+        open_now = self._streams.get(stream.peer_id, 0)
+        if open_now >= STREAMS_PER_PEER_MAX:
+            await stream.reset()
+            return
+        self._streams[stream.peer_id] = open_now + 1
+        try:
+            await self._converse(stream)
+        finally:
+            self._streams[stream.peer_id] -= 1
+            if not self._streams[stream.peer_id]:
+                del self._streams[stream.peer_id]
+
+    async def _converse(self, stream: Stream) -> None:
+        while True:
+            with trio.move_on_after(IDLE_S) as patience:
+                data = await stream.receive()
+            if patience.cancelled_caught or data is None:
+                return
+            asked: Want | Offer = decode_record(
+                Want | Offer, data, bytes_max=FRAME_BYTES_MAX
+            )
+            if isinstance(asked, Want):
+                await self._answer(stream, asked)
+            else:
+                await self._take(stream, asked)
+
+    async def _answer(self, stream: Stream, want: Want) -> None:
+        def allowed(cid: Cid) -> bool:
+            return self._grants.may_read(stream.peer_id, cid)
+
+        await answer(stream, want, allowed, self._store)
+
+    async def _take(self, stream: Stream, offer: Offer) -> None:
+        job = JobId(offer.job)
+        expected = self._grants.expected(stream.peer_id, job, offer.attempt)
+        if expected is None or expected.root != offer.root:
+            await stream.send(encode_record(No()))
+            return
+        try:
+            await self._take_inputs(stream, job, expected)
+        except PeerError as error:
+            _log.info("inputs of %s from %s: %s", job, stream.peer_id, error)
+            raise
+        await self._staged(job, offer.attempt)
+        await stream.send(encode_record(Staged()))
+
+    async def _take_inputs(
+        self, stream: Stream, job: JobId, expected: Expected
+    ) -> None:
+        handed = self._handed.of(self._owner_of(job))
+
+        def has(cid: Cid) -> bool:
+            return cid in handed and self._store.has(cid)
+
+        room = TreeLimits(files_max=INPUT_FILES_MAX, bytes_max=expected.bytes_max)
+        taking = Taking(has=has, limits=room, on_block=handed.add)
+        await take_tree(stream, expected.root, self._store, taking)
+
+
+async def deliver(stream: Stream, offer: Offer, store: BlockStore) -> None:
+    """Hand a job's inputs over; return once the provider has them for good.
+
+    Raises:
+        BlockRefusedError: the provider does not expect them from us.
+        PeerError: the provider asks for what does not belong to them, or breaks off.
+    """
+    allowed = await trio.to_thread.run_sync(blocks_under, store, offer.root)
+    await stream.send(encode_record(offer))
+    while True:
+        data = await stream.receive()
+        if data is None:
+            raise BlockProtocolError("the provider left before all inputs were there")
+        said: Want | Staged | No = decode_record(
+            Want | Staged | No, data, bytes_max=FRAME_BYTES_MAX
+        )
+        match said:
+            case Want():
+                await answer(stream, said, allowed.__contains__, store)
+            case Staged():
+                return
+            case No():
+                raise BlockRefusedError("the provider does not expect these inputs")

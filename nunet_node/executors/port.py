@@ -1,0 +1,109 @@
+"""What the rest of the node knows of running a job: an order, its end, an engine.
+
+Rule: these values carry no handle and no clock, so the protocol can hold them. An
+order that cannot be run is answered by a `RunEnd` with a reason; only misuse of the
+interface itself raises.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
+
+from nunet_node.errors import PeerError
+
+Engine = Literal["python", "wasm", "process"]
+"""The ways a job can run here."""
+
+Limit = Literal["wall", "memory", "disk", "log", "cpu", "cancelled"]
+"""Which promise of the order ended the job before it ended by itself."""
+
+ENGINES: Final[tuple[Engine, ...]] = ("wasm", "python", "process")
+"""Every engine, in the order in which `probe` reports them."""
+
+FILES_MAX: Final = 20_000
+"""Most files and directories a job may hold; removing more takes seconds."""
+
+DEPTH_MAX: Final = 32
+"""Deepest directory inside a job; deeper trees hide from walks by path."""
+
+
+class InputPathError(PeerError):
+    """An input names a place outside the job directory, or a place already taken."""
+
+    code: ClassVar[str] = "job.input-path"
+
+
+class ScratchError(PeerError):
+    """The scratch or cache directory cannot be trusted or used."""
+
+    code: ClassVar[str] = "executor.scratch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOrder:
+    """One run of one job: what to start and what it may use.
+
+    ``argv`` starts with the script (python) or module (wasm) as a path inside the
+    job directory, or with the command itself (process). ``env`` is added to the
+    sandbox's own few variables. ``log_bytes_max`` counts both streams together;
+    ``output_bytes_max`` and ``files_max`` bound what is collected afterwards.
+    """
+
+    job: str
+    engine: Engine
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    wall_s: int
+    output_bytes_max: int
+    log_bytes_max: int
+    files_max: int = FILES_MAX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a run used; ``fuel`` counts WebAssembly instructions, 0 elsewhere.
+
+    The sandboxed runner reports ``fuel`` and its own peak, so they bind nobody but
+    the provider, who could misreport them anyway.
+    """
+
+    cpu_ms: int = 0
+    wall_ms: int = 0
+    memory_peak_bytes: int = 0
+    fuel: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnd:
+    """How a run ended.
+
+    ``exit_code`` is the job's own (128 + n for signal n), or None when the job never
+    started or was ended from outside. ``limit`` names the promise that ended it.
+    ``reason`` explains an end that the exit code does not. ``isolation`` names what
+    was really achieved. A truncated stream was cut at the log limit.
+    """
+
+    exit_code: int | None
+    limit: Limit | None = None
+    reason: str | None = None
+    usage: Usage = Usage()
+    isolation: str = "none"
+    stdout_truncated: bool = False
+    stderr_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capability:
+    """Whether one engine works on this machine, found out by using it.
+
+    ``isolation`` lists the barriers, joined by ``+``. When not ready, ``detail``
+    says what failed and ``remedy`` what a person can do about it.
+    """
+
+    engine: Engine
+    isolation: str
+    ready: bool
+    detail: str
+    remedy: str | None = None

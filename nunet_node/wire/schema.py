@@ -5,6 +5,7 @@ no leniency of the reader (a default that is spelt out, an alternative form) bec
 a second encoding of the same value.
 """
 
+from functools import cache
 from typing import Any, Final, TypeVar, overload
 
 import msgspec
@@ -36,14 +37,44 @@ class _RecordMeta(msgspec.StructMeta):
         namespace: dict[str, Any],
         **rules: Any,
     ) -> Any:
+        if any(_has_copies(name, value) for name, value in namespace.items()):
+            namespace = {**namespace, "__post_init__": _restore_defaults}
         return super().__new__(cls, name, bases, namespace, **{**_RULES, **rules})
+
+
+def _has_copies(name: str, default: object) -> bool:
+    # There is only one False, one zero and one empty text, bytes or tuple.
+    return bool(
+        default
+        and default is not True
+        and isinstance(default, int | str | bytes | tuple | msgspec.Struct)
+        and not name.startswith("__")
+    )
+
+
+def _restore_defaults(record: msgspec.Struct) -> None:
+    """Put each field's default itself in the place of a value that is equal to it.
+
+    A field is left out if it *is* its default; an equal value that was read or
+    computed would be spelt out, and the record would have two encodings.
+    """
+    for name, default in _defaults(type(record)):
+        value = getattr(record, name)
+        if value is not default and value == default:
+            msgspec.structs.force_setattr(record, name, default)
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, object], ...]:
+    fields = msgspec.structs.fields(kind)
+    return tuple((f.name, f.default) for f in fields if _has_copies(f.name, f.default))
 
 
 class Record(msgspec.Struct, metaclass=_RecordMeta):
     """The base of every value that travels or is kept; give each field a bound.
 
     Records are frozen, made by keyword, refuse unknown fields and leave out fields
-    that have their default value.
+    that have their default value. They have no ``__post_init__`` of their own.
     """
 
 

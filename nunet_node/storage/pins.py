@@ -1,0 +1,147 @@
+"""Which blocks are kept, and for whom.
+
+Rule: a block lives as long as a pin names it. Jobs share blocks, so that deleting
+one job's tree must not take a block that another still needs; a pin is the list of
+the ids that one label keeps, and a block goes when the last list naming it does.
+One process at a time keeps the pins of a store.
+"""
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from nunet_node.errors import MisuseError
+from nunet_node.storage.blocks import BlockStore
+from nunet_node.storage.errors import BlockMissingError, StoreUnavailableError
+from nunet_node.storage.files import (
+    make_directory,
+    sync_directory,
+    sync_file,
+    why,
+    write_new,
+)
+from nunet_node.wire.cid import CID_BYTES, Cid
+from nunet_node.wire.errors import CidError
+
+LABEL: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+"""What a label may be: a job id with a word about the purpose, safe as a file name."""
+
+_UNFINISHED: Final = ".new"
+"""Name of the pin that is being written; no label begins with a dot."""
+
+
+class Pins:
+    """The pins of one store; calls block on the disk and take turns."""
+
+    def __init__(self, root: Path, store: BlockStore) -> None:
+        """Read the pins below ``root``, or make the directory.
+
+        Raises:
+            StoreUnavailableError: it cannot be made or read, or a pin is damaged.
+        """
+        self._root = root
+        self._store = store
+        self._turn = threading.Lock()
+        try:
+            make_directory(root)
+            (root / _UNFINISHED).unlink(missing_ok=True)
+            self._pins = {path.name: _read(path) for path in root.iterdir()}
+        except OSError as error:
+            raise StoreUnavailableError(f"cannot open {root}: {why(error)}") from error
+        self._holders = Counter(cid for cids in self._pins.values() for cid in cids)
+
+    def labels(self) -> tuple[str, ...]:
+        """Return every label, in alphabetical order."""
+        with self._turn:
+            return tuple(sorted(self._pins))
+
+    def pin(self, label: str, cids: Iterable[Cid]) -> None:
+        """Keep blocks under a label, durably; an earlier pin of it is replaced.
+
+        Raises:
+            BlockMissingError: a block is not in the store, perhaps because another
+                pin was its last one until just now; put it again and pin again.
+            StoreUnavailableError: the disk is full, read-only or failing.
+        """
+        _check_label(label)
+        wanted = frozenset(cids)
+        with self._turn:
+            for cid in wanted:
+                if not self._store.has(cid):
+                    raise BlockMissingError(f"no block {cid} to pin")
+            self._write(label, wanted)
+            replaced = self._pins.get(label, frozenset())
+            self._pins[label] = wanted
+            self._holders.update(wanted)
+            self._let_go(replaced)
+
+    def unpin(self, label: str) -> int:
+        """Forget a label, and delete the blocks that no other one keeps.
+
+        Returns:
+            How many blocks were deleted; 0 when there is no such label.
+
+        Raises:
+            StoreUnavailableError: the disk is read-only or failing.
+        """
+        _check_label(label)
+        with self._turn:
+            try:
+                # A pin that a power cut brings back must find its blocks.
+                (self._root / label).unlink(missing_ok=True)
+                sync_directory(self._root)
+            except OSError as error:
+                raise StoreUnavailableError(
+                    f"cannot unpin {label}: {why(error)}"
+                ) from error
+            return self._let_go(self._pins.pop(label, frozenset()))
+
+    def sweep(self) -> int:
+        """Delete every block that no pin keeps, and return how many there were.
+
+        Only for the start of a process: it takes blocks that were put and are not
+        yet pinned.
+        """
+        with self._turn:
+            loose = [cid for cid in self._store.cids() if cid not in self._holders]
+            return sum(self._store.delete(cid) for cid in loose)
+
+    def _write(self, label: str, cids: frozenset[Cid]) -> None:
+        unfinished = self._root / _UNFINISHED
+        try:
+            unfinished.unlink(missing_ok=True)
+            write_new(unfinished, b"".join(cid.to_bytes() for cid in sorted(cids)))
+            sync_file(unfinished)
+            unfinished.rename(self._root / label)
+            sync_directory(self._root)
+        except OSError as error:
+            raise StoreUnavailableError(f"cannot pin {label}: {why(error)}") from error
+
+    def _let_go(self, cids: frozenset[Cid]) -> int:
+        deleted = 0
+        for cid in cids:
+            self._holders[cid] -= 1
+            if not self._holders[cid]:
+                del self._holders[cid]
+                deleted += self._store.delete(cid)
+        return deleted
+
+
+def _check_label(label: str) -> None:
+    if not LABEL.fullmatch(label):
+        raise MisuseError(f"a pin called {label!r}")
+
+
+def _read(path: Path) -> frozenset[Cid]:
+    data = path.read_bytes()
+    try:
+        return frozenset(
+            Cid.from_bytes(data[start : start + CID_BYTES])
+            for start in range(0, len(data), CID_BYTES)
+        )
+    except CidError as error:
+        # Going on without it would let the next sweep delete what it keeps.
+        raise StoreUnavailableError(f"{path} is damaged: {error}") from error

@@ -37,7 +37,7 @@ from nunet_node.network.liveness import keep_alive
 from nunet_node.network.remedies import WINDOW_BYTES_MAX
 from nunet_node.network.stream import StreamBroken
 
-WRITE_STALL_S: Final = 15
+WRITE_STALL_S: Final = 10
 """Longest that one frame may take to leave: a peer that takes nothing in for so long
 is as good as gone, and the frame, half sent, can be neither resumed nor dropped."""
 

@@ -1,0 +1,282 @@
+"""What strangers send on the wire harms at most their own connection."""
+
+import struct
+from contextlib import suppress
+
+import pytest
+import trio
+from libp2p.network.stream.exceptions import StreamReset
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import Pubsub
+from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
+from libp2p.stream_muxer.yamux import yamux
+from libp2p.transport.upgrader import TransportUpgrader
+
+from nunet_node.network import swarm
+from nunet_node.network.discovery import parse_multiaddr
+from nunet_node.network.gossip import BUCKET_BURST, SafePubsub, message_id
+from nunet_node.network.host import open_host
+from nunet_node.network.port import ConnectFailed, HostSettings, PeerGone
+from nunet_node.network.remedies import WINDOW_BYTES_MAX
+from tests.network_peers import (
+    ECHO,
+    answers,
+    echo,
+    hosts,
+    muxed,
+    pair,
+    raw_stream,
+    swarm_of,
+    until,
+)
+
+MESHSUB = "/meshsub/1.1.0"
+TOPIC = "nunet-test"
+
+
+def prefixed(data):
+    out, length = bytearray(), len(data)
+    while length >= 0x80:
+        out.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([*out, length]) + data
+
+
+def rpc_of(*messages):
+    return prefixed(rpc_pb2.RPC(publish=list(messages)).SerializeToString())
+
+
+def message(data, *, author=b"\x12\x20" + b"a" * 32, key=b"", topic=TOPIC):
+    return rpc_pb2.Message(
+        from_id=author,
+        data=data,
+        seqno=bytes(8),
+        topicIDs=[topic],
+        signature=b"s" * 64,
+        key=key,
+    )
+
+
+HOSTILE_GOSSIP = {
+    "no protobuf": prefixed(b"\xff" * 40),
+    "a message signed with a junk key": rpc_of(message(b"x", key=b"junk")),
+    "a message of nobody": rpc_of(message(b"x", author=b"")),
+    "an author that is no peer id": rpc_of(message(b"x", author=b"\xff\xfe")),
+    "a length that never ends": b"\xff" * 30,
+    "a frame over the limit": prefixed(b"x" * 300_000),
+    "a message over the limit": rpc_of(message(b"x" * 20_000)),
+    "ten thousand empty messages": prefixed(b"\x12\x00" * 10_000),
+}
+
+
+@pytest.mark.parametrize("attack", HOSTILE_GOSSIP.values(), ids=HOSTILE_GOSSIP.keys())
+async def test_hostile_gossip_is_dropped_and_the_host_goes_on(attack):
+    async with pair() as (a, b):
+        channel = await a.subscribe(TOPIC, lambda _: True)
+        stream = await raw_stream(b, a.peer_id, MESHSUB)
+        with suppress(StreamReset):
+            await stream.write(attack)
+        assert await answers(b, a.peer_id)
+        await a.publish(TOPIC, b"still here")
+        assert (await channel.receive()).data == b"still here"
+
+
+@pytest.mark.parametrize("name", ["no protobuf", "a message signed with a junk key"])
+async def test_without_the_remedy_hostile_gossip_ends_the_host(name, monkeypatch):
+    for method in ("push_msg", "continuously_read_stream"):
+        monkeypatch.setattr(SafePubsub, method, getattr(Pubsub, method))
+    monkeypatch.setattr(
+        swarm.SafeSwarm, "set_stream_handler", swarm.Swarm.set_stream_handler
+    )
+    monkeypatch.setattr("nunet_node.network.remedies._survivor", lambda f, **_: f)
+    ended = False
+    try:
+        async with pair() as (a, b):
+            await a.subscribe(TOPIC, lambda _: True)
+            stream = await raw_stream(b, a.peer_id, MESHSUB)
+            await stream.write(HOSTILE_GOSSIP[name])
+            await until(lambda: not swarm_of(a).manager.is_running)
+            ended = True
+    except BaseException as error:  # noqa: BLE001 - what it takes the host down with
+        ended = "TooSlowError" not in repr(error)
+    assert ended
+
+
+async def test_a_message_in_anothers_name_is_dropped():
+    async with pair() as (a, b):
+        channel = await a.subscribe(TOPIC, lambda _: True)
+        author = swarm_of(a).get_peer_id().to_bytes()
+        stream = await raw_stream(b, a.peer_id, MESHSUB)
+        await stream.write(rpc_of(message(b"forged", author=author)))
+        assert await answers(b, a.peer_id)
+        await a.publish(TOPIC, b"mine")
+        assert (await channel.receive()).data == b"mine"
+
+
+async def test_a_validator_that_raises_has_said_no():
+    async with pair() as (a, _):
+
+        def fail(data):
+            if data == b"trap":
+                raise ZeroDivisionError
+            return True
+
+        channel = await a.subscribe(TOPIC, fail)
+        await a.publish(TOPIC, b"trap")
+        await a.publish(TOPIC, b"good")
+        assert (await channel.receive()).data == b"good"
+
+
+async def test_one_peers_flood_does_not_use_up_anothers_share():
+    judged = []
+    async with hosts(3) as (a, flooder, honest):
+        channel = await a.subscribe(TOPIC, lambda data: judged.append(data) or True)
+        for peer in (flooder, honest):
+            await peer.connect(a.addresses())
+            await peer.subscribe(TOPIC, lambda _: True)
+            await until(lambda peer=peer: TOPIC in peer._pubsub.peer_topics)
+        stream = await raw_stream(flooder, a.peer_id, MESHSUB)
+        for start in range(0, 4 * BUCKET_BURST, 100):
+            junk = [message(b"%d" % (start + n)) for n in range(100)]
+            await stream.write(rpc_of(*junk))
+        await honest.publish(TOPIC, b"honest")
+        with trio.fail_after(20):
+            assert (await channel.receive()).data == b"honest"
+        flooding = next(iter(a._pubsub._buckets.values()))
+        assert flooding._tokens < BUCKET_BURST / 2
+    assert judged == [b"honest"]
+
+
+async def test_a_copied_message_is_known_by_its_content():
+    first, copy = message(b"same"), message(b"same", author=b"other")
+    assert message_id(first) == message_id(copy)
+    assert message_id(first) != message_id(message(b"same", topic="elsewhere"))
+
+
+async def test_bytes_that_are_not_libp2p_are_harmless():
+    async with pair() as (a, b):
+        port = int(a.addresses()[0].split("/")[4])
+        for junk in (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"\x00" * 70_000,
+            b"\x13/multistream/1.0.0\n" + b"\xff" * 1000,
+            b"\x13/multistream/1.0.0\n\x07/noise\n" + b"\x80" * 70_000,
+        ):
+            channel = await trio.open_tcp_stream("127.0.0.1", port)
+            async with channel:
+                try:
+                    await channel.send_all(junk)
+                except trio.BrokenResourceError:
+                    continue
+        assert await answers(b, a.peer_id)
+
+
+async def test_a_peer_that_offers_only_plaintext_is_refused():
+    async with hosts(2) as (a, b):
+        keys = b._inner.peerstore
+        me = swarm_of(b).get_peer_id()
+        pair_of_keys = swarm.create_new_key_pair(keys.privkey(me).to_bytes())
+        plain = TransportUpgrader(
+            {PLAINTEXT_PROTOCOL_ID: InsecureTransport(pair_of_keys)}, {}
+        )
+        plain.muxer_multistream = swarm_of(b).upgrader.muxer_multistream
+        swarm_of(b).upgrader = plain
+        with pytest.raises(ConnectFailed):
+            await b.connect(a.addresses())
+        assert a.connected_peers() == frozenset()
+
+
+async def test_another_peer_at_the_address_is_refused():
+    async with hosts(3) as (a, b, c):
+        place = b.addresses()[0].split("/p2p/")[0]
+        with pytest.raises(ConnectFailed):
+            await a.connect([f"{place}/p2p/{c.peer_id}"])
+        assert a.connected_peers() == frozenset()
+
+
+async def write_frames(connection, frames):
+    for header, body in frames:
+        data = struct.pack(yamux.YAMUX_HEADER_FORMAT, *header) + body
+        await connection.secured_conn.write(data)
+
+
+async def test_a_frame_larger_than_any_window_ends_the_connection():
+    async with pair() as (a, b):
+        events = a.peer_events()
+        header = (0, yamux.TYPE_DATA, yamux.FLAG_SYN, 101, WINDOW_BYTES_MAX + 1)
+        await write_frames(muxed(b, a.peer_id), [(header, b"")])
+        with trio.fail_after(20):
+            assert await events.receive() == PeerGone(peer_id=b.peer_id)
+
+
+async def test_a_peer_that_ignores_flow_control_is_cut_off(monkeypatch):
+    monkeypatch.setattr(swarm, "BUFFERED_BYTES_MAX", 1_000_000)
+
+    async def never_read(_stream):
+        await trio.sleep_forever()
+
+    async with pair() as (a, b):
+        events = a.peer_events()
+        a.serve("/nunet/test-hold/1", never_read)
+        stream = await raw_stream(b, a.peer_id, "/nunet/test-hold/1")
+        body = b"z" * 60_000
+        header = (0, yamux.TYPE_DATA, 0, stream.muxed_stream.stream_id, len(body))
+        with trio.fail_after(20):
+            # The connection ends under it, as it should.
+            with suppress(Exception):
+                await write_frames(muxed(b, a.peer_id), [(header, body)] * 40)
+            assert await events.receive() == PeerGone(peer_id=b.peer_id)
+
+
+async def test_a_peer_that_opens_streams_without_end_is_cut_off(monkeypatch):
+    monkeypatch.setattr(swarm, "STREAMS_PER_CONNECTION_MAX", 20)
+    async with pair() as (a, b):
+        events = a.peer_events()
+        frames = [
+            ((0, yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_SYN, 1001 + 2 * n, 0), b"")
+            for n in range(40)
+        ]
+        await write_frames(muxed(b, a.peer_id), frames)
+        with trio.fail_after(20):
+            assert await events.receive() == PeerGone(peer_id=b.peer_id)
+
+
+async def test_connections_that_never_prove_themselves_do_not_lock_others_out(
+    monkeypatch,
+):
+    monkeypatch.setattr(swarm, "HANDSHAKES_PER_ADDRESS_MAX", 8)
+    monkeypatch.setattr(swarm, "HANDSHAKE_S", 0.5)
+    async with hosts(2) as (a, b):
+        a.serve(ECHO, echo)
+        port = int(a.addresses()[0].split("/")[4])
+        idle = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(40)]
+        with trio.fail_after(20):
+            # All but eight are turned away at once, and those eight before long.
+            for channel in idle:
+                while await channel.receive_some():
+                    pass
+        await b.connect(a.addresses())
+        assert await answers(b, a.peer_id)
+        for channel in idle:
+            await channel.aclose()
+
+
+async def test_a_peer_has_a_bounded_number_of_connections():
+    async with hosts(2) as (a, b):
+        for _ in range(swarm.CONNECTIONS_PER_PEER_MAX + 4):
+            await b._dial(parse_multiaddr(a.addresses()[0]))
+        held = len(swarm_of(a).get_connections())
+        assert held <= swarm.CONNECTIONS_PER_PEER_MAX
+
+
+async def test_a_full_host_refuses_and_serves_those_it_has():
+    async with open_host(HostSettings(seed=bytes(32), connections_max=2)) as a:
+        a.serve(ECHO, echo)
+        async with hosts(3) as (b, c, d):
+            await b.connect(a.addresses())
+            await c.connect(a.addresses())
+            await until(lambda: len(a.connected_peers()) == 2)
+            with suppress(ConnectFailed):
+                await d.connect(a.addresses())
+            await until(lambda: d.connected_peers() == frozenset())
+            assert await answers(b, a.peer_id)

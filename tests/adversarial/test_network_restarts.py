@@ -1,0 +1,154 @@
+"""Peers come, go and come back, and nothing is used up by it."""
+
+import pytest
+import trio
+
+from nunet_node.network import remedies, swarm
+from nunet_node.network.host import open_host
+from nunet_node.network.port import ConnectFailed, HostSettings, ListenFailed
+from tests.network_peers import (
+    ECHO,
+    answers,
+    echo,
+    hosts,
+    pair,
+    peer_process,
+    settings,
+    swarm_of,
+    until,
+)
+
+
+async def test_many_visits_use_up_no_places():
+    async with open_host(HostSettings(seed=bytes(32), connections_max=3)) as a:
+        a.serve(ECHO, echo)
+        for number in range(12):
+            async with open_host(settings(number + 1, gossip=False)) as visitor:
+                await visitor.connect(a.addresses())
+                assert await answers(visitor, a.peer_id)
+            await until(lambda: not a.connected_peers())
+        assert swarm_of(a).get_connections() == []
+
+
+async def test_without_the_remedy_visits_use_up_the_places(monkeypatch):
+    monkeypatch.setattr(
+        swarm.SafeSwarm,
+        "_handle_inbound_connection",
+        swarm.Swarm._handle_inbound_connection,
+    )
+    async with open_host(HostSettings(seed=bytes(32), connections_max=3)) as a:
+        with pytest.raises(ConnectFailed):
+            for number in range(12):
+                async with open_host(settings(number + 1, gossip=False)) as visitor:
+                    await visitor.connect(a.addresses())
+                await until(lambda: not a.connected_peers())
+
+
+async def test_leaving_the_host_closes_its_connections():
+    async with hosts(1) as (a,):
+        async with open_host(settings(5)) as b:
+            await b.connect(a.addresses())
+            await until(lambda: a.connected_peers() == {b.peer_id})
+        await until(lambda: not a.connected_peers())
+
+
+async def test_a_peer_that_was_down_is_reached_as_soon_as_it_is_up():
+    async with hosts(1) as (b,):
+        async with open_host(settings(7)) as first:
+            address = first.addresses()[0]
+        for _ in range(3):
+            with pytest.raises(ConnectFailed, match="refused"):
+                await b.connect([address])
+        place = address.split("/p2p/")[0]
+        async with open_host(settings(7, listen=(place,))) as again:
+            assert await b.connect([address]) == again.peer_id
+
+
+async def test_every_address_of_a_peer_is_tried():
+    async with hosts(2) as (a, b):
+        dead = [f"/ip4/127.0.0.1/tcp/{port}/p2p/{a.peer_id}" for port in (1, 2, 3)]
+        assert await b.connect([*dead, *a.addresses()]) == a.peer_id
+
+
+async def test_a_port_in_use_is_named_and_so_is_the_way_out():
+    async with hosts(1) as (a,):
+        place = a.addresses()[0].split("/p2p/")[0]
+        port = place.split("/")[4]
+        with pytest.raises(ListenFailed, match=rf"port {port} .* in use .* port 0"):
+            async with open_host(settings(2, listen=(place,))):
+                pass
+
+
+async def test_a_port_that_another_process_holds_is_in_use():
+    async with peer_process() as (_, address):
+        place = address.split("/p2p/")[0]
+        with pytest.raises(ListenFailed, match="in use"):
+            async with open_host(settings(2, listen=(place,))):
+                pass
+
+
+async def test_the_last_words_of_a_peer_that_leaves_are_heard():
+    async with pair() as (a, b):
+        spoken = trio.Event()
+
+        async def say_and_leave(stream):
+            await stream.send(b"goodbye" * 1000)
+            await stream.finish()
+            spoken.set()
+            await a.disconnect(b.peer_id)
+
+        a.serve("/nunet/test-leave/1", say_and_leave)
+        stream = await b.open_stream(a.peer_id, "/nunet/test-leave/1")
+        await spoken.wait()
+        await until(lambda: not b.connected_peers())
+        assert await stream.receive() == b"goodbye" * 1000
+        assert await stream.receive() is None
+
+
+async def test_a_frame_in_many_small_pieces_arrives_whole():
+    async with hosts(2) as (a, b):
+        a.serve(ECHO, echo)
+        listening = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listening[0].socket.getsockname()[1]
+        target = int(a.addresses()[0].split("/")[4])
+
+        async def relay_in_pieces(client):
+            server = await trio.open_tcp_stream("127.0.0.1", target)
+            async with client, server, trio.open_nursery() as nursery:
+                nursery.start_soon(copy, client, server, 300)
+                await copy(server, client, 65_536)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, relay_in_pieces, listening)
+            await b.connect([f"/ip4/127.0.0.1/tcp/{port}/p2p/{a.peer_id}"])
+            async with await b.open_stream(a.peer_id, ECHO) as stream:
+                await stream.send(b"z" * 60_000)
+                with trio.fail_after(20):
+                    assert await stream.receive() == b"z" * 60_000
+            nursery.cancel_scope.cancel()
+
+
+async def copy(source, sink, piece_bytes):
+    try:
+        while data := await source.receive_some(piece_bytes):
+            await sink.send_all(data)
+            # Lets the reader take this piece before the next one comes.
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+
+
+def test_every_trap_has_one_name():
+    traps = [remedy.trap for remedy in remedies.REMEDIES]
+    assert len(traps) == len(set(traps))
+
+
+def test_another_version_of_the_library_is_refused(monkeypatch):
+    remedies.install.cache_clear()
+    monkeypatch.setattr(remedies, "version", lambda _: "0.9.0")
+    with pytest.raises(remedies.MisuseError, match=r"0\.9\.0.*0\.8\.1"):
+        remedies.install()
+    monkeypatch.undo()
+    remedies.install()

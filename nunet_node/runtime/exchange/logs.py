@@ -1,0 +1,287 @@
+"""Following a job's output: `/nunet/logs/1`.
+
+The asker names a job, an attempt and how much it has of either stream; pieces follow
+as the job writes them, then an end. While the job runs they come from its own files,
+afterwards from the stored result, which holds the same bytes: an asker that lost its
+stream goes on where it was, and never notices the change.
+
+Rule: logs are followed under a grant or not at all; a wrong job, a wrong attempt and
+a missing grant get one answer. A follower sleeps until something changes.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+import trio
+
+from nunet_node.errors import PeerError
+from nunet_node.jobs.specification import JobId
+from nunet_node.jobs.statements import Attempt
+from nunet_node.network.port import Host
+from nunet_node.network.stream import Stream
+from nunet_node.protocol.messages import LOGS_PROTOCOL
+from nunet_node.quantities import Count
+from nunet_node.results.layout import STDERR, STDOUT
+from nunet_node.results.manifest import CHUNK_BYTES
+from nunet_node.runtime.exchange.blocks import (
+    BlockProtocolError,
+    BlockRefusedError,
+    No,
+    tree_of,
+)
+from nunet_node.runtime.exchange.grants import Grants
+from nunet_node.storage.blocks import BlockStore
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.limits import FRAME_BYTES_MAX
+from nunet_node.wire.schema import Record, decode_record, encode_record
+
+PIECE_BYTES_MAX: Final = 65_536
+"""Most log bytes in one frame: what is read at once, and a quarter of a frame."""
+
+FOLLOWERS_PER_PEER_MAX: Final = 16
+"""Logs that one peer may follow at once; each is a task and one frame of memory."""
+
+ASK_S: Final = 30
+"""How long a peer that opened a stream may take to ask."""
+
+StreamName = Literal["stdout", "stderr"]
+NAMES: Final[tuple[StreamName, ...]] = (STDOUT, STDERR)
+
+_log = logging.getLogger("nunet_node.runtime.logs")
+
+
+class Follow(Record, tag_field="kind", tag="follow"):
+    """Send what lies beyond these offsets, and what is still to come."""
+
+    job: Annotated[str, msgspec.Meta(max_length=64)]
+    attempt: Attempt
+    stdout_from: Count = 0
+    stderr_from: Count = 0
+    follow: bool = True
+
+
+class Piece(Record, tag_field="kind", tag="piece"):
+    """Some bytes of one stream."""
+
+    stream: StreamName
+    data: Annotated[bytes, msgspec.Meta(max_length=PIECE_BYTES_MAX)]
+
+
+class End(Record, tag_field="kind", tag="end"):
+    """There is no more; ``complete`` unless the job goes on."""
+
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """Where a job's attempt stands, as far as its logs are concerned."""
+
+    ended: bool
+    result: Cid | None = None
+
+
+class LogBook:
+    """Which logs are being written here, and an alarm for those who wait for more."""
+
+    def __init__(self) -> None:
+        self._live: dict[tuple[JobId, int], tuple[Path, Path]] = {}
+        self._changes: dict[JobId, trio.Event] = {}
+
+    def begin(self, job: JobId, attempt: int, stdout: Path, stderr: Path) -> None:
+        """Say that an attempt writes its logs to these files from now on."""
+        self._live[(job, attempt)] = (stdout, stderr)
+        self.changed(job)
+
+    def end(self, job: JobId, attempt: int) -> None:
+        """Say that the files of an attempt are about to go."""
+        self._live.pop((job, attempt), None)
+        self.changed(job)
+
+    def changed(self, job: JobId) -> None:
+        """Wake everybody who waits for something new about a job."""
+        event = self._changes.pop(job, None)
+        if event is not None:
+            event.set()
+
+    def change(self, job: JobId) -> trio.Event:
+        """Return what is set at the job's next change; get it before looking."""
+        return self._changes.setdefault(job, trio.Event())
+
+    def read(self, job: JobId, attempt: int, name: StreamName, at: int) -> bytes | None:
+        """Return what a live log has from an offset on; None if it is not live."""
+        paths = self._live.get((job, attempt))
+        if paths is None:
+            return None
+        try:
+            file = os.open(paths[NAMES.index(name)], os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            return os.pread(file, PIECE_BYTES_MAX, at)
+        finally:
+            os.close(file)
+
+
+class LogServer:
+    """Answers the log streams that peers open.
+
+    Args:
+        book: the live logs.
+        store: where the results of ended jobs are.
+        grants: who may follow what.
+        stand: says where an attempt stands.
+    """
+
+    def __init__(
+        self,
+        book: LogBook,
+        store: BlockStore,
+        grants: Grants,
+        stand: Callable[[JobId, int], Stand],
+    ) -> None:
+        self._book = book
+        self._store = store
+        self._grants = grants
+        self._stand = stand
+        self._followers: Counter[str] = Counter()
+
+    def serve(self, host: Host) -> None:
+        """Let peers follow logs."""
+        host.serve(LOGS_PROTOCOL, self._serve)
+
+    async def _serve(self, stream: Stream) -> None:
+        if self._followers[stream.peer_id] >= FOLLOWERS_PER_PEER_MAX:
+            await stream.reset()
+            return
+        self._followers[stream.peer_id] += 1
+        try:
+            await self._converse(stream)
+        finally:
+            self._followers[stream.peer_id] -= 1
+            if not self._followers[stream.peer_id]:
+                del self._followers[stream.peer_id]
+
+    async def _converse(self, stream: Stream) -> None:
+        with trio.fail_after(ASK_S):
+            data = await stream.receive()
+        if data is None:
+            return
+        asked = decode_record(Follow, data, bytes_max=FRAME_BYTES_MAX)
+        job = JobId(asked.job)
+        if not self._grants.may_follow(stream.peer_id, job, asked.attempt):
+            await stream.send(encode_record(No()))
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until_gone, stream, nursery.cancel_scope)
+            try:
+                await self._follow(stream, job, asked)
+            except PeerError as error:
+                _log.info("logs for %s: %s", stream.peer_id, error)
+            nursery.cancel_scope.cancel()
+
+    async def _follow(self, stream: Stream, job: JobId, asked: Follow) -> None:
+        at = {STDOUT: asked.stdout_from, STDERR: asked.stderr_from}
+        while True:
+            change = self._book.change(job)
+            while await self._send_live(stream, job, asked.attempt, at):
+                continue
+            stand = self._stand(job, asked.attempt)
+            if stand.ended:
+                await self._send_stored(stream, stand.result, at)
+                await stream.send(encode_record(End()))
+                return
+            if not asked.follow:
+                await stream.send(encode_record(End(complete=False)))
+                return
+            await change.wait()
+
+    async def _send_live(
+        self, stream: Stream, job: JobId, attempt: int, at: dict[str, int]
+    ) -> bool:
+        sent = False
+        for name in NAMES:
+            data = self._book.read(job, attempt, name, at[name])
+            if data:
+                await stream.send(encode_record(Piece(stream=name, data=data)))
+                at[name] += len(data)
+                sent = True
+        return sent
+
+    async def _send_stored(
+        self, stream: Stream, result: Cid | None, at: dict[str, int]
+    ) -> None:
+        if result is None:
+            return
+        tree = await trio.to_thread.run_sync(tree_of, self._store, result)
+        chunks = {file.path: file.chunks for file in tree.files}
+        for name in NAMES:
+            first, skip = divmod(at[name], CHUNK_BYTES)
+            for cid in chunks.get(name, ())[first:]:
+                data = await trio.to_thread.run_sync(self._store.get, cid)
+                for start in range(skip, len(data), PIECE_BYTES_MAX):
+                    piece = data[start : start + PIECE_BYTES_MAX]
+                    await stream.send(encode_record(Piece(stream=name, data=piece)))
+                skip = 0
+
+
+async def _until_gone(stream: Stream, scope: trio.CancelScope) -> None:
+    try:
+        await stream.receive()
+    except PeerError as error:
+        _log.debug("follower %s left: %s", stream.peer_id, error)
+    scope.cancel()
+
+
+async def follow(stream: Stream, asked: Follow) -> AsyncGenerator[Piece | End, None]:
+    """Ask for logs, and yield what comes, the end last.
+
+    Raises:
+        BlockRefusedError: there are no such logs for us.
+        PeerError: the peer broke the rules, or the stream broke.
+    """
+    await stream.send(encode_record(asked))
+    while True:
+        data = await stream.receive()
+        if data is None:
+            raise BlockProtocolError("the peer left before the end of the logs")
+        said: Piece | End | No = decode_record(
+            Piece | End | No, data, bytes_max=FRAME_BYTES_MAX
+        )
+        if isinstance(said, No):
+            raise BlockRefusedError(f"{stream.peer_id} has no such logs for us")
+        yield said
+        if isinstance(said, End):
+            return
+
+
+async def copy(
+    stream: Stream, asked: Follow, sink: trio.MemorySendChannel[tuple[str, bytes]]
+) -> Follow | None:
+    """Pass logs on as they come.
+
+    Returns:
+        What to ask for to go on after a break; None once the logs have ended.
+    """
+    at = {STDOUT: asked.stdout_from, STDERR: asked.stderr_from}
+    try:
+        async with aclosing(follow(stream, asked)) as said:
+            async for each in said:
+                if isinstance(each, End):
+                    return None
+                await sink.send((each.stream, each.data))
+                at[each.stream] += len(each.data)
+    except BlockRefusedError:
+        raise
+    except PeerError as error:
+        _log.info("logs from %s broke: %s", stream.peer_id, error)
+    return msgspec.structs.replace(
+        asked, stdout_from=at[STDOUT], stderr_from=at[STDERR]
+    )

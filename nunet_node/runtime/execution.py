@@ -1,0 +1,346 @@
+"""Running what the node orders: from a specification to a stored result.
+
+Rule: every `StartJob` is answered by exactly one `JobExited`, whatever happens in
+between, and only after nothing of the job is alive. A job's directory outlives its
+run until the node discards it, because storing the result comes later. Nothing of
+this survives the process: after a crash the node knows what was under way, and the
+directories that are left over are swept.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from nunet_node.errors import PeerError
+from nunet_node.executors.collect import Collected, OutputsRefused
+from nunet_node.executors.jobdir import JobDir
+from nunet_node.executors.local import LocalExecutors
+from nunet_node.executors.port import RunEnd, RunOrder
+from nunet_node.jobs.specification import JobId
+from nunet_node.protocol.effects import (
+    DiscardScratch,
+    StartJob,
+    StopJob,
+    StoreResult,
+)
+from nunet_node.protocol.inputs import (
+    Input,
+    JobExited,
+    JobStarted,
+    ResultNotStored,
+    ResultStored,
+)
+from nunet_node.quantities import size_text
+from nunet_node.results.layout import (
+    EXIT_CODE,
+    OUTPUTS,
+    STDERR,
+    STDOUT,
+    exit_code_text,
+)
+from nunet_node.results.manifest import FileEntry, Tree, build
+from nunet_node.runtime.exchange.blocks import tree_of
+from nunet_node.runtime.exchange.logs import LogBook
+from nunet_node.storage.batch import Batch
+from nunet_node.storage.blocks import BlockStore
+from nunet_node.wire.cid import Cid
+
+LOG_BYTES_MAX: Final = 64 << 20
+"""Both streams of a job together; a job that writes more makes files of it."""
+
+OUTPUT_FILES_MAX: Final = 10_000
+"""Files in a result: half of what a job's directory may hold."""
+
+WHOLE_INPUT_BYTES_MAX: Final = 16 << 20
+"""Largest input that is put together in memory; larger ones take a detour by disk."""
+
+SKIPPED_SHOWN_MAX: Final = 3
+"""Outputs passed over that a reason names; the rest is a number."""
+
+EXIT_CODE_WALL: Final = 124
+EXIT_CODE_KILLED: Final = 137
+"""What ``exit_code`` says of a job that did not end by itself, as shells do: 124 from
+`timeout`, 128 + SIGKILL otherwise."""
+
+Post = Callable[[Input], Awaitable[None]]
+
+_Key = tuple[JobId, int]
+
+_log = logging.getLogger("nunet_node.runtime.execution")
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One attempt at one job, from its start to the end of its directory."""
+
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    storing: trio.CancelScope = field(default_factory=trio.CancelScope)
+    started: trio.Event = field(default_factory=trio.Event)
+    quiet: trio.Event = field(default_factory=trio.Event)
+    """Set when nothing reads or writes the directory any more."""
+    job_dir: JobDir | None = None
+    over: bool = False
+
+
+class Execution:
+    """Carries out the node's orders about jobs, each in a task of ``tasks``."""
+
+    def __init__(
+        self,
+        executors: LocalExecutors,
+        store: BlockStore,
+        book: LogBook,
+        post: Post,
+        tasks: trio.Nursery,
+    ) -> None:
+        self._executors = executors
+        self._store = store
+        self._book = book
+        self._post = post
+        self._tasks = tasks
+        self._runs: dict[_Key, _Run] = {}
+
+    def start(self, order: StartJob) -> None:
+        """Begin to run a job."""
+        run = _Run()
+        self._runs[(order.job, order.attempt)] = run
+        self._tasks.start_soon(self._run, order, run)
+
+    def stop(self, order: StopJob) -> None:
+        """Begin to kill a job's process tree."""
+        run = self._runs.get((order.job, order.attempt))
+        if run is not None:
+            run.scope.cancel()
+        else:
+            # Nothing of it runs, and the node must hear so or it waits for ever.
+            self._tasks.start_soon(self._post, _exited(order, None))
+
+    def store(self, order: StoreResult) -> None:
+        """Begin to collect and keep what a job left."""
+        self._tasks.start_soon(self._keep, order)
+
+    def discard(self, order: DiscardScratch) -> None:
+        """Begin to remove what a job left; storing it, if under way, ends."""
+        run = self._runs.pop((order.job, order.attempt), None)
+        self._book.end(order.job, order.attempt)
+        if run is not None:
+            run.scope.cancel()
+            run.storing.cancel()
+            self._tasks.start_soon(self._remove, run)
+
+    async def _run(self, order: StartJob, run: _Run) -> None:
+        end: RunEnd | None = None
+        try:
+            with run.scope:
+                end = await self._attempt(order, run)
+        finally:
+            run.over = True
+            run.quiet.set()
+        self._book.changed(order.job)
+        await self._post(_exited(order, end))
+
+    async def _attempt(self, order: StartJob, run: _Run) -> RunEnd:
+        try:
+            job_dir = await self._executors.open_job(order.job, order.attempt)
+            run.job_dir = job_dir
+            self._book.begin(
+                order.job, order.attempt, job_dir.stdout_path, job_dir.stderr_path
+            )
+            if order.spec.inputs is not None:
+                await trio.to_thread.run_sync(self._lay_inputs, order, job_dir)
+            return await self._execute(order, run, job_dir)
+        except (PeerError, OSError) as error:
+            _log.warning("job %s could not be run: %s", order.job, error)
+            return RunEnd(exit_code=None, reason=f"could not be started: {error}")
+
+    async def _execute(self, order: StartJob, run: _Run, job_dir: JobDir) -> RunEnd:
+        def on_log(_name: str, _data: bytes) -> None:
+            self._book.changed(order.job)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._say_started, order, run)
+            try:
+                end: RunEnd | PeerError | OSError = await self._executors.run(
+                    _run_order(order), job_dir, run.started.set, on_log
+                )
+            except (PeerError, OSError) as error:
+                end = error
+            if not run.started.is_set():
+                nursery.cancel_scope.cancel()
+        if isinstance(end, RunEnd):
+            return end
+        raise end
+
+    async def _say_started(self, order: StartJob, run: _Run) -> None:
+        await run.started.wait()
+        await self._post(JobStarted(job=order.job, attempt=order.attempt))
+
+    def _lay_inputs(self, order: StartJob, job_dir: JobDir) -> None:
+        assert order.spec.inputs is not None  # noqa: S101 - for the type checker
+        tree = tree_of(self._store, order.spec.inputs)
+        for file in tree.files:
+            if file.size_bytes <= WHOLE_INPUT_BYTES_MAX:
+                source: bytes | Path = b"".join(map(self._store.get, file.chunks))
+            else:
+                source = self._assemble(file, job_dir)
+            job_dir.add_file(file.path, source, executable=file.executable)
+            if isinstance(source, Path):
+                source.unlink()
+
+    def _assemble(self, file: FileEntry, job_dir: JobDir) -> Path:
+        path = job_dir.root / "assembling"
+        with path.open("xb") as target:
+            for cid in file.chunks:
+                target.write(self._store.get(cid))
+        return path
+
+    async def _keep(self, order: StoreResult) -> None:
+        run = self._runs.get((order.job, order.attempt))
+        if run is None or run.job_dir is None:
+            await self._post(_not_stored(order, "its directory is gone"))
+            return
+        run.quiet = trio.Event()
+        answer: Input | None = None
+        try:
+            with run.storing:
+                answer = await self._stored(order, run.job_dir)
+        finally:
+            run.quiet.set()
+        if answer is not None:
+            await self._post(answer)
+
+    async def _stored(self, order: StoreResult, job_dir: JobDir) -> Input:
+        spec = order.spec
+        bytes_max = spec.output_bytes_max
+        if bytes_max is None:
+            bytes_max = spec.resources.disk_bytes
+        try:
+            found = await self._executors.collect(
+                job_dir, spec.outputs, bytes_max=bytes_max, files_max=OUTPUT_FILES_MAX
+            )
+            if isinstance(found, OutputsRefused):
+                return _not_stored(order, _too_much(found))
+            root, tree = await trio.to_thread.run_sync(
+                self._write_result, order, job_dir, found
+            )
+        except (PeerError, OSError) as error:
+            return _not_stored(order, str(error))
+        return ResultStored(
+            job=order.job,
+            attempt=order.attempt,
+            root=root,
+            size_bytes=tree.size_bytes,
+            reason=_left_out(found),
+        )
+
+    def _write_result(
+        self, order: StoreResult, job_dir: JobDir, found: Collected
+    ) -> tuple[Cid, Tree]:
+        with self._store.batch() as batch:
+            files = [
+                _file(batch, f"{OUTPUTS}/{each.path}", each.source, each.executable)
+                for each in found.files
+            ]
+            files.append(_file(batch, STDOUT, job_dir.stdout_path))
+            files.append(_file(batch, STDERR, job_dir.stderr_path))
+            code = exit_code_text(_shown_exit_code(order))
+            files.append(
+                FileEntry(
+                    path=EXIT_CODE, size_bytes=len(code), chunks=(batch.put(code),)
+                )
+            )
+            built = build(files)
+            for cid, data in built.blocks:
+                batch.put(data, cid)
+        return built.root, built.tree
+
+    async def _remove(self, run: _Run) -> None:
+        await run.quiet.wait()
+        if run.job_dir is not None:
+            try:
+                await self._executors.remove(run.job_dir)
+            except OSError as error:
+                _log.warning("%s stays behind: %s", run.job_dir.root, error)
+
+
+def _run_order(order: StartJob) -> RunOrder:
+    spec = order.spec
+    told = {
+        "NUNET_JOB_ID": str(order.job),
+        "NUNET_JOB_NAME": spec.name,
+        "NUNET_JOB_OWNER": order.owner,
+        "NUNET_JOB_ATTEMPT": str(order.attempt),
+    }
+    return RunOrder(
+        job=order.job,
+        engine=spec.engine.value,
+        argv=spec.command,
+        env=tuple({**spec.env, **told}.items()),
+        cpu_millis=spec.resources.cpu_millis,
+        memory_bytes=spec.resources.memory_bytes,
+        disk_bytes=spec.resources.disk_bytes,
+        wall_s=spec.timeouts.run_s,
+        output_bytes_max=spec.output_bytes_max or spec.resources.disk_bytes,
+        log_bytes_max=LOG_BYTES_MAX,
+    )
+
+
+def _exited(order: StartJob | StopJob, end: RunEnd | None) -> JobExited:
+    if end is None:
+        return JobExited(
+            job=order.job, attempt=order.attempt, exit_code=None, limit="cancelled"
+        )
+    return JobExited(
+        job=order.job,
+        attempt=order.attempt,
+        exit_code=end.exit_code,
+        limit=end.limit or "",
+        reason=end.reason or "",
+        isolation=end.isolation,
+        cpu_ms=end.usage.cpu_ms,
+        memory_peak_bytes=end.usage.memory_peak_bytes,
+    )
+
+
+def _not_stored(order: StoreResult, reason: str) -> ResultNotStored:
+    return ResultNotStored(job=order.job, attempt=order.attempt, reason=reason)
+
+
+def _too_much(refused: OutputsRefused) -> str:
+    if refused.limit == "files_max":
+        return f"its outputs are more than {refused.allowed} files"
+    return f"its outputs exceed their limit of {size_text(refused.allowed)}"
+
+
+def _left_out(found: Collected) -> str:
+    if not found.skipped:
+        return ""
+    shown = [f"{each.path} ({each.reason})" for each in found.skipped]
+    more = len(shown) - SKIPPED_SHOWN_MAX + found.skipped_more
+    rest = f" and {more} more" if more > 0 else ""
+    return f"left out: {', '.join(shown[:SKIPPED_SHOWN_MAX])}{rest}"
+
+
+def _shown_exit_code(order: StoreResult) -> int:
+    if order.exit_code is not None:
+        return order.exit_code
+    return EXIT_CODE_WALL if order.limit == "wall" else EXIT_CODE_KILLED
+
+
+def _file(
+    batch: Batch,
+    path: str,
+    source: Path,
+    executable: bool = False,  # noqa: FBT001, FBT002 - a file's own property
+) -> FileEntry:
+    stored = batch.add_file(source)
+    return FileEntry(
+        path=path,
+        size_bytes=stored.size_bytes,
+        executable=executable,
+        chunks=stored.chunks,
+    )

@@ -17,18 +17,18 @@ from nunet_node.storage.errors import (
     LedgerTooNewError,
     LedgerUnwritableError,
 )
-from nunet_node.storage.journal import (
+from nunet_node.storage.journal.append import (
     APPEND_ENTRIES_MAX,
     FACT_BYTES_MAX,
     READ_ROWS_MAX,
     Journal,
 )
-from nunet_node.storage.ledger_schema import STEPS
+from nunet_node.storage.journal.schema import STEPS
 
 WRITER = """
 import os, sys
 from pathlib import Path
-from nunet_node.storage.journal import Journal
+from nunet_node.storage.journal.append import Journal
 journal = Journal.open(Path(sys.argv[1]))
 for number in range(10**6):
     journal.append([(sys.argv[2], b"%d" % number), (sys.argv[2], b"again")])
@@ -287,7 +287,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from nunet_node.storage.errors import LedgerUnwritableError
-from nunet_node.storage.journal import Journal
+from nunet_node.storage.journal.append import Journal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal.open(Path(sys.argv[1]))
 journal.append([("node", b"before")])

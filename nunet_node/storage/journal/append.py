@@ -1,4 +1,4 @@
-"""The journal: an append-only, hash-chained log of facts, durable before speaking.
+"""Appending to the journal, and reading it back: durable before speaking.
 
 Rule: when `Journal.append` returns, its facts survive any crash; when it raises, not
 one of them was recorded. SQLite keeps the file (write-ahead log, one sync for each
@@ -21,7 +21,7 @@ from nunet_node.storage.errors import (
     LedgerUnwritableError,
 )
 from nunet_node.storage.files import sync_directory, why
-from nunet_node.storage.ledger_schema import (
+from nunet_node.storage.journal.schema import (
     STEPS,
     Step,
     check_version,
@@ -30,7 +30,7 @@ from nunet_node.storage.ledger_schema import (
     next_link,
     verify,
 )
-from nunet_node.storage.watermark import Watermark, read_mark
+from nunet_node.storage.journal.watermark import Watermark, read_mark
 
 SCHEMA_VERSION: Final = len(STEPS)
 """The layout this program writes."""

@@ -132,7 +132,7 @@ def test_no_module_has_a_vague_name():
 def test_every_core_module_has_a_twin_test():
     core = [
         *(PACKAGE / "quantities.py", PACKAGE / "errors.py"),
-        *(path for room in CORE for path in sorted((PACKAGE / room).glob("*.py"))),
+        *(path for room in CORE for path in sorted((PACKAGE / room).rglob("*.py"))),
     ]
     twins = [
         ROOT / "tests/unit" / path.relative_to(PACKAGE).with_name(f"test_{path.name}")

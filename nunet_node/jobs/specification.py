@@ -90,13 +90,13 @@ class JobSpec(Record):
     """The words to run. For ``python`` and ``wasm`` the first is a path in the job
     directory; for ``process`` it is a program."""
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
-    env: Annotated[dict[Name, Argument], msgspec.Meta(max_length=ENV_MAX)] = {}
+    env: Annotated[dict[Name, Argument], msgspec.Meta(max_length=ENV_MAX)] = (
+        msgspec.field(default_factory=dict)
+    )
     inputs: Cid | None = None
     """Manifest of the tree that is laid into the job directory."""
     inputs_bytes: Count = 0
-    outputs: Annotated[
-        tuple[Glob, ...], msgspec.Meta(max_length=OUTPUT_GLOBS_MAX)
-    ] = ()
+    outputs: Annotated[tuple[Glob, ...], msgspec.Meta(max_length=OUTPUT_GLOBS_MAX)] = ()
     resources: ResourceVector = ResourceVector(
         cpu_millis=1000, memory_bytes=256 << 20, disk_bytes=128 << 20
     )

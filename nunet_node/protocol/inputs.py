@@ -23,7 +23,10 @@ from nunet_node.quantities import ResourceVector
 from nunet_node.wire.cid import Cid
 
 SessionId = int
-"""A session's number in this process; never used twice."""
+"""A session's number in this process; never used twice.
+
+The node numbers the sessions that it dials: 1, 3, 5 and so on. The shell numbers those
+that are dialled to us: 2, 4, 6 and so on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +277,14 @@ class InputsNotDelivered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResultWritten:
+    """The result was verified and stands where the user wanted it."""
+
+    job: JobId
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourFound:
     """A peer we are connected to, worth asking what it has heard."""
 
@@ -308,5 +319,6 @@ Input = (
     | CustodianNamed
     | InputsDelivered
     | InputsNotDelivered
+    | ResultWritten
     | NeighbourFound
 )

@@ -21,6 +21,9 @@ LOGS_PROTOCOL: Final = "/nunet/logs/1"
 ADVERTS_PER_ANSWER_MAX: Final = 128
 """Adverts in one answer: at most 1.5 KiB each, they fit a frame."""
 
+ADVERT_BYTES_PER_ANSWER_MAX: Final = 200 << 10
+"""Bytes of adverts in one answer, which leaves a frame room for the rest."""
+
 PROOFS_MAX: Final = 16
 """Delegations sent with one command: twice the deepest chain that counts."""
 
@@ -40,9 +43,7 @@ class AdvertsWanted(Record, tag_field="kind", tag="adverts-wanted"):
 class Adverts(Record, tag_field="kind", tag="adverts"):
     """The adverts somebody holds, each as its author signed it."""
 
-    items: Annotated[
-        tuple[bytes, ...], msgspec.Meta(max_length=ADVERTS_PER_ANSWER_MAX)
-    ]
+    items: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=ADVERTS_PER_ANSWER_MAX)]
 
 
 class ChallengeWanted(Record, tag_field="kind", tag="challenge-wanted"):

@@ -6,7 +6,7 @@ alone; so any process of the same home that reads the journal sees the same.
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final
+from typing import Final, assert_never
 
 from nunet_node.errors import MisuseError
 from nunet_node.identity.did import Did
@@ -173,7 +173,7 @@ def _other(
 ) -> Order:
     match fact:
         case OrderPlaced():
-            return replace(
+            after = replace(
                 order,
                 owner=fact.owner,
                 spec=fact.spec,
@@ -182,29 +182,36 @@ def _other(
             )
         case BidKept():
             others = tuple(b for b in order.bids if b.provider != fact.provider)
-            return replace(order, bids=(*others, fact)[-BIDS_KEPT_MAX:])
+            after = replace(order, bids=(*others, fact)[-BIDS_KEPT_MAX:])
         case OrderEnded():
-            move = Move(
-                state=fact.state,
-                at_s=fact.at_s,
-                reason=fact.reason,
-                attempt=max(1, order.attempt),
-            )
-            return replace(
-                order,
-                state=fact.state,
-                reason=fact.reason,
-                queue=None,
-                history=(*order.history, move),
-            )
+            after = _ended(order, fact)
         case CancelIntended():
-            return replace(order, cancel_wanted=True)
+            after = replace(order, cancel_wanted=True)
         case CancelKept():
-            return replace(order, confirmation=fact.confirmation)
+            after = replace(order, confirmation=fact.confirmation)
         case ResultFetched():
-            return replace(order, fetched_to=fact.path)
+            after = replace(order, fetched_to=fact.path)
         case CustodianKept():
-            return _custodian(order, fact)
+            after = _custodian(order, fact)
+        case _:
+            assert_never(fact)
+    return after
+
+
+def _ended(order: Order, fact: OrderEnded) -> Order:
+    move = Move(
+        state=fact.state,
+        at_s=fact.at_s,
+        reason=fact.reason,
+        attempt=max(1, order.attempt),
+    )
+    return replace(
+        order,
+        state=fact.state,
+        reason=fact.reason,
+        queue=None,
+        history=(*order.history, move),
+    )
 
 
 def _custodian(order: Order, fact: CustodianKept) -> Order:

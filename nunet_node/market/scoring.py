@@ -1,0 +1,86 @@
+"""Which bid wins: a rule that anyone can repeat.
+
+First price: the winner is paid what it asked. A second-price rule would need an
+honest auctioneer, and here the auctioneer is the buyer. Among bids within the
+price limit, one that can start now beats one that would queue; then the lower
+price, then the earlier start; ties go by a hash over call and provider, which
+spreads work and depends on no order of arrival.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from nunet_node.identity.did import Did
+from nunet_node.market.offers import Advert, Bid
+from nunet_node.quantities import ResourceVector
+
+CALL_PROVIDERS_MAX: Final = 16
+"""Providers asked per job, so that its cost does not grow with the network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A provider as its advert shows it."""
+
+    provider: Did
+    advert: Advert
+
+
+def rank_bids(bids: Iterable[tuple[Did, Bid]]) -> tuple[tuple[Did, Bid], ...]:
+    """Return the bids, best first."""
+    return tuple(sorted(bids, key=_bid_key))
+
+
+def rank_candidates(
+    candidates: Iterable[Candidate], need: ResourceVector, salt: bytes
+) -> tuple[Candidate, ...]:
+    """Return the providers worth asking, likeliest to start soon first."""
+
+    def key(candidate: Candidate) -> tuple[bool, int, int, bytes]:
+        advert = candidate.advert
+        return (
+            not need.fits(advert.free),
+            advert.price_micro_ntx,
+            advert.queued,
+            _spread(salt, candidate.provider),
+        )
+
+    return tuple(sorted(candidates, key=key))[:CALL_PROVIDERS_MAX]
+
+
+def why_unfit(
+    advert: Advert,
+    engine: str,
+    need: ResourceVector,
+    price_micro_ntx_max: int | None,
+) -> tuple[str, str] | None:
+    """Return the dimension and the reason for which a provider never fits, or None."""
+    if engine not in {offer.engine for offer in advert.engines}:
+        offered = ", ".join(offer.engine for offer in advert.engines) or "none"
+        return "engine", f"engine {engine} is not offered (offered: {offered})"
+    dimension = need.shortfall(advert.total)
+    if dimension is not None:
+        wanted, most = getattr(need, dimension), getattr(advert.total, dimension)
+        return dimension, f"{dimension} {wanted} is more than the {most} it has"
+    if price_micro_ntx_max is not None and advert.price_micro_ntx > price_micro_ntx_max:
+        return (
+            "price",
+            f"price {advert.price_micro_ntx} is above the limit {price_micro_ntx_max}",
+        )
+    return None
+
+
+def _bid_key(entry: tuple[Did, Bid]) -> tuple[bool, int, int, bytes]:
+    provider, bid = entry
+    return (
+        bid.starts_in_s > 0,
+        bid.price_micro_ntx,
+        bid.starts_in_s,
+        _spread(bid.call, provider),
+    )
+
+
+def _spread(salt: bytes, provider: Did) -> bytes:
+    return hashlib.sha256(salt + provider.encode()).digest()

@@ -1,0 +1,268 @@
+"""The node as one machine: an input and the time in, facts and effects out.
+
+Start reading here. `Node.handle` routes an input to the role that it concerns:
+as a provider the node offers room and keeps jobs (`protocol.provider`), as a
+submitting peer it calls, awards and watches (`protocol.requester`). Nothing here
+reads a clock, a file or a socket, so the same node runs in production, under
+virtual time, and again from its journal after a crash.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from nunet_node.identity.challenge import ChallengeBook
+from nunet_node.identity.did import Did
+from nunet_node.identity.keys import Signer
+from nunet_node.jobs.specification import JobId
+from nunet_node.market.offers import Refusal
+from nunet_node.market.table import AdvertTable
+from nunet_node.protocol.effects import ProviderHeard
+from nunet_node.protocol.facts import Fact
+from nunet_node.protocol.inputs import (
+    AddressesChanged,
+    AdvertsHeard,
+    CapacityProbed,
+    DrainBegan,
+    FrameReceived,
+    FrameRejected,
+    Input,
+    InputsArrived,
+    JobExited,
+    JobStarted,
+    NeighbourFound,
+    NodeStarted,
+    PeerGone,
+    ResultNotStored,
+    ResultStored,
+    SessionClosed,
+    SessionFailed,
+    SessionOpened,
+    StoreFilled,
+    TimerFired,
+)
+from nunet_node.protocol.messages import (
+    ADVERT_BYTES_PER_ANSWER_MAX,
+    ADVERTS_PER_ANSWER_MAX,
+    Adverts,
+    AdvertsWanted,
+)
+from nunet_node.protocol.order import Order
+from nunet_node.protocol.provider import keeping
+from nunet_node.protocol.provider.commands import refuse
+from nunet_node.protocol.provider.custody import Job
+from nunet_node.protocol.provider.desk import Desk
+from nunet_node.protocol.provider.role import ProviderRole
+from nunet_node.protocol.requester.memory import Memory
+from nunet_node.protocol.requester.role import RequesterRole
+from nunet_node.protocol.sessions import Session, Sessions, Voice
+from nunet_node.protocol.turn import Batch, Ledger, Turn
+from nunet_node.quantities import Now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """What a node is made of; chance comes in as ``nonce``."""
+
+    signer: Signer
+    """The node's own key, which is its peer's key too."""
+    peer_id: str
+    users: Mapping[Did, Signer]
+    """The identities that may place orders here; the first is the default."""
+    provides: bool
+    price_micro_ntx: int
+    boot: bytes
+    """16 random bytes, new for each process."""
+    nonce: Callable[[int], bytes]
+    """Fresh random bytes, so many."""
+
+
+class Node:
+    """One peer: a provider, a submitting peer, or both."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self._ledger = Ledger()
+        self._sessions = Sessions()
+        self.adverts = AdvertTable()
+        voice = Voice(signer=settings.signer, nonce=settings.nonce)
+        desk = Desk(
+            voice=voice,
+            sessions=self._sessions,
+            challenges=ChallengeBook(signer=settings.signer, boot=settings.boot),
+            peer_id=settings.peer_id,
+            provides=settings.provides,
+            price_micro_ntx=settings.price_micro_ntx,
+        )
+        memory = Memory(
+            sessions=self._sessions,
+            adverts=self.adverts,
+            users=settings.users,
+            peer_id=settings.peer_id,
+            nonce=settings.nonce,
+        )
+        self._provider = ProviderRole(desk=desk)
+        self._requester = RequesterRole(memory=memory, voice=voice)
+        self._turn = Turn(self._ledger, Now(unix_s=0, elapsed_ns=0))
+
+    @property
+    def jobs(self) -> Mapping[JobId, Job]:
+        """The jobs in this node's custody."""
+        return self._ledger.jobs
+
+    @property
+    def orders(self) -> Mapping[JobId, Order]:
+        """The orders that were loaded or placed here."""
+        return self._ledger.orders
+
+    def apply(self, fact: Fact) -> None:
+        """Replay one fact from the journal; nothing is decided."""
+        self._ledger.apply(fact)
+
+    def handle(self, given: Input, now: Now) -> Batch:
+        """Decide what follows from one input.
+
+        The facts must be on disk before any effect is carried out; if they cannot
+        be kept, call `undo` before the next input.
+        """
+        turn = self._turn = Turn(self._ledger, now)
+        self._route(turn, given)
+        self._provider.settle(turn, len(self.adverts))
+        return turn.batch()
+
+    def undo(self) -> None:
+        """Take back the facts of the last turn, because they could not be kept."""
+        self._turn.undo()
+
+    def _route(self, turn: Turn, given: Input) -> None:
+        match given:
+            case FrameReceived() | FrameRejected():
+                self._frame(turn, given)
+            case (
+                SessionOpened()
+                | SessionClosed()
+                | SessionFailed()
+                | PeerGone()
+                | AdvertsHeard()
+                | NeighbourFound()
+            ):
+                self._peers(turn, given)
+            case TimerFired():
+                known = len(self.adverts)
+                if not self._provider.timer(turn, given.name, known):
+                    self._requester.timer(turn, given.name)
+            case (
+                InputsArrived()
+                | JobStarted()
+                | JobExited()
+                | ResultStored()
+                | ResultNotStored()
+            ):
+                self._provider.job_input(turn, given)
+            case (
+                NodeStarted()
+                | DrainBegan()
+                | AddressesChanged()
+                | CapacityProbed()
+                | StoreFilled()
+            ):
+                self._condition(turn, given)
+            case _:
+                self._requester.wish(turn, given)
+
+    def _peers(
+        self,
+        turn: Turn,
+        given: SessionOpened
+        | SessionClosed
+        | SessionFailed
+        | PeerGone
+        | AdvertsHeard
+        | NeighbourFound,
+    ) -> None:
+        match given:
+            case SessionOpened():
+                self._sessions.add(given.session, given.peer_id, ours=given.ours)
+                self._requester.session_opened(turn, given.session)
+            case SessionClosed() | SessionFailed() | PeerGone():
+                self._gone(turn, given)
+            case AdvertsHeard():
+                self._adverts(turn, given)
+            case NeighbourFound():
+                self._requester.ask_neighbour(turn, given.peer_id)
+
+    def _condition(
+        self,
+        turn: Turn,
+        given: NodeStarted
+        | DrainBegan
+        | AddressesChanged
+        | CapacityProbed
+        | StoreFilled,
+    ) -> None:
+        desk = self._provider.desk
+        match given:
+            case NodeStarted():
+                keeping.resume(desk, turn)
+            case DrainBegan():
+                self._provider.drain(turn, given)
+            case AddressesChanged():
+                desk.addresses = given.addresses
+            case CapacityProbed():
+                desk.total, desk.engines = given.total, given.engines
+                keeping.schedule(desk, turn)
+            case StoreFilled():
+                desk.full = given.full
+                keeping.schedule(desk, turn)
+
+    def _frame(self, turn: Turn, given: FrameReceived | FrameRejected) -> None:
+        session = self._sessions.get(given.session)
+        if session is None:
+            return
+        if isinstance(given, FrameReceived) and isinstance(given.body, AdvertsHeard):
+            self._adverts(turn, given.body)
+        elif given.re is not None:
+            self._requester.answered(turn, given)
+        elif isinstance(given, FrameRejected):
+            self._reject(turn, session, given)
+        elif isinstance(given.body, AdvertsWanted):
+            self._tell_adverts(turn, session, given.frame)
+        elif not self._provider.heard(turn, session, given):
+            self._requester.answered(turn, given)
+
+    def _reject(self, turn: Turn, session: Session, given: FrameRejected) -> None:
+        if given.frame is not None:
+            refusal = Refusal(code=given.code, reason=given.reason[:500])
+            refuse(self._provider.desk, turn, session, given.frame, refusal)
+
+    def _gone(
+        self, turn: Turn, given: SessionClosed | SessionFailed | PeerGone
+    ) -> None:
+        if isinstance(given, PeerGone):
+            self.adverts.forget(given.peer_id)
+            return
+        session = self._sessions.remove(given.session)
+        self._provider.session_closed(given.session)
+        if isinstance(given, SessionFailed):
+            self._requester.session_lost(
+                turn, given.session, given.peer_id, given.reason
+            )
+        elif session is not None:
+            reason = "the connection was lost"
+            self._requester.session_lost(turn, session.id, session.peer_id, reason)
+
+    def _adverts(self, turn: Turn, given: AdvertsHeard) -> None:
+        news = [h for h in given.adverts if self.adverts.hear(h, turn.now.unix_s)]
+        for heard in news:
+            turn.tell(
+                ProviderHeard(provider=heard.issuer, peer_id=heard.payload.peer_id)
+            )
+        self._requester.adverts_heard(turn)
+
+    def _tell_adverts(self, turn: Turn, session: Session, frame: int) -> None:
+        own = self._provider.window.data
+        items, room = [own] if own else [], ADVERT_BYTES_PER_ANSWER_MAX - len(own)
+        for heard in self.adverts.fresh(turn.now.unix_s):
+            room -= len(heard.data)
+            if room < 0 or len(items) >= ADVERTS_PER_ANSWER_MAX:
+                break
+            items.append(heard.data)
+        self._sessions.send(turn, session.id, Adverts(items=tuple(items)), re=frame)

@@ -1,0 +1,182 @@
+"""From bytes to meaning: what was not verified here never reaches the node.
+
+A frame is scanned, decoded and matched against its record; then the statement or
+the invocation in it is opened, which checks signature, kind, audience and time.
+What fails becomes a `FrameRejected` with a code, or, if not even the frame could
+be read, an error that ends the session.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
+
+from nunet_node.capability.invocation import open_invocation
+from nunet_node.errors import PeerError
+from nunet_node.identity.challenge import CHALLENGE_KIND, Challenge
+from nunet_node.identity.did import Did
+from nunet_node.identity.errors import WrongAudienceError, WrongKindError
+from nunet_node.identity.peer_id import did_of_peer_id
+from nunet_node.identity.statement import (
+    Statement,
+    open_statement,
+    topic_audience,
+)
+from nunet_node.jobs import statements as job_statements
+from nunet_node.market import offers
+from nunet_node.protocol.inputs import (
+    AdvertsHeard,
+    FrameReceived,
+    FrameRejected,
+    OpenedBody,
+    SessionId,
+)
+from nunet_node.protocol.messages import (
+    Adverts,
+    AdvertsWanted,
+    Body,
+    ChallengeWanted,
+    Frame,
+    Invoke,
+    Refused,
+    Stated,
+)
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.limits import FRAME_BYTES_MAX, GOSSIP_BYTES_MAX
+from nunet_node.wire.schema import decode_record
+
+STATEMENTS: Final[Mapping[str, tuple[type[Any], bool]]] = {
+    CHALLENGE_KIND: (Challenge, True),
+    offers.CALL: (offers.CallForBids, True),
+    offers.BID: (offers.Bid, True),
+    offers.REFUSAL: (offers.Refusal, True),
+    job_statements.REPORT: (job_statements.Report, True),
+    job_statements.ACCEPTED: (job_statements.Accepted, False),
+    job_statements.NOTICE: (job_statements.Notice, False),
+    job_statements.RECEIPT: (job_statements.Receipt, False),
+    job_statements.CONFIRMATION: (job_statements.Confirmation, False),
+}
+"""Every kind of statement on a session: its record, and whether it must be fresh.
+
+What is not fresh is a lasting fact about a job, repeated after any time away."""
+
+
+def open_frame(
+    session: SessionId,
+    data: bytes,
+    *,
+    now_s: int,
+    audiences: Collection[str],
+    own_did: Did,
+) -> FrameReceived | FrameRejected:
+    """Return what a frame says, or why it says nothing.
+
+    Args:
+        session: where it came from.
+        data: the frame's bytes.
+        now_s: unix seconds.
+        audiences: the DIDs that this process speaks for.
+        own_did: the node's own DID, the only one that commands may be meant for.
+
+    Raises:
+        PeerError: it is no frame at all; the session should end.
+    """
+    frame = decode_record(Frame, data, bytes_max=FRAME_BYTES_MAX)
+    try:
+        body = _open_body(frame.body, now_s, audiences, own_did)
+    except PeerError as error:
+        return FrameRejected(
+            session=session,
+            frame=frame.id,
+            re=frame.re,
+            code=error.code,
+            reason=str(error),
+        )
+    return FrameReceived(session=session, frame=frame.id, re=frame.re, body=body)
+
+
+def open_adverts(items: Iterable[bytes], *, now_s: int) -> AdvertsHeard:
+    """Return the adverts that verify; a bad one is no fault of who passed it on."""
+    opened = []
+    for data in items:
+        try:
+            opened.append(open_advert(data, now_s=now_s))
+        except PeerError:
+            continue
+    return AdvertsHeard(adverts=tuple(opened))
+
+
+def open_advert(data: bytes, *, now_s: int) -> Statement[offers.Advert]:
+    """Read and verify one advert.
+
+    Raises:
+        PeerError: it does not verify, or is somebody else's peer.
+    """
+    heard = open_statement(
+        data,
+        kind=offers.ADVERT,
+        payload_type=offers.Advert,
+        now_s=now_s,
+        audience=topic_audience(offers.ADVERT_TOPIC),
+        bytes_max=GOSSIP_BYTES_MAX,
+    )
+    if did_of_peer_id(heard.payload.peer_id) != heard.issuer:
+        raise WrongAudienceError("an advert for another peer than its author")
+    return heard
+
+
+def advert_is_authentic(data: bytes) -> bool:
+    """Tell whether gossip carries an authentic advert, stale or not.
+
+    A pure function of the bytes, because gossip routers cache the verdict: a stale
+    advert is no reason to punish whoever forwarded it, so age is judged later.
+    """
+    try:
+        heard = open_statement(
+            data,
+            kind=offers.ADVERT,
+            payload_type=offers.Advert,
+            now_s=0,
+            audience=topic_audience(offers.ADVERT_TOPIC),
+            bytes_max=GOSSIP_BYTES_MAX,
+            check_time=False,
+        )
+        return did_of_peer_id(heard.payload.peer_id) == heard.issuer
+    except PeerError:
+        return False
+
+
+def _open_body(
+    body: Body, now_s: int, audiences: Collection[str], own_did: Did
+) -> OpenedBody:
+    match body:
+        case AdvertsWanted() | ChallengeWanted():
+            return body
+        case Adverts():
+            return open_adverts(body.items, now_s=now_s)
+        case Invoke():
+            proofs = {Cid.of_dag_cbor(data): data for data in body.proofs}
+            return open_invocation(
+                body.invocation, now_s=now_s, audience=own_did, proofs=proofs
+            )
+        case Stated():
+            return _open_stated(body, now_s, audiences)
+        case Refused():
+            stated = Stated(statement_kind=offers.REFUSAL, data=body.data)
+            return _open_stated(stated, now_s, audiences)
+
+
+def _open_stated(body: Stated, now_s: int, audiences: Collection[str]) -> OpenedBody:
+    known = STATEMENTS.get(body.statement_kind)
+    if known is None:
+        raise WrongKindError(f"no statement of kind {body.statement_kind[:64]!r}")
+    payload_type, fresh = known
+    statement: Statement[Any] = open_statement(
+        body.data,
+        kind=body.statement_kind,
+        payload_type=payload_type,
+        now_s=now_s,
+        audience=None,
+        check_time=fresh,
+    )
+    if statement.audience not in audiences:
+        raise WrongAudienceError("a statement made for somebody else")
+    return statement

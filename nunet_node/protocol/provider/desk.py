@@ -1,0 +1,109 @@
+"""What the provider's parts share: what it has, who watches, whom it owes words.
+
+Everything here is forgotten by a restart; what must not be is in the ledger.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from nunet_node.identity.challenge import ChallengeBook
+from nunet_node.jobs.scheduler import Holding, Waiting, free_of
+from nunet_node.jobs.specification import JobId
+from nunet_node.market.offers import EngineOffer
+from nunet_node.protocol.inputs import SessionId
+from nunet_node.protocol.provider.custody import Job
+from nunet_node.protocol.sessions import Session, Sessions, Voice
+from nunet_node.protocol.turn import Turn
+from nunet_node.quantities import ResourceVector
+
+WATCHERS_PER_JOB_MAX: Final = 8
+"""Sessions that may watch one job; an owner has few screens."""
+
+
+NOTHING: Final = ResourceVector()
+
+
+@dataclass(slots=True, kw_only=True)
+class Desk:
+    """The provider's working memory."""
+
+    voice: Voice
+    sessions: Sessions
+    challenges: ChallengeBook
+    peer_id: str
+    provides: bool
+    price_micro_ntx: int
+    total: ResourceVector = NOTHING
+    engines: tuple[EngineOffer, ...] = ()
+    addresses: tuple[str, ...] = ()
+    draining: bool = False
+    full: bool = False
+    """The disk has no room for new work."""
+    watchers: dict[JobId, set[SessionId]] = field(default_factory=dict)
+    cancels: dict[JobId, list[tuple[SessionId, int]]] = field(default_factory=dict)
+    """Cancel commands whose confirmation waits for the process tree to die."""
+
+    def engine(self, name: str) -> EngineOffer | None:
+        """Return the engine of this name, if it is offered."""
+        return next((e for e in self.engines if e.engine == name), None)
+
+    def free(self, turn: Turn) -> ResourceVector:
+        """Return what no job has reserved."""
+        held = (j.spec.resources for j in turn.ledger.active_jobs() if j.holding)
+        return free_of(self.total, held)
+
+    def waiting(self, turn: Turn) -> tuple[Waiting, ...]:
+        """Return the queue as the scheduler sees it."""
+        return tuple(
+            Waiting(
+                job=job.job,
+                tag=job.queue_tag,
+                sequence=job.sequence,
+                need=job.spec.resources,
+                run_s=job.spec.timeouts.run_s,
+                ready=self.ready(job),
+            )
+            for job in turn.ledger.active_jobs()
+            if not job.holding
+        )
+
+    def holding(self, turn: Turn) -> tuple[Holding, ...]:
+        """Return the jobs that have room, and for how long at most."""
+        return tuple(
+            Holding(need=job.spec.resources, ends_in_s=_ends_in_s(job, turn))
+            for job in turn.ledger.active_jobs()
+            if job.holding
+        )
+
+    def ready(self, job: Job) -> bool:
+        """Tell whether nothing but room keeps the job from starting."""
+        offer = self.engine(job.spec.engine)
+        return job.staged and not job.cancelling and offer is not None and offer.ready
+
+    def watch(self, session: Session, job: Job) -> None:
+        """Let a session hear every further notice of a job."""
+        watchers = self.watchers.setdefault(job.job, set())
+        while len(watchers) >= WATCHERS_PER_JOB_MAX:
+            watchers.discard(min(watchers))
+        watchers.add(session.id)
+
+    def unwatch(self, session: SessionId) -> None:
+        """Forget a session that is gone."""
+        for name, watchers in list(self.watchers.items()):
+            watchers.discard(session)
+            if not watchers:
+                del self.watchers[name]
+
+    def queue_reason(self, job: Job) -> str:
+        """Return in words why a job waits if it is not for room; else nothing."""
+        offer = self.engine(job.spec.engine)
+        if not job.staged:
+            return "its inputs have not all arrived"
+        if offer is None or not offer.ready:
+            return f"engine {job.spec.engine} is being prepared"
+        return ""
+
+
+def _ends_in_s(job: Job, turn: Turn) -> int:
+    begun = job.started_s or turn.now.unix_s
+    return max(1, begun + job.spec.timeouts.run_s - turn.now.unix_s)

@@ -1,0 +1,311 @@
+"""How a provider moves the jobs in its custody, from acceptance to the end.
+
+Every move is one fact that carries the signed notice of it, so a notice exists
+exactly if the move happened. Rules kept here: room is taken and freed only by
+moves; a job that was cancelled never starts; one job has at most one process tree
+at a time; what a crash interrupted is lost, unless its owner allowed another try.
+"""
+
+from typing import Final
+
+import msgspec
+
+from nunet_node.jobs.lifecycle import State, is_final
+from nunet_node.jobs.link import format_link
+from nunet_node.jobs.scheduler import startable
+from nunet_node.jobs.specification import JobId, RetryCause
+from nunet_node.jobs.statements import NOTICE, REASON_CHARS_MAX, Notice
+from nunet_node.protocol.effects import (
+    CancelTimer,
+    DiscardScratch,
+    JobMovedHere,
+    SetTimer,
+    StartJob,
+    StopJob,
+    StoreResult,
+)
+from nunet_node.protocol.facts import CancelAccepted, JobMoved, JobStaged
+from nunet_node.protocol.inputs import (
+    InputsArrived,
+    JobExited,
+    JobStarted,
+    ResultNotStored,
+    ResultStored,
+)
+from nunet_node.protocol.messages import Stated
+from nunet_node.protocol.provider.custody import Job
+from nunet_node.protocol.provider.desk import Desk
+from nunet_node.protocol.provider.telling import confirm, queue_of, receipt_of
+from nunet_node.protocol.sessions import LASTING_TTL_S
+from nunet_node.protocol.turn import Turn
+
+QUEUE_TIMER: Final = "queue"
+STAGING_TIMER: Final = "staging"
+
+STAGING_S_MIN: Final = 120
+"""Time to hand over inputs of any size: a few reconnects of a poor link."""
+
+STAGING_BYTES_PER_S: Final = 64 << 10
+"""Slowest hand-over waited for: half a megabit a second."""
+
+
+def move(desk: Desk, turn: Turn, moved: JobMoved) -> Job:
+    """Make a move, tell its watchers, and return the job as it is now.
+
+    Args:
+        desk: the provider's working memory.
+        turn: the turn in which it is decided.
+        moved: the move, its notice still empty.
+    """
+    job = turn.ledger.jobs[moved.job]
+    moved = msgspec.structs.replace(moved, reason=moved.reason[:REASON_CHARS_MAX])
+    data = desk.voice.state(
+        turn, NOTICE, _notice(desk, turn, job, moved), job.owner, LASTING_TTL_S
+    )
+    turn.record(msgspec.structs.replace(moved, notice=data))
+    for session in sorted(desk.watchers.get(job.job, ())):
+        desk.sessions.send(turn, session, Stated(statement_kind=NOTICE, data=data))
+    turn.tell(
+        JobMovedHere(
+            job=job.job,
+            owner=job.owner,
+            attempt=moved.attempt,
+            state=moved.state,
+            reason=moved.reason,
+        )
+    )
+    _set_timers(turn, moved.state, turn.ledger.jobs[job.job])
+    return turn.ledger.jobs[job.job]
+
+
+def to(turn: Turn, job: Job, state: State, reason: str = "") -> JobMoved:
+    """Return the plain move of this attempt to a state, for `move` to make."""
+    return JobMoved(
+        job=job.job,
+        attempt=job.attempt,
+        state=state,
+        at_s=turn.now.unix_s,
+        notice=b"",
+        reason=reason,
+    )
+
+
+def schedule(desk: Desk, turn: Turn) -> None:
+    """Give room to whoever is next, and start what has room and inputs."""
+    if desk.draining or desk.full:
+        return
+    for name in startable(desk.total, desk.holding(turn), desk.waiting(turn)):
+        move(desk, turn, to(turn, turn.ledger.jobs[name], State.ALLOCATED))
+    for job in turn.ledger.active_jobs():
+        if job.state is State.ALLOCATED and desk.ready(job):
+            move(desk, turn, to(turn, job, State.STARTING))
+            turn.do(
+                StartJob(
+                    job=job.job, attempt=job.attempt, owner=job.owner, spec=job.spec
+                )
+            )
+
+
+def inputs_arrived(desk: Desk, turn: Turn, given: InputsArrived) -> None:
+    """The job's inputs are on disk: only room may keep it waiting now."""
+    job = _current(turn, given.job, given.attempt)
+    if job is not None and not job.staged:
+        turn.record(JobStaged(job=job.job))
+        turn.do(CancelTimer(name=f"{STAGING_TIMER}:{job.job}"))
+        schedule(desk, turn)
+
+
+def job_started(desk: Desk, turn: Turn, given: JobStarted) -> None:
+    """The job's process runs."""
+    job = _current(turn, given.job, given.attempt)
+    if job is not None and job.state is State.STARTING:
+        move(desk, turn, to(turn, job, State.RUNNING))
+
+
+def job_exited(desk: Desk, turn: Turn, given: JobExited) -> None:
+    """The job's process tree is gone: store what it left, or end it."""
+    job = _current(turn, given.job, given.attempt)
+    if job is None or job.state not in {State.STARTING, State.RUNNING}:
+        return
+    if job.cancelling:
+        end(desk, turn, to(turn, job, State.CANCELLED, "cancelled by its owner"))
+    elif given.limit == "cancelled":
+        _interrupted(desk, turn, job, "the provider was stopped")
+    else:
+        moved = msgspec.structs.replace(
+            to(turn, job, State.STORING, given.reason),
+            exit_code=given.exit_code,
+            limit=given.limit,
+            isolation=given.isolation,
+            cpu_ms=given.cpu_ms,
+            memory_peak_bytes=given.memory_peak_bytes,
+        )
+        move(desk, turn, moved)
+        turn.do(
+            StoreResult(
+                job=job.job,
+                attempt=job.attempt,
+                spec=job.spec,
+                exit_code=given.exit_code,
+                limit=given.limit,
+            )
+        )
+
+
+def result_stored(desk: Desk, turn: Turn, given: ResultStored) -> None:
+    """Outputs and logs are safe: the job has ended, and its receipt is signed."""
+    job = _current(turn, given.job, given.attempt)
+    if job is None or job.state is not State.STORING:
+        return
+    state, reason = _outcome(job)
+    reason = "; ".join(part for part in (reason, given.reason) if part)
+    if state is State.FAILED and _may_retry(job, RetryCause.FAILED):
+        turn.do(DiscardScratch(job=job.job, attempt=job.attempt))
+        _again(desk, turn, job, reason)
+        return
+    moved = msgspec.structs.replace(
+        to(turn, job, state, reason), exit_code=job.exit_code, result=given.root
+    )
+    receipt = receipt_of(desk, turn, job, moved, given.size_bytes)
+    end(desk, turn, msgspec.structs.replace(moved, receipt=receipt))
+
+
+def result_not_stored(desk: Desk, turn: Turn, given: ResultNotStored) -> None:
+    """What the job left could not be kept, so it has failed."""
+    job = _current(turn, given.job, given.attempt)
+    if job is not None and job.state is State.STORING:
+        reason = f"its result could not be stored: {given.reason}"
+        end(desk, turn, to(turn, job, State.FAILED, reason))
+
+
+def cancel(desk: Desk, turn: Turn, job: Job) -> None:
+    """Begin to end a job at its owner's word; from here on it never starts."""
+    if job.ended or job.cancelling:
+        return
+    turn.record(CancelAccepted(job=job.job, at_s=turn.now.unix_s))
+    if job.state in {State.STARTING, State.RUNNING}:
+        turn.do(StopJob(job=job.job, attempt=job.attempt))
+        return
+    job = turn.ledger.jobs[job.job]
+    end(desk, turn, to(turn, job, State.CANCELLED, "cancelled by its owner"))
+
+
+def end(desk: Desk, turn: Turn, moved: JobMoved) -> None:
+    """Make the last move: free the room, answer who cancelled, start the next."""
+    job = move(desk, turn, moved)
+    turn.do(
+        CancelTimer(name=f"{QUEUE_TIMER}:{job.job}"),
+        CancelTimer(name=f"{STAGING_TIMER}:{job.job}"),
+        DiscardScratch(job=job.job, attempt=job.attempt),
+    )
+    for session, frame in desk.cancels.pop(job.job, []):
+        confirm(desk, turn, session, frame, job)
+    schedule(desk, turn)
+
+
+def queue_timed_out(desk: Desk, turn: Turn, name: JobId) -> None:
+    """The job waited as long as its owner allows."""
+    job = turn.ledger.jobs.get(name)
+    if job is not None and job.state is State.QUEUED:
+        why = queue_of(desk, turn, job).reason
+        reason = f"queued for {job.spec.timeouts.queue_s} s, its queue timeout: {why}"
+        end(desk, turn, to(turn, job, State.TIMED_OUT, reason))
+
+
+def staging_timed_out(desk: Desk, turn: Turn, name: JobId) -> None:
+    """The inputs never came; room must not wait for them."""
+    job = turn.ledger.jobs.get(name)
+    if job is not None and not job.ended and not job.staged:
+        end(desk, turn, to(turn, job, State.FAILED, "its inputs were not handed over"))
+
+
+def resume(desk: Desk, turn: Turn) -> None:
+    """Take up every job again after a restart; nothing runs yet."""
+    for job in turn.ledger.active_jobs():
+        if job.cancelling:
+            reason = "cancelled by its owner"
+            end(desk, turn, to(turn, job, State.CANCELLED, reason))
+        elif job.started:
+            _interrupted(desk, turn, job, "the provider went down while it ran")
+        elif job.state is not None:
+            _set_timers(turn, job.state, job)
+    schedule(desk, turn)
+
+
+def drain(turn: Turn) -> None:
+    """The grace is over: stop every running job."""
+    for job in turn.ledger.active_jobs():
+        if job.started:
+            turn.do(StopJob(job=job.job, attempt=job.attempt))
+
+
+def _interrupted(desk: Desk, turn: Turn, job: Job, reason: str) -> None:
+    if _may_retry(job, RetryCause.LOST):
+        turn.do(DiscardScratch(job=job.job, attempt=job.attempt))
+        _again(desk, turn, job, reason)
+    else:
+        end(desk, turn, to(turn, job, State.LOST, reason))
+
+
+def _again(desk: Desk, turn: Turn, job: Job, reason: str) -> None:
+    again = msgspec.structs.replace(
+        to(turn, job, State.QUEUED, f"attempt {job.attempt} ended: {reason}"),
+        attempt=job.attempt + 1,
+    )
+    move(desk, turn, again)
+    schedule(desk, turn)
+
+
+def _may_retry(job: Job, cause: RetryCause) -> bool:
+    retry = job.spec.retry
+    return not job.cancelling and cause in retry.on and job.attempt < retry.attempts
+
+
+def _outcome(job: Job) -> tuple[State, str]:
+    if job.limit == "wall":
+        return State.TIMED_OUT, f"ran for its {job.spec.timeouts.run_s} s and was ended"
+    if job.limit:
+        return State.FAILED, f"ended by its {job.limit} limit"
+    if job.exit_code is None:
+        return State.FAILED, job.reason or "it could not be run"
+    if job.exit_code:
+        return State.FAILED, f"exit code {job.exit_code}"
+    return State.COMPLETED, ""
+
+
+def _notice(desk: Desk, turn: Turn, job: Job, moved: JobMoved) -> Notice:
+    same = moved.attempt == job.attempt
+    exit_code = job.exit_code if same and moved.exit_code is None else moved.exit_code
+    ends = is_final(moved.state)
+    return Notice(
+        job=job.job,
+        owner=job.owner,
+        attempt=moved.attempt,
+        sequence=len(job.notices) + 1,
+        previous=job.previous_digest,
+        state=moved.state,
+        at_s=moved.at_s,
+        reason=moved.reason,
+        exit_code=exit_code,
+        result=moved.result,
+        link=format_link(job.job, job.owner, desk.voice.did, desk.addresses)
+        if ends
+        else "",
+        queue=queue_of(desk, turn, job) if moved.state is State.QUEUED else None,
+    )
+
+
+def _set_timers(turn: Turn, state: State, job: Job) -> None:
+    queued_s = turn.now.unix_s - job.accepted_s
+    if state is State.QUEUED:
+        at_ns = turn.after_s(max(0, job.spec.timeouts.queue_s - queued_s))
+        turn.do(SetTimer(name=f"{QUEUE_TIMER}:{job.job}", at_ns=at_ns))
+    if state in {State.QUEUED, State.ALLOCATED} and not job.staged:
+        allowed_s = STAGING_S_MIN + job.spec.inputs_bytes // STAGING_BYTES_PER_S
+        at_ns = turn.after_s(max(0, allowed_s - queued_s))
+        turn.do(SetTimer(name=f"{STAGING_TIMER}:{job.job}", at_ns=at_ns))
+
+
+def _current(turn: Turn, name: JobId, attempt: int) -> Job | None:
+    job = turn.ledger.jobs.get(name)
+    return job if job is not None and job.attempt == attempt else None

@@ -1,0 +1,220 @@
+"""Taking custody of a job: the submit command is the award.
+
+Everything is checked before anything is reserved, and the reservation, the queue
+place, the first notice and the answer are decided in one turn: two jobs cannot
+both take the last slot, and an answer that was sent is never forgotten. A retry
+of the same submit gets the recorded answer.
+"""
+
+from typing import Final
+
+from nunet_node.capability.invocation import Invocation
+from nunet_node.errors import PeerError
+from nunet_node.identity.did import Did
+from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.scheduler import (
+    QUEUE_PER_OWNER_MAX,
+    Waiting,
+    startable,
+    starts_in_s,
+    tag_for,
+)
+from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec, job_id_of
+from nunet_node.jobs.statements import ACCEPTED, NOTICE, Accepted, Attempt, Queue
+from nunet_node.market.offers import CallForBids, Refusal
+from nunet_node.protocol.effects import ExpectInputs
+from nunet_node.protocol.facts import JobAccepted, JobForgotten, JobMoved
+from nunet_node.protocol.messages import Stated
+from nunet_node.protocol.provider import keeping
+from nunet_node.protocol.provider.custody import Job
+from nunet_node.protocol.provider.desk import Desk
+from nunet_node.protocol.provider.offering import why_not
+from nunet_node.protocol.sessions import LASTING_TTL_S, Session
+from nunet_node.protocol.turn import Turn
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.schema import Record, encode_record, from_plain
+
+JOBS_KEPT_MAX: Final = 10_000
+"""Jobs in the ledger; the oldest ended one leaves for a new one."""
+
+LEASE_MARGIN_S: Final = 600
+"""Time for staging, storing and telling, beyond waiting and running."""
+
+
+class SubmitArgs(Record):
+    """The arguments of a submit: the whole job, bound to its id."""
+
+    job: JobId
+    attempt: Attempt
+    salt: bytes
+    spec: JobSpec
+    challenge: bytes
+
+
+def submit(
+    desk: Desk, turn: Turn, session: Session, frame: int, given: Invocation
+) -> Refusal | None:
+    """Accept a job, answer a retry, or return why not."""
+    try:
+        args = from_plain(SubmitArgs, given.args)
+    except PeerError as error:
+        return Refusal(code=error.code, reason=str(error), never=True)
+    spec_cid = Cid.of_dag_cbor(encode_record(args.spec))
+    if (
+        len(args.salt) != SALT_BYTES
+        or job_id_of(given.subject, spec_cid, args.salt) != args.job
+    ):
+        return Refusal(
+            code="job.id-mismatch", reason="the id is not this job's", never=True
+        )
+    known = turn.ledger.jobs.get(args.job)
+    if known is None or (known.ended and args.attempt > known.attempt):
+        refusal = _why_not(desk, turn, given.subject, args.spec, spec_cid)
+        if refusal is not None:
+            return refusal
+        _make_room(turn)
+        _accept(desk, turn, given.subject, args, spec_cid)
+    elif args.attempt > known.attempt:
+        return Refusal(
+            code="job.attempt-running", reason=f"attempt {known.attempt} has not ended"
+        )
+    elif args.attempt < _first_attempt(known):
+        return Refusal(
+            code="job.attempt-past", reason=f"attempt {known.attempt} is known already"
+        )
+    _answer(desk, turn, session, frame, turn.ledger.jobs[args.job])
+    return None
+
+
+def _first_attempt(known: Job) -> int:
+    # Attempts that this provider began by itself belong to the acceptance.
+    attempts = [m.attempt for m in known.history if m.at_s >= known.accepted_s]
+    return min(attempts, default=known.attempt)
+
+
+def _why_not(
+    desk: Desk, turn: Turn, owner: Did, spec: JobSpec, spec_cid: Cid
+) -> Refusal | None:
+    call = CallForBids(
+        call=b"",
+        spec=spec_cid,
+        engine=spec.engine,
+        resources=spec.resources,
+        run_s=spec.timeouts.run_s,
+        inputs_bytes=spec.inputs_bytes,
+        price_micro_ntx_max=spec.price_micro_ntx_max,
+    )
+    refusal = why_not(desk, turn, call)
+    if refusal is not None:
+        return refusal
+    if spec.inputs_bytes > spec.resources.disk_bytes:
+        return Refusal(
+            code="job.inputs-too-large",
+            reason=f"inputs of {spec.inputs_bytes} bytes on a disk of "
+            f"{spec.resources.disk_bytes}",
+            dimension="disk_bytes",
+            never=True,
+        )
+    mine = [j for j in turn.ledger.active_jobs() if j.owner == owner and not j.holding]
+    if len(mine) >= QUEUE_PER_OWNER_MAX:
+        return Refusal(
+            code="provider.owner-queue-full",
+            reason=f"{QUEUE_PER_OWNER_MAX} jobs of this owner are waiting already",
+        )
+    return None
+
+
+def _make_room(turn: Turn) -> None:
+    if len(turn.ledger.jobs) < JOBS_KEPT_MAX:
+        return
+    ended = (j for j in turn.ledger.jobs.values() if j.ended)
+    oldest = min(ended, key=lambda j: j.sequence, default=None)
+    if oldest is not None:
+        turn.record(JobForgotten(job=oldest.job))
+
+
+def _accept(
+    desk: Desk, turn: Turn, owner: Did, args: SubmitArgs, spec_cid: Cid
+) -> None:
+    spec, now_s = args.spec, turn.now.unix_s
+    active = turn.ledger.active_jobs()
+    last = max((j.queue_tag for j in active if j.owner == owner), default=0)
+    tag = tag_for(last, turn.ledger.started_tag)
+    queue = _queue(desk, turn, args, tag)
+    accepted = Accepted(
+        job=args.job,
+        owner=owner,
+        attempt=args.attempt,
+        spec=spec_cid,
+        state=State.QUEUED if queue else State.ALLOCATED,
+        lease_until_s=now_s
+        + spec.timeouts.queue_s
+        + spec.timeouts.run_s
+        + LEASE_MARGIN_S,
+        price_micro_ntx=desk.price_micro_ntx,
+        queue=queue,
+        wants_inputs=spec.inputs is not None,
+    )
+    fact = JobAccepted(
+        job=args.job,
+        owner=owner,
+        attempt=args.attempt,
+        spec=spec,
+        spec_cid=spec_cid,
+        at_s=now_s,
+        lease_until_s=accepted.lease_until_s,
+        queue_tag=tag,
+        answer=desk.voice.state(turn, ACCEPTED, accepted, owner, LASTING_TTL_S),
+    )
+    turn.record(fact)
+    moved = JobMoved(
+        job=args.job,
+        attempt=args.attempt,
+        state=accepted.state,
+        at_s=now_s,
+        notice=b"",
+        reason=queue.reason if queue else "",
+    )
+    keeping.move(desk, turn, moved)
+
+
+def _queue(desk: Desk, turn: Turn, args: SubmitArgs, tag: int) -> Queue | None:
+    """Return the place in the queue, or None if there is room at once."""
+    spec = args.spec
+    ahead = desk.waiting(turn)
+    offer = desk.engine(spec.engine)
+    new = Waiting(
+        job=args.job,
+        tag=tag,
+        sequence=turn.ledger.sequence + 1,
+        need=spec.resources,
+        run_s=spec.timeouts.run_s,
+        ready=offer is not None and offer.ready,
+    )
+    if args.job in startable(desk.total, desk.holding(turn), (*ahead, new)):
+        return None
+    short = spec.resources.shortfall(desk.free(turn))
+    reason = f"no room now: too little {short} free" if short else "others are ahead"
+    if not new.ready:
+        reason = f"engine {spec.engine} is being prepared"
+    estimate_s = starts_in_s(desk.total, desk.holding(turn), ahead, spec.resources)
+    return Queue(position=len(ahead) + 1, reason=reason, estimate_s=estimate_s)
+
+
+def _answer(desk: Desk, turn: Turn, session: Session, frame: int, job: Job) -> None:
+    stated = Stated(statement_kind=ACCEPTED, data=job.answer)
+    if job.spec.inputs is not None and not job.staged and not job.ended:
+        turn.do(
+            ExpectInputs(
+                job=job.job,
+                attempt=job.attempt,
+                peer_id=session.peer_id,
+                root=job.spec.inputs,
+                bytes_max=job.spec.inputs_bytes,
+            )
+        )
+    desk.sessions.send(turn, session.id, stated, re=frame)
+    for data in job.notices:
+        desk.sessions.send(turn, session.id, Stated(statement_kind=NOTICE, data=data))
+    desk.watch(session, job)
+    keeping.schedule(desk, turn)

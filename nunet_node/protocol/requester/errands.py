@@ -1,0 +1,181 @@
+"""Commands to providers, each by the same four steps.
+
+Reach the provider; ask for a challenge for exactly this request; check that the
+challenge is about this request, to this node, from this peer; sign the command
+with the challenge's digest in it. One signature answers the challenge and asks
+for the operation. Nothing is ever signed that a provider composed.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nunet_node.capability.invocation import request_digest, seal_invocation
+from nunet_node.errors import PeerError
+from nunet_node.identity.challenge import (
+    Challenge,
+    challenge_digest,
+    check_challenge,
+)
+from nunet_node.identity.statement import Statement
+from nunet_node.market.offers import Refusal
+from nunet_node.protocol.effects import CancelTimer, Challenged, SetTimer
+from nunet_node.protocol.inputs import SessionId
+from nunet_node.protocol.messages import ChallengeWanted, Invoke
+from nunet_node.protocol.order import Order
+from nunet_node.protocol.requester.memory import Errand, Memory, Outcome, Step
+from nunet_node.protocol.sessions import NONCE_BYTES
+from nunet_node.protocol.turn import Turn
+
+ERRAND_TIMER: Final = "errand"
+
+ERRAND_S: Final = 30
+"""Time for a command and its answer; killing a process tree fits in."""
+
+COMMAND_TTL_S: Final = 120
+"""How long a signed command may be presented: as long as its challenge."""
+
+
+def begin(
+    memory: Memory, turn: Turn, order: Order, command: str, args: Mapping[str, Any]
+) -> bool:
+    """Send a command to the order's custodian; tell whether that is possible."""
+    award, signer = order.award, memory.signer_of(order)
+    if award is None or signer is None:
+        return False
+    errand = Errand(
+        number=memory.next_errand,
+        job=order.job,
+        command=command,
+        provider=award.provider,
+        peer_id=award.peer_id,
+        addresses=memory.addresses_of(order, turn),
+        signer=signer,
+        args={"job": order.job, **args},
+    )
+    memory.next_errand += 1
+    memory.errands[errand.number] = errand
+    turn.do(
+        SetTimer(name=f"{ERRAND_TIMER}:{errand.number}", at_ns=turn.after_s(ERRAND_S))
+    )
+    errand.session, is_open = memory.reach(turn, errand.peer_id, errand.addresses)
+    if is_open:
+        _ask(memory, turn, errand)
+    return True
+
+
+def under_way(memory: Memory, order: Order, command: str) -> bool:
+    """Tell whether such a command is on its way already."""
+    return any(
+        e.job == order.job and e.command == command for e in memory.errands.values()
+    )
+
+
+def session_opened(memory: Memory, turn: Turn, session: SessionId) -> None:
+    """Go on with every errand that waited for this session."""
+    for errand in list(memory.errands.values()):
+        if errand.session == session and errand.step is Step.CONNECTING:
+            _ask(memory, turn, errand)
+
+
+def session_lost(
+    memory: Memory, turn: Turn, session: SessionId, reason: str
+) -> tuple[Outcome, ...]:
+    """End every errand that depended on this session."""
+    lost = [e for e in memory.errands.values() if e.session == session]
+    return tuple(_end(memory, turn, e, unreachable=reason) for e in lost)
+
+
+def timed_out(memory: Memory, turn: Turn, number: int) -> Outcome | None:
+    """End an errand that took too long."""
+    errand = memory.errands.get(number)
+    if errand is None:
+        return None
+    return _end(memory, turn, errand, unreachable=f"no answer within {ERRAND_S} s")
+
+
+def answered(
+    memory: Memory, turn: Turn, number: int, body: Any, refusal: Refusal | None
+) -> Outcome | None:
+    """Take the answer to an errand's last frame; return its end, if this is it."""
+    errand = memory.errands.get(number)
+    if errand is None:
+        return None
+    if refusal is not None:
+        return _end(memory, turn, errand, refusal=refusal)
+    if errand.step is Step.CHALLENGE_ASKED and isinstance(body.payload, Challenge):
+        return _challenged(memory, turn, errand, body)
+    if body.issuer != errand.provider:
+        refusal = Refusal(code="peer.wrong-issuer", reason="answered by somebody else")
+        return _end(memory, turn, errand, refusal=refusal)
+    return _end(memory, turn, errand, answer=body)
+
+
+def _ask(memory: Memory, turn: Turn, errand: Errand) -> None:
+    errand.step = Step.CHALLENGE_ASKED
+    wanted = ChallengeWanted(
+        subject=errand.signer.did,
+        command=errand.command,
+        request_digest=_digest(errand),
+    )
+    _send(memory, turn, errand, wanted)
+
+
+def _challenged(
+    memory: Memory, turn: Turn, errand: Errand, heard: Statement[Challenge]
+) -> Outcome | None:
+    try:
+        check_challenge(
+            heard,
+            dialled=errand.provider,
+            own_peer=memory.peer_id,
+            subject=errand.signer.did,
+            command=errand.command,
+            request_digest=_digest(errand),
+        )
+    except PeerError as error:
+        refusal = Refusal(code=error.code, reason=str(error))
+        return _end(memory, turn, errand, refusal=refusal)
+    errand.step = Step.COMMANDED
+    data = seal_invocation(
+        signer=errand.signer,
+        subject=errand.signer.did,
+        audience=errand.provider,
+        command=errand.command,
+        args={**errand.args, "challenge": challenge_digest(heard.data)},
+        nonce=memory.nonce(NONCE_BYTES),
+        expires_at_s=turn.now.unix_s + COMMAND_TTL_S,
+    )
+    _send(memory, turn, errand, Invoke(invocation=data))
+    turn.tell(
+        Challenged(job=errand.job, provider=errand.provider, command=errand.command)
+    )
+    return None
+
+
+def _send(
+    memory: Memory, turn: Turn, errand: Errand, body: ChallengeWanted | Invoke
+) -> None:
+    frame = memory.sessions.send(turn, errand.session, body)
+    if frame is not None:
+        memory.questions[errand.session, frame] = ("errand", errand.number)
+
+
+def _end(
+    memory: Memory,
+    turn: Turn,
+    errand: Errand,
+    *,
+    answer: Any = None,
+    refusal: Refusal | None = None,
+    unreachable: str = "",
+) -> Outcome:
+    memory.errands.pop(errand.number, None)
+    turn.do(CancelTimer(name=f"{ERRAND_TIMER}:{errand.number}"))
+    return Outcome(
+        errand=errand, answer=answer, refusal=refusal, unreachable=unreachable
+    )
+
+
+def _digest(errand: Errand) -> bytes:
+    did = errand.signer.did
+    return request_digest(did, did, errand.provider, errand.command, errand.args)

@@ -1,0 +1,161 @@
+"""What the submitting side's parts share, and forget at the end of the process.
+
+Links: one session per peer carries every conversation with it. What waits for an
+answer is remembered by session and frame, so an answer finds its question.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, Final
+
+from nunet_node.identity.did import Did
+from nunet_node.identity.keys import Signer
+from nunet_node.jobs.specification import JobId
+from nunet_node.jobs.statements import Notice
+from nunet_node.market.offers import Bid, Refusal
+from nunet_node.market.table import AdvertTable
+from nunet_node.protocol.effects import OpenSession, OrderChanged
+from nunet_node.protocol.facts import OrderFact
+from nunet_node.protocol.inputs import SessionId
+from nunet_node.protocol.order import Order
+from nunet_node.protocol.sessions import Sessions
+from nunet_node.protocol.turn import Turn
+
+LOST_AFTER_S: Final = 30
+"""Silence after which a custodian counts as lost to whoever waits for it."""
+
+BACKOFF_S: Final = (0, 1, 2, 4, 8)
+"""Pauses between attempts to reach a custodian; the last repeats."""
+
+
+class Step(Enum):
+    """How far an errand has come."""
+
+    CONNECTING = auto()
+    CHALLENGE_ASKED = auto()
+    COMMANDED = auto()
+
+
+@dataclass(slots=True, kw_only=True)
+class Errand:
+    """One command on its way: reach, be challenged, command, be answered."""
+
+    number: int
+    job: JobId
+    command: str
+    provider: Did
+    peer_id: str
+    addresses: tuple[str, ...]
+    signer: Signer
+    args: Mapping[str, Any]
+    session: SessionId = 0
+    step: Step = Step.CONNECTING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an errand ended: with an answer, a refusal, or nobody there."""
+
+    errand: Errand
+    answer: Any = None
+    """The opened statement, if there was one."""
+    refusal: Refusal | None = None
+    unreachable: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """A call for bids that is open."""
+
+    job: JobId
+    call: bytes
+    asked: dict[Did, SessionId] = field(default_factory=dict)
+    """Who has not answered yet."""
+    bids: list[tuple[Did, Bid]] = field(default_factory=list)
+    refusals: list[tuple[Did, Refusal]] = field(default_factory=list)
+    closed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Pursuit:
+    """An order that this process drives to its end."""
+
+    job: JobId
+    tries: int = 0
+    """Failures in a row to reach the custodian."""
+    silent_since_ns: int | None = None
+    avoid: set[Did] = field(default_factory=set)
+    """Providers that were lost with an earlier attempt of this job."""
+    discovery_ends_ns: int | None = None
+
+
+Question = tuple[str, Any]
+"""What a frame asked: ``("errand", number)`` or ``("call", (job, provider))``."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Memory:
+    """The submitting side's working memory."""
+
+    sessions: Sessions
+    adverts: AdvertTable
+    users: Mapping[Did, Signer]
+    peer_id: str
+    nonce: Callable[[int], bytes]
+    errands: dict[int, Errand] = field(default_factory=dict)
+    questions: dict[tuple[SessionId, int], Question] = field(default_factory=dict)
+    calls: dict[JobId, Call] = field(default_factory=dict)
+    pursuits: dict[JobId, Pursuit] = field(default_factory=dict)
+    links: dict[str, SessionId] = field(default_factory=dict)
+    """The session to each peer that we dialled, open or opening."""
+    curious: set[SessionId] = field(default_factory=set)
+    """Sessions being opened to ask a neighbour what it has heard."""
+    next_session: int = 1
+    next_errand: int = 1
+
+    def reach(
+        self, turn: Turn, peer_id: str, addresses: tuple[str, ...]
+    ) -> tuple[SessionId, bool]:
+        """Return the session to a peer and whether it is open; dial if need be."""
+        known = self.links.get(peer_id)
+        if known is not None:
+            return known, self.sessions.get(known) is not None
+        session = self.next_session
+        self.next_session += 2
+        self.links[peer_id] = session
+        turn.do(OpenSession(session=session, peer_id=peer_id, addresses=addresses))
+        return session, False
+
+    def unlink(self, session: SessionId) -> None:
+        """Forget a session that closed or never opened."""
+        self.curious.discard(session)
+        for peer_id, known in list(self.links.items()):
+            if known == session:
+                del self.links[peer_id]
+
+    def record(
+        self, turn: Turn, *facts: OrderFact, notice: Notice | None = None
+    ) -> Order:
+        """Keep facts of one order, let watchers know, and return it as it is now."""
+        turn.record(*facts)
+        job = facts[-1].job
+        turn.tell(OrderChanged(job=job, notice=notice))
+        return turn.ledger.orders[job]
+
+    def signer_of(self, order: Order) -> Signer | None:
+        """Return who may speak for the order's owner here."""
+        if order.owner is not None and order.owner in self.users:
+            return self.users[order.owner]
+        if order.spec is not None:
+            return None
+        return next(iter(self.users.values()), None)
+
+    def addresses_of(self, order: Order, turn: Turn) -> tuple[str, ...]:
+        """Return where the order's custodian should be now, best guess first."""
+        award = order.award
+        if award is None:
+            return ()
+        heard = self.adverts.of_provider(award.provider, turn.now.unix_s)
+        newest = heard.payload.addresses if heard else ()
+        return tuple(dict.fromkeys((*newest, *award.addresses)))

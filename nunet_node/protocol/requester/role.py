@@ -1,0 +1,321 @@
+"""The submitting role: which input goes to which part of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from nunet_node.capability.invocation import Invocation
+from nunet_node.identity.did import Did, parse_did
+from nunet_node.identity.statement import Statement
+from nunet_node.jobs.specification import JobId
+from nunet_node.jobs.statements import Notice, Receipt, Report
+from nunet_node.market.offers import Bid, Refusal
+from nunet_node.protocol.effects import (
+    CommandRefused,
+    LogsGranted,
+    ProviderUnreachable,
+    ReadGranted,
+    ReportReceived,
+)
+from nunet_node.protocol.facts import (
+    CancelIntended,
+    CustodianKept,
+    OrderPlaced,
+    ResultFetched,
+)
+from nunet_node.protocol.inputs import (
+    CancelWanted,
+    CustodianNamed,
+    FollowWanted,
+    FrameReceived,
+    FrameRejected,
+    InputsDelivered,
+    InputsNotDelivered,
+    LogsWanted,
+    OrderWanted,
+    ReadWanted,
+    ReportWanted,
+    ResultWritten,
+    SessionId,
+)
+from nunet_node.protocol.messages import LOGS, READ, STATUS, AdvertsWanted
+from nunet_node.protocol.order import Order
+from nunet_node.protocol.requester import calling, errands, pursuing
+from nunet_node.protocol.requester.memory import Memory, Outcome, Pursuit
+from nunet_node.protocol.sessions import Voice
+from nunet_node.protocol.turn import Turn
+
+Wish = (
+    OrderWanted
+    | FollowWanted
+    | ReportWanted
+    | ReadWanted
+    | LogsWanted
+    | CancelWanted
+    | CustodianNamed
+    | ResultWritten
+    | InputsDelivered
+    | InputsNotDelivered
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class RequesterRole:
+    """The node's side that wants work done and looks after it."""
+
+    memory: Memory
+    voice: Voice
+
+    def wish(self, turn: Turn, given: Wish) -> None:
+        """Do what the user of this home wants."""
+        match given:
+            case OrderWanted():
+                self._place(turn, given)
+            case InputsDelivered() | InputsNotDelivered():
+                pursuing.delivered(self.memory, turn, self.voice, given)
+            case CustodianNamed():
+                self._custodian(turn, given)
+            case ResultWritten():
+                self._written(turn, given)
+            case _:
+                self._about(turn, given)
+
+    def answered(self, turn: Turn, given: FrameReceived | FrameRejected) -> None:
+        """Take an answer to one of our frames, or a push."""
+        refusal, body = _read(given)
+        if given.re is None:
+            if isinstance(body, Statement) and isinstance(body.payload, Notice):
+                pursuing.heard_notice(self.memory, turn, self.voice, body)
+            return
+        question = self.memory.questions.pop((given.session, given.re), None)
+        if question is None:
+            return
+        kind, about = question
+        if kind == "call":
+            self._bid(turn, about, body, refusal)
+            return
+        outcome = errands.answered(self.memory, turn, about, body, refusal)
+        self._ended(turn, (outcome,) if outcome else ())
+
+    def session_opened(self, turn: Turn, session: SessionId) -> None:
+        """Say what waited to be said."""
+        if session in self.memory.curious:
+            self.memory.curious.discard(session)
+            self.memory.sessions.send(turn, session, AdvertsWanted())
+        calling.session_opened(self.memory, turn, self.voice, session)
+        errands.session_opened(self.memory, turn, session)
+
+    def session_lost(
+        self, turn: Turn, session: SessionId, peer_id: str, reason: str
+    ) -> None:
+        """Count what depended on a session as unanswered."""
+        memory = self.memory
+        if memory.links.get(peer_id) != session:
+            return
+        memory.unlink(session)
+        memory.questions = {
+            q: a for q, a in memory.questions.items() if q[0] != session
+        }
+        lost = errands.session_lost(memory, turn, session, reason)
+        for call in calling.session_lost(memory, turn, session):
+            pursuing.award_next(memory, turn, self.voice, call)
+        self._ended(turn, lost)
+        if not lost:
+            pursuing.connection_lost(memory, turn, self.voice, peer_id)
+
+    def ask_neighbour(self, turn: Turn, peer_id: str) -> None:
+        """Ask a connected peer which adverts it has heard."""
+        session, is_open = self.memory.reach(turn, peer_id, ())
+        if is_open:
+            self.memory.sessions.send(turn, session, AdvertsWanted())
+        else:
+            self.memory.curious.add(session)
+
+    def adverts_heard(self, turn: Turn) -> None:
+        """Look again at every order that waits for a provider."""
+        for pursuit in list(self.memory.pursuits.values()):
+            order = turn.ledger.orders[pursuit.job]
+            if pursuit.discovery_ends_ns is not None and order.attempt == 0:
+                calling.start(self.memory, turn, self.voice, order)
+
+    def timer(self, turn: Turn, name: str) -> bool:
+        """Do what a timer of the submitting side was set for."""
+        what, _, about = name.partition(":")
+        if what == errands.ERRAND_TIMER:
+            late = errands.timed_out(self.memory, turn, int(about))
+            self._ended(turn, (late,) if late else ())
+        elif what == calling.BIDS_TIMER:
+            call = self.memory.calls.get(JobId(about))
+            if call is not None and not call.closed:
+                pursuing.award_next(self.memory, turn, self.voice, call)
+        elif what in {
+            calling.DISCOVERY_TIMER,
+            calling.RECALL_TIMER,
+            pursuing.AGAIN_TIMER,
+        }:
+            self._again(turn, JobId(about))
+        else:
+            return False
+        return True
+
+    def _again(self, turn: Turn, job: JobId) -> None:
+        order = turn.ledger.orders.get(job)
+        if order is not None:
+            pursuing.pursue(self.memory, turn, self.voice, order)
+
+    def _place(self, turn: Turn, given: OrderWanted) -> None:
+        if given.job not in turn.ledger.orders:
+            owner = next(iter(self.memory.users))
+            placed = OrderPlaced(
+                job=given.job,
+                owner=owner,
+                spec=given.spec,
+                salt=given.salt,
+                at_s=turn.now.unix_s,
+            )
+            self.memory.record(turn, placed)
+        self._pursue(turn, turn.ledger.orders[given.job])
+
+    def _pursue(self, turn: Turn, order: Order) -> None:
+        self.memory.pursuits.setdefault(order.job, Pursuit(job=order.job))
+        pursuing.pursue(self.memory, turn, self.voice, order)
+
+    def _custodian(self, turn: Turn, given: CustodianNamed) -> None:
+        kept = CustodianKept(
+            job=given.job,
+            provider=parse_did(given.provider),
+            peer_id=given.peer_id,
+            addresses=given.addresses[:16],
+        )
+        self.memory.record(turn, kept)
+
+    def _written(self, turn: Turn, given: ResultWritten) -> None:
+        if given.job in turn.ledger.orders:
+            fetched = ResultFetched(
+                job=given.job, path=given.path, at_s=turn.now.unix_s
+            )
+            self.memory.record(turn, fetched)
+
+    def _about(
+        self,
+        turn: Turn,
+        given: FollowWanted | ReportWanted | ReadWanted | LogsWanted | CancelWanted,
+    ) -> None:
+        order = turn.ledger.orders.get(given.job)
+        if order is None:
+            self._nowhere(turn, given.job, "no such job is known here")
+            return
+        match given:
+            case FollowWanted():
+                self._pursue(turn, order)
+            case CancelWanted():
+                self._cancel(turn, order)
+            case ReportWanted():
+                self._ask(turn, order, STATUS)
+            case ReadWanted():
+                self._ask(turn, order, READ)
+            case LogsWanted():
+                self._ask(turn, order, LOGS)
+
+    def _cancel(self, turn: Turn, order: Order) -> None:
+        if not order.cancel_wanted:
+            intended = CancelIntended(job=order.job, at_s=turn.now.unix_s)
+            order = self.memory.record(turn, intended)
+        self._pursue(turn, order)
+
+    def _ask(self, turn: Turn, order: Order, command: str) -> None:
+        if not errands.begin(self.memory, turn, order, command, {}):
+            self._nowhere(turn, order.job, "no provider is known to have it")
+
+    def _nowhere(self, turn: Turn, job: JobId, reason: str) -> None:
+        refusal = Refusal(code="job.nowhere", reason=reason)
+        turn.tell(CommandRefused(job=job, command="", provider="", refusal=refusal))
+
+    def _bid(
+        self,
+        turn: Turn,
+        asked: tuple[JobId, Did],
+        body: Any,
+        refusal: Refusal | None,
+    ) -> None:
+        job, provider = asked
+        call = self.memory.calls.get(job)
+        if call is None:
+            return
+        bid = body.payload if body is not None else None
+        if bid is not None and (body.issuer != provider or not isinstance(bid, Bid)):
+            bid, refusal = None, Refusal(code="bid.wrong", reason="not its own bid")
+        calling.answered(self.memory, turn, call, provider, bid, refusal)
+        if not call.asked and not call.closed:
+            pursuing.award_next(self.memory, turn, self.voice, call)
+
+    def _ended(self, turn: Turn, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.errand.command in {STATUS, READ, LOGS}:
+                self._told(turn, outcome)
+            else:
+                pursuing.ended(self.memory, turn, self.voice, outcome)
+
+    def _told(self, turn: Turn, outcome: Outcome) -> None:
+        errand, answer = outcome.errand, outcome.answer
+        payload = answer.payload if answer is not None else None
+        match payload:
+            case Report() if payload.job == errand.job and errand.command == STATUS:
+                turn.tell(
+                    ReportReceived(
+                        job=errand.job, provider=errand.provider, report=payload
+                    )
+                )
+            case Report() if payload.job == errand.job:
+                turn.tell(
+                    LogsGranted(
+                        job=errand.job, peer_id=errand.peer_id, attempt=payload.attempt
+                    )
+                )
+            case Receipt() if payload.job == errand.job:
+                turn.tell(
+                    ReadGranted(
+                        job=errand.job,
+                        peer_id=errand.peer_id,
+                        receipt=payload,
+                        receipt_data=answer.data,
+                    )
+                )
+            case _:
+                self._untold(turn, outcome)
+
+    def _untold(self, turn: Turn, outcome: Outcome) -> None:
+        errand = outcome.errand
+        if outcome.unreachable:
+            turn.tell(
+                ProviderUnreachable(
+                    job=errand.job,
+                    provider=errand.provider,
+                    reason=outcome.unreachable,
+                    lost=False,
+                )
+            )
+            return
+        refusal = outcome.refusal or Refusal(
+            code="peer.wrong-answer", reason="answered something else"
+        )
+        turn.tell(
+            CommandRefused(
+                job=errand.job,
+                command=errand.command,
+                provider=errand.provider,
+                refusal=refusal,
+            )
+        )
+
+
+def _read(given: FrameReceived | FrameRejected) -> tuple[Refusal | None, Any]:
+    if isinstance(given, FrameRejected):
+        return Refusal(code=given.code, reason=given.reason[:500]), None
+    body = given.body
+    if isinstance(body, Invocation):
+        return None, None
+    payload = getattr(body, "payload", None)
+    if isinstance(payload, Refusal):
+        return payload, None
+    return None, body

@@ -1,0 +1,142 @@
+"""One turn of the node: what is decided about one input, and how to take it back.
+
+Rule: durable state changes only by `Ledger.apply`, fact by fact. A turn applies
+its facts as it decides them, so that later decisions of the same turn see them,
+and remembers what was there before: if the journal cannot take the facts, the
+turn is undone and its effects are never performed.
+"""
+
+from dataclasses import dataclass, field
+
+from nunet_node.jobs.specification import JobId
+from nunet_node.protocol.effects import Effect, News, Tell
+from nunet_node.protocol.facts import Fact, OrderFact, ProviderFact
+from nunet_node.protocol.order import Order, apply_order
+from nunet_node.protocol.provider.custody import Job, apply_job
+from nunet_node.quantities import Now
+
+NS_PER_S = 1_000_000_000
+"""Nanoseconds in a second."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Everything that survives a crash."""
+
+    jobs: dict[JobId, Job] = field(default_factory=dict)
+    orders: dict[JobId, Order] = field(default_factory=dict)
+    active: dict[JobId, None] = field(default_factory=dict)
+    """The jobs that have not ended, in no particular order."""
+    started_tag: int = 0
+    """The queue tag of the job started last."""
+    sequence: int = 0
+
+    def apply(self, fact: Fact) -> None:
+        """Change the state by one fact; decide nothing.
+
+        Raises:
+            MisuseError: the fact does not fit the state.
+        """
+        if isinstance(fact, ProviderFact):
+            self._apply_job(fact)
+        else:
+            self.orders[fact.job] = apply_order(self.orders.get(fact.job), fact)
+
+    def _apply_job(self, fact: ProviderFact) -> None:
+        before = self.jobs.get(fact.job)
+        after = apply_job(before, fact, self.sequence + 1)
+        if after is None:
+            self.put(fact.job, None)
+            return
+        if before is None or before.sequence != after.sequence:
+            self.sequence += 1
+        if after.holding and not (before and before.holding):
+            self.started_tag = max(self.started_tag, after.queue_tag)
+        self.put(fact.job, after)
+
+    def put(self, name: JobId, job: Job | None) -> None:
+        """Set a job's record, or drop it; what is active follows."""
+        if job is None:
+            self.jobs.pop(name, None)
+        else:
+            self.jobs[name] = job
+        if job is None or job.ended:
+            self.active.pop(name, None)
+        else:
+            self.active[name] = None
+
+    def active_jobs(self) -> tuple[Job, ...]:
+        """Return the jobs that have not ended, in order of acceptance."""
+        jobs = (self.jobs[name] for name in self.active)
+        return tuple(sorted(jobs, key=lambda job: job.sequence))
+
+
+@dataclass(slots=True)
+class _Before:
+    """What a turn may have to put back."""
+
+    jobs: dict[JobId, Job | None] = field(default_factory=dict)
+    orders: dict[JobId, Order | None] = field(default_factory=dict)
+    started_tag: int = 0
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What follows from one input: facts to keep first, then orders to carry out."""
+
+    facts: tuple[Fact, ...]
+    effects: tuple[Effect, ...]
+
+
+class Turn:
+    """The deciding of one input."""
+
+    def __init__(self, ledger: Ledger, now: Now) -> None:
+        self.ledger = ledger
+        self.now = now
+        self._facts: list[Fact] = []
+        self._effects: list[Effect] = []
+        self._before = _Before(started_tag=ledger.started_tag, sequence=ledger.sequence)
+
+    def record(self, *facts: Fact) -> None:
+        """Decide these facts, and see them at once."""
+        for fact in facts:
+            self._remember(fact)
+            self.ledger.apply(fact)
+            self._facts.append(fact)
+
+    def do(self, *effects: Effect) -> None:
+        """Order these, once the facts are on disk."""
+        self._effects.extend(effects)
+
+    def tell(self, news: News) -> None:
+        """Let whoever watches know."""
+        self._effects.append(Tell(news=news))
+
+    def batch(self) -> Batch:
+        """Return everything decided in this turn."""
+        return Batch(facts=tuple(self._facts), effects=tuple(self._effects))
+
+    def undo(self) -> None:
+        """Put durable state back to what it was before the turn."""
+        ledger = self.ledger
+        for name, job in self._before.jobs.items():
+            ledger.put(name, job)
+        for name, order in self._before.orders.items():
+            if order is None:
+                ledger.orders.pop(name, None)
+            else:
+                ledger.orders[name] = order
+        ledger.started_tag = self._before.started_tag
+        ledger.sequence = self._before.sequence
+
+    def after_s(self, seconds: int) -> int:
+        """Return the elapsed-clock moment that many seconds from now."""
+        return self.now.elapsed_ns + seconds * NS_PER_S
+
+    def _remember(self, fact: Fact) -> None:
+        if isinstance(fact, OrderFact):
+            self._before.orders.setdefault(fact.job, self.ledger.orders.get(fact.job))
+        else:
+            self._before.jobs.setdefault(fact.job, self.ledger.jobs.get(fact.job))

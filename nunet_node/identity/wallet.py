@@ -23,7 +23,7 @@ WALLET_VERSION: Final = 1
 WALLET_CHARS_MAX: Final = 4_096
 """Longest identity file that is read; real ones have about 250 characters."""
 
-_NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

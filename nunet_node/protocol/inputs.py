@@ -25,8 +25,8 @@ from nunet_node.wire.cid import Cid
 SessionId = int
 """A session's number in this process; never used twice.
 
-The node numbers the sessions that it dials: 1, 3, 5 and so on. The shell numbers those
-that are dialled to us: 2, 4, 6 and so on."""
+The node numbers the sessions that it dials, from 1. The shell numbers those that are
+dialled to us, from 2**40, so that the two never meet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

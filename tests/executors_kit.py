@@ -64,11 +64,15 @@ def cache_folder() -> Path:
 
 
 @contextlib.asynccontextmanager
-async def some_executors() -> AsyncIterator[LocalExecutors]:
+async def some_executors(
+    *, control_groups: bool = True
+) -> AsyncIterator[LocalExecutors]:
     """Executors with a scratch directory that the users of jobs can pass through."""
     with tempfile.TemporaryDirectory(prefix="nunet-node-test-") as top:
-        os.chmod(top, 0o711)  # noqa: PTH101 - it is quick
-        yield LocalExecutors(Path(top) / "scratch", cache_folder())
+        os.chmod(top, 0o711)
+        yield LocalExecutors(
+            Path(top) / "scratch", cache_folder(), control_groups=control_groups
+        )
 
 
 async def need(engine: Engine) -> Capability:
@@ -89,10 +93,12 @@ async def attempt(
     order: RunOrder,
     files: dict[str, bytes] | None = None,
     globs: tuple[str, ...] = (),
+    *,
+    control_groups: bool = True,
 ) -> Outcome:
     """Run one order with these inputs and look at everything it left."""
     await need(order.engine)
-    async with some_executors() as executors:
+    async with some_executors(control_groups=control_groups) as executors:
         job_dir = await executors.open_job(order.job, 1)
         for path, content in (files or {}).items():
             job_dir.add_file(path, content, executable=content.startswith(b"#!"))
@@ -133,6 +139,9 @@ async def shell_job(script: str, **changes: Any) -> Outcome:
     return await attempt(an_order("process", "/bin/sh", "-c", script, **changes))
 
 
-async def native_python_job(script: str, **changes: Any) -> Outcome:
+async def native_python_job(
+    script: str, *, control_groups: bool = True, **changes: Any
+) -> Outcome:
     order = an_order("process", "python3", "main.py", **changes)
-    return await attempt(order, {"main.py": script.encode()})
+    files = {"main.py": script.encode()}
+    return await attempt(order, files, control_groups=control_groups)

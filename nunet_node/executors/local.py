@@ -54,10 +54,14 @@ _REMEDIES: Final[dict[Engine, str]] = {
 class LocalExecutors:
     """The engines of one node; its methods may run concurrently."""
 
-    def __init__(self, scratch: Path, cache: Path) -> None:
+    def __init__(
+        self, scratch: Path, cache: Path, *, control_groups: bool = True
+    ) -> None:
         """Use ``scratch`` for job directories and ``cache`` for compiled modules.
 
-        A node run as root passes a scratch directory that any user can pass through,
+        ``control_groups`` False leaves them alone where they are somebody else's to
+        keep; memory is then measured instead, and no share of a processor is held. A
+        node run as root passes a scratch directory that any user can pass through,
         never one inside its home.
 
         Raises:
@@ -65,6 +69,7 @@ class LocalExecutors:
         """
         self._scratch = _own_scratch(scratch)
         self._modules = ModuleCache(cache, scratch)
+        self._control_groups = control_groups
         self._bwrap: Path | None = None
 
     def sweep(self) -> int:
@@ -120,11 +125,7 @@ class LocalExecutors:
         """
         if not order.argv:
             raise MisuseError("an order needs a command")
-        group = cgroups.create(
-            memory_bytes=engines.memory_with_runner(order),
-            pids=engines.pids_max(order),
-            cpu_millis=order.cpu_millis,
-        )
+        group = self._group(order)
         with contextlib.ExitStack() as stack:
             try:
                 launch = await self._launch(order, job_dir, stack, group)
@@ -157,6 +158,15 @@ class LocalExecutors:
         """Delete a job's directory and free its user id."""
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(jobdir.remove_job_dir, job_dir)
+
+    def _group(self, order: RunOrder) -> cgroups.ControlGroup | None:
+        if not self._control_groups:
+            return None
+        return cgroups.create(
+            memory_bytes=engines.memory_with_runner(order),
+            pids=engines.pids_max(order),
+            cpu_millis=order.cpu_millis,
+        )
 
     async def _launch(
         self,

@@ -31,6 +31,8 @@ from nunet_node.executors.sandbox.cgroups import ControlGroup
 POLL_MIN_S: Final = 0.05
 """Shortest pause between measurements; what a job can exceed its disk by in between
 is this times the disk's speed."""
+POLL_UNGROUPED_MIN_S: Final = 0.02
+"""The same where memory is measured too, because no control group holds it."""
 POLL_COST_FACTOR: Final = 10
 """A measurement may take one tenth of one processor, so big trees are polled less."""
 STATUS_BYTES_MAX: Final = 16 * 1024
@@ -82,6 +84,7 @@ class Watched:
     memory_peak_bytes: int = 0
     cpu_ms: int = 0
     started: bool = False
+    ended: bool = False
 
     def stop(self, limit: Limit) -> None:
         """Kill the tree because of ``limit``; the first limit is the one reported."""
@@ -143,6 +146,7 @@ async def supervise(  # noqa: PLR0913 - each is a different party to the run
                     reading.start_soon(_pump, watched, err, "stderr", on_log)
                     reading.start_soon(_listen, watched, on_started)
                     await trio.lowlevel.wait_readable(watched.handle)
+                    watched.ended = True
                     # What the job left running holds its pipes: end it, and they end.
                     watched.kill()
                     reading.cancel_scope.deadline = trio.current_time() + SETTLE_S
@@ -285,11 +289,12 @@ async def _expire(watched: Watched) -> None:
 
 
 async def _measure(watched: Watched) -> None:
+    pause_s = POLL_MIN_S if watched.group is not None else POLL_UNGROUPED_MIN_S
     while True:
         began = trio.current_time()
         await _measure_once(watched)
         cost_s = trio.current_time() - began
-        await trio.sleep(max(POLL_MIN_S, cost_s * POLL_COST_FACTOR))
+        await trio.sleep(max(pause_s, cost_s * POLL_COST_FACTOR))
 
 
 async def _measure_once(watched: Watched) -> None:
@@ -301,7 +306,12 @@ async def _measure_once(watched: Watched) -> None:
     too_big = disk.size_bytes + tree.unlinked_bytes > bounds.disk_bytes
     if too_big or disk.entries > bounds.files_max:
         watched.stop("disk")
-    if watched.group is None and tree.memory_bytes > bounds.memory_bytes:
+    if watched.group is not None:
+        # The kernel has killed one process; half a job is no use to anyone.
+        too_much_memory = watched.group.oom_kills() > 0
+    else:
+        too_much_memory = tree.memory_bytes > bounds.memory_bytes
+    if too_much_memory and not watched.ended:
         watched.stop("memory")
 
 

@@ -208,4 +208,4 @@ async def test_nothing_is_left_after_a_job_is_removed():
         await executors.run(an_order("process", "sh", "-c", script), job_dir)
         await executors.remove(job_dir)
         assert not job_dir.root.exists()
-        assert os.listdir("/etc")  # noqa: PTH208
+        assert os.listdir("/etc")

@@ -1,0 +1,145 @@
+"""A job leaves traps in the directory that the node will read."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from nunet_node.executors.collect import Collected, OutputsRefused, collect_outputs
+from nunet_node.executors.jobdir import JobDir, open_job_dir, remove_job_dir
+from nunet_node.executors.port import DEPTH_MAX, InputPathError
+from tests.executors_kit import MIB, shell_job
+
+
+@pytest.fixture
+def job_dir(tmp_path: Path):
+    """A job directory that this user may fill as a job would."""
+    path = tmp_path / "job-x"
+    for folder in (path / "job", path / "tmp"):
+        folder.mkdir(parents=True)
+    return JobDir(root=path, uid=None, uid_lock_fd=None)
+
+
+def collected(job_dir: JobDir, *globs: str) -> Collected:
+    found = collect_outputs(job_dir, globs, bytes_max=MIB, files_max=100)
+    assert isinstance(found, Collected)
+    return found
+
+
+def paths(job_dir: JobDir, *globs: str) -> list[str]:
+    return [file.path for file in collected(job_dir, *globs).files]
+
+
+async def test_links_pipes_and_second_names_are_passed_over():
+    ran = await shell_job(
+        "echo x > plain; ln -s /etc/shadow link; ln -s plain near; mkfifo pipe;"
+        "ln plain second; mkdir d; ln -s / d/root; echo y > good"
+    )
+    assert ran.paths == ["good"]
+    assert ran.skipped == {
+        "link": "link",
+        "near": "link",
+        "pipe": "special",
+        "plain": "hard-link",
+        "second": "hard-link",
+        "d/root": "link",
+    }
+
+
+def test_a_link_to_a_directory_is_not_entered(job_dir: JobDir, tmp_path: Path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/secret").write_text("x")
+    (job_dir.path / "way").symlink_to(tmp_path / "elsewhere")
+    assert paths(job_dir, "**") == []
+    assert paths(job_dir, "way/secret") == []
+
+
+def test_a_tree_too_deep_is_reported_and_not_walked(job_dir: JobDir):
+    deep = job_dir.path
+    for _ in range(DEPTH_MAX + 2):
+        deep = deep / "d"
+        deep.mkdir()
+    (deep / "file").write_text("x")
+    found = collected(job_dir)
+    assert found.files == ()
+    assert [entry.reason for entry in found.skipped] == ["depth"]
+
+
+def test_a_sparse_file_counts_with_its_whole_length(job_dir: JobDir):
+    with (job_dir.path / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    refused = collect_outputs(job_dir, (), bytes_max=MIB, files_max=10)
+    assert refused == OutputsRefused(limit="output_bytes_max", allowed=MIB)
+
+
+def test_too_many_files_are_refused_by_name_of_the_limit(job_dir: JobDir):
+    for number in range(11):
+        (job_dir.path / str(number)).touch()
+    refused = collect_outputs(job_dir, (), bytes_max=MIB, files_max=10)
+    assert refused == OutputsRefused(limit="files_max", allowed=10)
+
+
+def test_a_name_that_is_not_text_is_passed_over(job_dir: JobDir):
+    raw = os.fsencode(job_dir.path) + b"/bad-\xff"
+    os.close(os.open(raw, os.O_CREAT | os.O_WRONLY, 0o600))
+    found = collected(job_dir)
+    assert found.files == ()
+    assert [entry.reason for entry in found.skipped] == ["name"]
+    found.skipped[0].path.encode()
+
+
+def test_what_is_passed_over_is_reported_within_bounds(job_dir: JobDir):
+    for number in range(150):
+        (job_dir.path / str(number)).symlink_to("/")
+    found = collected(job_dir)
+    assert (len(found.skipped), found.skipped_more) == (100, 50)
+
+
+def test_a_glob_cannot_take_exponential_time(job_dir: JobDir):
+    folder = job_dir.path
+    for _ in range(DEPTH_MAX - 2):
+        folder = folder / "a"
+        folder.mkdir()
+    (folder / "a").touch()
+    glob = "/".join(["**", "*a*a*a"] * 30)
+    assert paths(job_dir, glob) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "/etc/x", "..", "../x", "a/../b", "a//b", "./a", "a/", "a\0b"),
+        "n" * 256,
+        "/".join("d" * (DEPTH_MAX + 1)),
+    ],
+)
+def test_an_input_cannot_be_placed_outside(job_dir: JobDir, path: str):
+    with pytest.raises(InputPathError):
+        job_dir.add_file(path, b"x")
+
+
+def test_an_input_cannot_replace_another(job_dir: JobDir):
+    job_dir.add_file("a", b"x")
+    with pytest.raises(InputPathError, match="taken"):
+        job_dir.add_file("a", b"y")
+    with pytest.raises(InputPathError, match="taken"):
+        job_dir.add_file("a/b", b"y")
+
+
+def test_a_tree_deeper_than_any_path_is_removed(tmp_path: Path):
+    tmp_path.chmod(0o711)
+    for parent in tmp_path.parents[:2]:
+        if parent.owner() == Path(tmp_path).owner():
+            parent.chmod(0o711)
+    job_dir = open_job_dir(tmp_path)
+    depth = sys.getrecursionlimit() + 500
+    here = os.open(job_dir.path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("deep", dir_fd=here)
+        below = os.open("deep", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    remove_job_dir(job_dir)
+    assert not job_dir.root.exists()

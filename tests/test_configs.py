@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from nunet_node.jobs.job_file import job_spec, read_job_file
+from nunet_node.quantities import ResourceVector
+from nunet_node.runtime.config import Config, read_config
 
 ROOT = Path(__file__).parents[1]
 JOBS = sorted((ROOT / "configs/jobs").glob("*.yaml"))
+NODES = sorted((ROOT / "configs").glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
@@ -23,3 +26,19 @@ def test_every_input_of_an_example_job_is_there(path):
     for each in job.all_inputs():
         assert Path(each.path).is_file()
         assert "/" not in each.dest
+
+
+@pytest.mark.parametrize("path", NODES, ids=lambda path: path.stem)
+def test_every_example_node_is_one_that_starts(path):
+    config = read_config(path)
+    offer = config.offer(ResourceVector())
+    assert offer.cpu_millis > 0
+    assert offer.memory_bytes > 0
+    assert offer.disk_bytes > 0
+    assert config.listen
+
+
+def test_the_full_example_shows_every_key():
+    text = (ROOT / "configs/node.toml").read_text()
+    for key in Config.__struct_fields__:
+        assert f"\n{key} = " in text, key

@@ -183,8 +183,8 @@ def _explained(path: Path, node: ast.stmt, after: ast.stmt | None) -> bool:
 def test_nothing_names_the_machine_it_was_written_on():
     places = (
         "/work/" + "(?:main|shared|\\.)",
-        "/root/",
-        "/home/[a-z]",
+        r"(?<!\w)/root/",
+        r"(?<!\w)/home/[a-z]",
         "/opt/(?:py|wh)",
     )
     offenders = _matches(re.compile("|".join(places)))

@@ -205,3 +205,17 @@ async def test_a_guest_that_asks_for_too_much_memory_at_once_does_not_start():
     ran = await attempt(an_order("wasm", "m.wasm"), {"m.wasm": module})
     assert ran.end.exit_code == 134
     assert "memory" in (ran.end.reason or "")
+
+
+@EITHER
+async def test_a_directory_closed_to_the_node_hides_nothing(control_groups: bool):
+    ran = await native_python_job(
+        "import os, time\n"
+        "os.mkdir('d')\n"
+        "for i in range(12): open(f'd/{i}', 'wb').write(bytes(1 << 20))\n"
+        "os.chmod('d', 0)\n"
+        "time.sleep(20)\n",
+        disk_bytes=8 * MIB,
+        control_groups=control_groups,
+    )
+    assert ran.end.limit == "disk"

@@ -163,6 +163,13 @@ async def test_a_native_job_cannot_open_namespaces_or_trace():
     assert ran.stdout.count(b"refused") == 10
 
 
+async def test_a_native_job_inherits_no_descriptor_of_the_node():
+    ran = await native_python_job(
+        "import os\nprint(sorted(int(fd) for fd in os.listdir('/proc/self/fd'))[:-1])"
+    )
+    assert ran.stdout == b"[0, 1, 2]\n"
+
+
 async def test_set_user_id_programs_give_nothing():
     ran = await shell_job(
         "grep NoNewPrivs /proc/self/status; grep CapEff /proc/self/status"

@@ -63,12 +63,9 @@ class ControlGroup:
     def remove(self) -> bool:
         """Remove the empty group; False while the kernel still counts a process."""
         for folder in set(self.folders.values()):
-            with contextlib.suppress(FileNotFoundError):
-                try:
-                    folder.rmdir()
-                except OSError:
-                    return False
-        return True
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        return not any(folder.exists() for folder in self.folders.values())
 
 
 def create(*, memory_bytes: int, pids: int, cpu_millis: int) -> ControlGroup | None:

@@ -74,7 +74,8 @@ class _Waiter:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    event: Input
+    event: Input | Callable[[], None]
+    """An input, or something to be done between two of them."""
     waiter: _Waiter | None = None
 
 
@@ -86,11 +87,10 @@ class Driver:
         node: Machine,
         memory: Memory,
         clock: Clock,
-        perform: Callable[[Effect], None],
     ) -> None:
         self._node = node
         self._memory = memory
-        self._perform = perform
+        self._perform: Callable[[Effect], None] = _lose
         self.clock = clock
         self.timers = Timers(clock)
         self._inbox, self._outbox = trio.open_memory_channel[_Item](INPUTS_MAX)
@@ -108,6 +108,13 @@ class Driver:
         Raises:
             LedgerUnwritableError: the disk cannot take it; nothing happened.
         """
+        await self._wait_for(event)
+
+    async def between(self, act: Callable[[], None]) -> None:
+        """Do something to the node while it handles no input; return when done."""
+        await self._wait_for(act)
+
+    async def _wait_for(self, event: Input | Callable[[], None]) -> None:
         waiter = _Waiter()
         await self._inbox.send(_Item(event, waiter))
         await waiter.done.wait()
@@ -134,8 +141,13 @@ class Driver:
             except trio.BrokenResourceError:
                 self._drop(listener)
 
-    async def run(self) -> None:
-        """Take inputs one after the other; never returns."""
+    async def run(self, perform: Callable[[Effect], None]) -> None:
+        """Take inputs one after the other; never returns.
+
+        Args:
+            perform: carries an effect out, or begins to; it must not wait.
+        """
+        self._perform = perform
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.timers.run, self._fire)
             nursery.start_soon(self._watch_disk)
@@ -147,7 +159,10 @@ class Driver:
 
     async def _take(self, item: _Item) -> None:
         try:
-            await self._decide(item.event)
+            if callable(item.event):
+                item.event()
+            else:
+                await self._decide(item.event)
         except LedgerUnwritableError as error:
             _log.error("%s", error)
             await self._give_back(item, error)
@@ -160,13 +175,13 @@ class Driver:
                 item.waiter.done.set()
 
     async def _decide(self, event: Input) -> None:
-        batch = self._node.handle(event, self.clock.now())
-        if batch.facts:
-            try:
+        try:
+            batch = self._node.handle(event, self.clock.now())
+            if batch.facts:
                 await trio.to_thread.run_sync(self._memory.append, batch.facts)
-            except BaseException:
-                self._node.undo()
-                raise
+        except BaseException:
+            self._node.undo()
+            raise
         for effect in batch.effects:
             self._perform(effect)
 
@@ -179,13 +194,13 @@ class Driver:
             self._perform(CloseSession(session=item.event.session))
 
     async def _give_back(self, item: _Item, error: LedgerUnwritableError) -> None:
-        is_ours = not isinstance(item.event, FrameReceived | FrameRejected)
-        if item.waiter is None and is_ours:
-            if len(self._held) >= HELD_MAX:
-                raise error
-            self._held.append(item.event)
-        else:
+        from_peer = isinstance(item.event, FrameReceived | FrameRejected)
+        if item.waiter is not None or from_peer or callable(item.event):
             self._refuse(item, error)
+        elif len(self._held) >= HELD_MAX:
+            raise error
+        else:
+            self._held.append(item.event)
         if not self._full.is_set():
             self._full.set()
             await self._say_full(full=True)
@@ -210,3 +225,7 @@ class Driver:
     def _drop(self, listener: trio.MemorySendChannel[News]) -> None:
         self._listeners.remove(listener)
         listener.close()
+
+
+def _lose(effect: Effect) -> None:
+    raise MisuseError(f"nobody carries out {type(effect).__name__}")

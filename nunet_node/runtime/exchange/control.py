@@ -3,8 +3,8 @@
 Rule: one task reads a session and one writes it; a frame is opened (verified) before
 it becomes an input. A peer that talks faster than it may is slowed down, never
 answered late to others; one that does not read what it is sent loses its session.
-The node numbers the sessions that it opens; those that peers open are numbered from
-`INBOUND_FIRST`, so that the two never meet.
+The node numbers the sessions that it opens, this module those that peers open, and
+the two never meet.
 """
 
 import logging
@@ -30,8 +30,10 @@ from nunet_node.protocol.inputs import (
 )
 from nunet_node.protocol.messages import CONTROL_PROTOCOL
 
-INBOUND_FIRST: Final = 1 << 40
-"""Number of the first session that a peer opens; the node counts its own from 1."""
+INBOUND_FIRST: Final = 2
+"""Sessions that peers open have even numbers; the node gives its own odd ones."""
+
+_STEP: Final = 2
 
 SESSIONS_PER_PEER_MAX: Final = 16
 """Sessions that one peer may have open with us: a command needs one, and several
@@ -111,6 +113,11 @@ class Sessions:
         except trio.ClosedResourceError:
             _log.debug("a frame after the end of session %d", effect.session)
 
+    def peer_of(self, session: SessionId) -> str:
+        """Return the peer at the other end; empty once the session is gone."""
+        live = self._live.get(session)
+        return live.stream.peer_id if live is not None else ""
+
     def close(self, effect: CloseSession) -> None:
         """Send what is waiting, then end the session."""
         self._dialling.discard(effect.session)
@@ -150,7 +157,7 @@ class Sessions:
         if crowded or len(self._live) >= SESSIONS_MAX:
             await stream.reset()
             return
-        number, self._next = self._next, self._next + 1
+        number, self._next = self._next, self._next + _STEP
         self._of_peer[stream.peer_id] += 1
         try:
             await self._converse(number, stream, ours=False)

@@ -13,7 +13,6 @@ import logging
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -260,28 +259,3 @@ async def follow(stream: Stream, asked: Follow) -> AsyncGenerator[Piece | End, N
         yield said
         if isinstance(said, End):
             return
-
-
-async def copy(
-    stream: Stream, asked: Follow, sink: trio.MemorySendChannel[tuple[str, bytes]]
-) -> Follow | None:
-    """Pass logs on as they come.
-
-    Returns:
-        What to ask for to go on after a break; None once the logs have ended.
-    """
-    at = {STDOUT: asked.stdout_from, STDERR: asked.stderr_from}
-    try:
-        async with aclosing(follow(stream, asked)) as said:
-            async for each in said:
-                if isinstance(each, End):
-                    return None
-                await sink.send((each.stream, each.data))
-                at[each.stream] += len(each.data)
-    except BlockRefusedError:
-        raise
-    except PeerError as error:
-        _log.info("logs from %s broke: %s", stream.peer_id, error)
-    return msgspec.structs.replace(
-        asked, stdout_from=at[STDOUT], stderr_from=at[STDERR]
-    )

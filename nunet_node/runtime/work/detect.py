@@ -6,11 +6,16 @@ fully booked does not starve its host. The owner's own figures override all of i
 Sources: cgroups(7), sched_getaffinity(2), proc(5).
 """
 
+import logging
 import os
 import shutil
 from pathlib import Path
 from typing import Final
 
+from nunet_node.executors.local import LocalExecutors
+from nunet_node.executors.modules import find_python
+from nunet_node.executors.port import Capability
+from nunet_node.market.offers import EngineOffer
 from nunet_node.quantities import ResourceVector
 
 MEMORY_SHARE_PERCENT: Final = 75
@@ -20,6 +25,8 @@ DISK_SHARE_PERCENT: Final = 50
 """Of what is free; results and inputs kept for their owners need the other half."""
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
+
+_log = logging.getLogger("nunet_node.runtime.work.detect")
 
 
 def detect(scratch: Path, *, cgroup: Path = _CGROUP) -> ResourceVector:
@@ -68,3 +75,29 @@ def _words(path: Path) -> list[str]:
         return path.read_text().split()
     except OSError:
         return []
+
+
+async def engines(executors: LocalExecutors) -> tuple[EngineOffer, ...]:
+    """Try every engine, and return those that work or only need to be prepared."""
+    found = [_offer(capability) for capability in await executors.probe()]
+    return tuple(offer for offer in found if offer is not None)
+
+
+def python_waits(offers: tuple[EngineOffer, ...]) -> bool:
+    """Tell whether Python could be offered once it is compiled."""
+    return any(offer.engine == "python" and not offer.ready for offer in offers)
+
+
+def _offer(capability: Capability) -> EngineOffer | None:
+    if capability.ready:
+        return EngineOffer(engine=capability.engine, isolation=capability.isolation)
+    if capability.engine == "python" and find_python() is not None:
+        # No room yet is not never: it compiles while others are served.
+        return EngineOffer(engine="python", isolation="", ready=False)
+    _log.info(
+        "engine %s is not offered: %s (%s)",
+        capability.engine,
+        capability.detail,
+        capability.remedy or "no remedy is known",
+    )
+    return None

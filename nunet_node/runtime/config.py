@@ -1,0 +1,135 @@
+"""The configuration file of a node: TOML, strict, every value with its unit.
+
+Rule: a key that is not known is refused with the nearest right name, because a
+misspelt limit that is silently ignored is a limit that does not hold. What stands on
+the command line overrides the file.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final
+
+import msgspec
+
+from nunet_node.errors import PeerError
+from nunet_node.quantities import (
+    INT53_MAX,
+    ResourceVector,
+    parse_cpu_millis,
+    parse_duration_s,
+    parse_size_bytes,
+)
+
+CONFIG_BYTES_MAX: Final = 1 << 20
+"""Largest configuration file; real ones have a page."""
+
+BOOTSTRAP_MAX: Final = 64
+"""Peers to stay connected with; a node finds the rest by itself."""
+
+Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=BOOTSTRAP_MAX)]
+
+
+class ConfigError(PeerError):
+    """The configuration file cannot be used; names the key."""
+
+    code: ClassVar[str] = "config"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may stand in the file; each key is also an option of `nunet-node up`."""
+
+    listen: Addresses = ("/ip4/0.0.0.0/tcp/4040",)
+    """Where to accept connections. The port is fixed, so that others can find the
+    node again after a restart."""
+    bootstrap: Addresses = ()
+    """Peers to join the network by, each as ``/ip4/…/tcp/…/p2p/…``."""
+    provide: bool = True
+    """Whether to run other people's jobs."""
+    cpus: int | float | str | None = None
+    """Processors to offer, such as 2 or 1.5; all there are when absent."""
+    memory: int | str | None = None
+    """Memory to offer, such as ``8GiB``; three quarters of it when absent."""
+    disk: int | str | None = None
+    """Disk to offer, such as ``50GiB``; half of what is free when absent."""
+    price: Annotated[int, msgspec.Meta(ge=0, le=INT53_MAX)] = 0
+    """Price of one CPU-hour in millionths of an NTX; work is free when absent."""
+    mdns: bool = True
+    """Whether to look for peers on the local network, when listening beyond this
+    machine."""
+    drain: int | str = "60s"
+    """How long running jobs may still take when the node is asked to stop."""
+
+    def offer(self, detected: ResourceVector) -> ResourceVector:
+        """Return what the owner offers, where it says so, of what the machine has.
+
+        Raises:
+            QuantityError: an amount is not one.
+        """
+        asked = {
+            "cpu_millis": None if self.cpus is None else parse_cpu_millis(self.cpus),
+            "memory_bytes": _size(self.memory),
+            "disk_bytes": _size(self.disk),
+        }
+        changes = {name: value for name, value in asked.items() if value is not None}
+        return msgspec.structs.replace(detected, **changes)
+
+    @property
+    def drain_s(self) -> int:
+        """The grace of running jobs, in seconds.
+
+        Raises:
+            QuantityError: it is not a duration.
+        """
+        return parse_duration_s(self.drain)
+
+
+def read_config(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or has a wrong key or value.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(CONFIG_BYTES_MAX).decode()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not text") from None
+    try:
+        plain = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    return parse_config(plain, str(path))
+
+
+def parse_config(plain: dict[str, Any], source: str) -> Config:
+    """Check the keys and values of a configuration.
+
+    Args:
+        plain: the mapping as it was read.
+        source: what to call it in errors.
+
+    Raises:
+        ConfigError: a key or a value is wrong.
+    """
+    known = [field.name for field in msgspec.structs.fields(Config)]
+    for key in plain:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = (
+                f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            )
+            raise ConfigError(f"{source}: no key is called {key!r}; {hint}")
+    try:
+        config = msgspec.convert(plain, Config)
+        config.offer(ResourceVector())
+        _ = config.drain_s
+    except (msgspec.ValidationError, PeerError) as error:
+        raise ConfigError(f"{source}: {error}") from None
+    return config
+
+
+def _size(text: int | str | None) -> int | None:
+    return None if text is None else parse_size_bytes(text)

@@ -1,0 +1,157 @@
+"""A user's side of the bulk streams: results in, inputs out, logs as they come.
+
+Rule: nothing appears where the user wants it before all of it was verified; what
+was verified once stays in the home's block store, so that a transfer that broke
+goes on where it was.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import trio
+
+from nunet_node.errors import PeerError
+from nunet_node.network.port import Host, NotConnected
+from nunet_node.network.stream import StreamBroken
+from nunet_node.protocol.effects import DeliverInputs
+from nunet_node.protocol.inputs import (
+    Input,
+    InputsDelivered,
+    InputsNotDelivered,
+)
+from nunet_node.protocol.messages import BLOCKS_PROTOCOL, LOGS_PROTOCOL
+from nunet_node.results.layout import STDOUT, check_result
+from nunet_node.results.manifest import Tree
+from nunet_node.runtime.exchange.blocks import Taking, take_tree
+from nunet_node.runtime.exchange.handover import Offer, deliver
+from nunet_node.runtime.exchange.logs import End, Follow, follow
+from nunet_node.storage.blocks import BlockStore
+from nunet_node.storage.materialise import check_target, materialise
+from nunet_node.storage.read_tree import Source, read_tree
+from nunet_node.wire.cid import Cid
+
+BREAKS_MAX: Final = 8
+"""Broken streams in one transfer before it is given up. The grant ends with the
+connection, so that only what breaks a stream alone is worth trying again."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that are here and the bytes in all."""
+
+_log = logging.getLogger("nunet_node.runtime.exchange.fetching")
+
+
+class Transfers:
+    """Moves bulk bytes between this home and its peers."""
+
+    def __init__(self, host: Host, store: BlockStore) -> None:
+        self._host = host
+        self._store = store
+
+    async def fetch(
+        self,
+        peer_id: str,
+        root: Cid,
+        target: Path,
+        *,
+        beside: Mapping[str, bytes] | None = None,
+        on_progress: Progress = lambda _done, _total: None,
+    ) -> None:
+        """Fetch a result that this peer granted, and write it to ``target``.
+
+        Args:
+            peer_id: who granted it; the connection must be the same one.
+            root: the result's id, as its receipt names it.
+            target: a directory that does not exist or is empty.
+            beside: small files to put beside the result, such as its receipt.
+            on_progress: hears of bytes that are here, and of those in all.
+
+        Raises:
+            PeerError: the peer said no, sent what is no result, or was lost; or the
+                target cannot be written. Then the target is as it was.
+        """
+        await trio.to_thread.run_sync(check_target, target)
+        taking = Taking(has=self._store.has, on_bytes=on_progress)
+        tree = await self._take(peer_id, root, taking)
+        check_result(tree)
+
+        def write() -> None:
+            materialise(tree, self._store.get, target, beside=beside)
+
+        await trio.to_thread.run_sync(write)
+
+    async def _take(self, peer_id: str, root: Cid, taking: Taking) -> Tree:
+        for breaks in range(BREAKS_MAX + 1):
+            stream = await self._host.open_stream(peer_id, BLOCKS_PROTOCOL)
+            try:
+                async with stream:
+                    return await take_tree(stream, root, self._store, taking)
+            except StreamBroken as error:
+                if breaks == BREAKS_MAX:
+                    raise
+                _log.info("the transfer from %s broke: %s", peer_id, error)
+        raise AssertionError("unreachable")
+
+    async def deliver(self, order: DeliverInputs) -> Input:
+        """Hand an order's inputs to its provider; return what came of it."""
+        offer = Offer(job=order.job, attempt=order.attempt, root=order.root)
+        try:
+            stream = await self._host.open_stream(order.peer_id, BLOCKS_PROTOCOL)
+            async with stream:
+                await deliver(stream, offer, self._store)
+        except PeerError as error:
+            return InputsNotDelivered(
+                job=order.job, attempt=order.attempt, reason=str(error)
+            )
+        return InputsDelivered(job=order.job, attempt=order.attempt)
+
+    async def follow_logs(
+        self, peer_id: str, asked: Follow
+    ) -> AsyncGenerator[tuple[str, bytes], None]:
+        """Yield (stream, bytes) of a job's logs as they come, to their end.
+
+        Raises:
+            PeerError: the peer granted no such logs, or its connection was lost;
+                asking for leave again, and for the rest, goes on.
+        """
+        breaks = 0
+        while breaks <= BREAKS_MAX:
+            try:
+                stream = await self._host.open_stream(peer_id, LOGS_PROTOCOL)
+                async with stream:
+                    async for said in follow(stream, asked):
+                        if isinstance(said, End):
+                            return
+                        asked = _beyond(asked, said.stream, len(said.data))
+                        yield said.stream, said.data
+            except StreamBroken as error:
+                _log.info("the logs from %s broke: %s", peer_id, error)
+                breaks += 1
+        raise NotConnected(f"the logs from {peer_id} break again and again")
+
+    async def store_inputs(self, sources: Sequence[Source]) -> tuple[Cid, int]:
+        """Read files and directories into the home's store, to be handed over.
+
+        Returns:
+            The id of their tree, and its size in bytes.
+
+        Raises:
+            PeerError: a file cannot be read or carried; says which.
+        """
+
+        def read() -> tuple[Cid, int]:
+            built = read_tree(self._store, sources).built
+            return built.root, built.tree.size_bytes
+
+        return await trio.to_thread.run_sync(read)
+
+
+def _beyond(asked: Follow, stream: str, size_bytes: int) -> Follow:
+    """Return what to ask for after some bytes more have come."""
+    if stream == STDOUT:
+        return msgspec.structs.replace(
+            asked, stdout_from=asked.stdout_from + size_bytes
+        )
+    return msgspec.structs.replace(asked, stderr_from=asked.stderr_from + size_bytes)

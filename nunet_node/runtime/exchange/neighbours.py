@@ -1,0 +1,134 @@
+"""Joining the network: the peers we start from, what they know, and gossip.
+
+Rule: the peers named to us are kept connected for as long as we run, and each is
+asked once, at every new connection, for the adverts it holds; so a peer that comes
+for a moment knows the network after one round trip. Everything else that we hear
+comes by gossip, verified before it becomes an input.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from nunet_node.market.offers import ADVERT_TOPIC
+from nunet_node.network.discovery import parse_multiaddr, stay_connected
+from nunet_node.network.port import (
+    ConnectFailed,
+    GossipMessage,
+    Host,
+    PeerConnected,
+)
+from nunet_node.protocol.inputs import AdvertsHeard, Input, NeighbourFound, PeerGone
+from nunet_node.protocol.opening import advert_is_authentic, open_adverts
+
+ADVERTS_AT_ONCE_MAX: Final = 64
+"""Gossiped adverts verified in one go: a few milliseconds between other tasks."""
+
+_log = logging.getLogger("nunet_node.runtime.neighbours")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """How joining went."""
+
+    neighbours: frozenset[str]
+    """The peers we are connected to."""
+    failures: tuple[str, ...]
+    """Why named peers could not be reached, in words."""
+
+
+class Neighbours:
+    """The peers named to us, and the gossip of all."""
+
+    def __init__(
+        self,
+        host: Host,
+        named: Iterable[str],
+        post: Callable[[Input], Awaitable[None]],
+        gone: Callable[[str], None],
+        now_s: Callable[[], int],
+    ) -> None:
+        """Prepare to join.
+
+        Args:
+            host: the host that is connected.
+            named: multiaddrs of the peers to start from.
+            post: takes inputs for the node.
+            gone: called with each peer whose connections are all lost.
+            now_s: returns unix time.
+
+        Raises:
+            AddressError: one is no multiaddr with a peer id.
+        """
+        self._host = host
+        self._post = post
+        self._gone = gone
+        self._now_s = now_s
+        self._named = _by_peer(named)
+        self._named.pop(host.peer_id, None)
+        self._failures: dict[str, str] = {}
+        self._settled = {peer_id: trio.Event() for peer_id in self._named}
+
+    async def run(self, *, gossip: bool, mdns: bool) -> None:
+        """Stay joined; never returns."""
+        events = self._host.peer_events()
+        async with trio.open_nursery() as nursery:
+            if gossip:
+                heard = await self._host.subscribe(ADVERT_TOPIC, advert_is_authentic)
+                nursery.start_soon(self._listen, heard)
+            if self._named:
+                addresses = list(self._named.values())
+                nursery.start_soon(
+                    stay_connected, self._host, addresses, self._cannot_reach
+                )
+            async for event in events:
+                if not isinstance(event, PeerConnected):
+                    self._gone(event.peer_id)
+                    await self._post(PeerGone(peer_id=event.peer_id))
+                elif mdns or event.peer_id in self._named:
+                    self._failures.pop(event.peer_id, None)
+                    await self._post(NeighbourFound(peer_id=event.peer_id))
+
+    def settle(self, peer_id: str) -> None:
+        """Note that a peer said what it knows, or never will."""
+        event = self._settled.get(peer_id)
+        if event is not None:
+            event.set()
+
+    async def wait_settled(self, timeout_s: float) -> Joined:
+        """Wait until every named peer has said what it knows, or cannot be reached."""
+        with trio.move_on_after(timeout_s):
+            for event in self._settled.values():
+                await event.wait()
+        return Joined(
+            neighbours=self._host.connected_peers(),
+            failures=tuple(self._failures.values()),
+        )
+
+    async def _cannot_reach(self, peer_id: str, error: ConnectFailed) -> None:
+        _log.warning("%s; trying again", error)
+        self._failures[peer_id] = str(error)
+        self.settle(peer_id)
+        await trio.lowlevel.checkpoint()
+
+    async def _listen(self, heard: trio.MemoryReceiveChannel[GossipMessage]) -> None:
+        async for message in heard:
+            items = [message.data]
+            while len(items) < ADVERTS_AT_ONCE_MAX:
+                try:
+                    items.append(heard.receive_nowait().data)
+                except (trio.WouldBlock, trio.EndOfChannel):
+                    break
+            opened: AdvertsHeard = open_adverts(items, now_s=self._now_s())
+            if opened.adverts:
+                await self._post(opened)
+
+
+def _by_peer(named: Iterable[str]) -> dict[str, list[str]]:
+    peers: dict[str, list[str]] = {}
+    for text in named:
+        peers.setdefault(str(parse_multiaddr(text).peer_id), []).append(text)
+    return peers

@@ -1,0 +1,183 @@
+"""The orders of a home, shared by all its processes.
+
+Rule: one process at a time drives an order, and holds its lock file as long as it
+does; the others read along in the journal, and one of them takes over when the lock
+is free. So a command works beside a running node, and nobody awards a job twice.
+An order is read from disk when somebody asks about it, not before.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import trio
+
+from nunet_node.identity.did import Did
+from nunet_node.identity.keys import Signer
+from nunet_node.jobs.specification import JobId, JobSpec, job_id_of
+from nunet_node.protocol.effects import OrderChanged
+from nunet_node.protocol.facts import NoticeKept, OrderFact
+from nunet_node.protocol.inputs import FollowWanted, OrderWanted
+from nunet_node.protocol.node import Node
+from nunet_node.protocol.order import Order
+from nunet_node.runtime.driver import Driver
+from nunet_node.runtime.home import Home
+from nunet_node.runtime.ledger import Ledger, is_newer
+from nunet_node.storage.errors import HomeInUseError
+from nunet_node.storage.lock import exclusive
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.schema import encode_record
+
+READ_ALONG_S: Final = 0.3
+"""How often an order that another process drives is read again: no event crosses
+between processes that works on every file system, and a person waits for it."""
+
+PICK_UP_S: Final = 2.0
+"""How often a node looks for orders that nobody drives any more."""
+
+_log = logging.getLogger("nunet_node.runtime.orders")
+
+
+class Orders:
+    """What this process knows of its home's orders, and which of them it drives."""
+
+    def __init__(
+        self,
+        home: Home,
+        ledger: Ledger,
+        driver: Driver,
+        node: Node,
+        tasks: trio.Nursery,
+    ) -> None:
+        self._home = home
+        self._ledger = ledger
+        self._driver = driver
+        self._node = node
+        self._tasks = tasks
+        self._held: dict[JobId, contextlib.ExitStack] = {}
+        self._reading: set[JobId] = set()
+        self._done: set[JobId] = set()
+
+    async def place(self, owner: Did, spec: JobSpec, salt: bytes) -> JobId:
+        """Place an order and drive it; return its id once that is durable.
+
+        Raises:
+            PeerError: the journal cannot be written.
+        """
+        job = job_id_of(owner, Cid.of_dag_cbor(encode_record(spec)), salt)
+        self._hold(job)
+        await self._driver.tell(OrderWanted(job=job, spec=spec, salt=salt))
+        return job
+
+    async def load(self, job: JobId) -> Order | None:
+        """Read what is new about an order; return it, or None if there is none."""
+        facts = await trio.to_thread.run_sync(self._ledger.news_of, job)
+        if facts:
+            await self._driver.between(self._applying(facts))
+        return self._node.orders.get(job)
+
+    async def follow(self, job: JobId) -> bool:
+        """Keep an order going, or read along while another process does.
+
+        Returns:
+            Whether this process drives it.
+        """
+        await self.load(job)
+        if self._hold(job):
+            await self._driver.tell(FollowWanted(job=job))
+            return True
+        if job not in self._reading:
+            self._reading.add(job)
+            self._tasks.start_soon(self._read_along, job)
+        return False
+
+    def changed(self, job: JobId) -> None:
+        """Let go of an order that has ended."""
+        order = self._node.orders.get(job)
+        if order is not None and _is_done(order):
+            self._done.add(job)
+            self._release(job)
+
+    async def pick_up(self, users: Callable[[], Mapping[Did, Signer]]) -> None:
+        """Drive every order of the home that nobody else drives; never returns.
+
+        Args:
+            users: returns the identities of the home, read anew.
+        """
+        looked: dict[JobId, int] = {}
+        while True:
+            signers = await trio.to_thread.run_sync(users)
+            for job in await trio.to_thread.run_sync(self._ledger.order_names):
+                if job in self._held or job in self._done:
+                    continue
+                last = await trio.to_thread.run_sync(self._ledger.last_of, job)
+                if looked.get(job) != last or not self._is_locked(job):
+                    looked[job] = last
+                    await self._pick_up_one(job, signers)
+            await trio.sleep(PICK_UP_S)
+
+    def close(self) -> None:
+        """Let go of every order."""
+        for job in list(self._held):
+            self._release(job)
+
+    async def _pick_up_one(self, job: JobId, signers: Mapping[Did, Signer]) -> None:
+        order = await self.load(job)
+        if order is None:
+            return
+        if _is_done(order):
+            self._done.add(job)
+        elif order.owner in signers and self._hold(job):
+            # What its driver wrote last may have come after the first look.
+            await self.load(job)
+            _log.info("job %s is looked after from here on", job)
+            await self._driver.tell(FollowWanted(job=job))
+
+    async def _read_along(self, job: JobId) -> None:
+        while True:
+            await trio.sleep(READ_ALONG_S)
+            order = await self.load(job)
+            if order is not None and _is_done(order):
+                break
+            if self._hold(job):
+                await self.load(job)
+                await self._driver.tell(FollowWanted(job=job))
+                break
+        self._reading.discard(job)
+
+    def _applying(self, facts: tuple[OrderFact, ...]) -> Callable[[], None]:
+        def act() -> None:
+            for fact in facts:
+                if is_newer(self._node.orders.get(fact.job), fact):
+                    self._node.apply(fact)
+                    notice = fact.notice if isinstance(fact, NoticeKept) else None
+                    self._driver.publish(OrderChanged(job=fact.job, notice=notice))
+
+        return act
+
+    def _hold(self, job: JobId) -> bool:
+        if job in self._held:
+            return True
+        stack = contextlib.ExitStack()
+        try:
+            stack.enter_context(exclusive(self._home.order_lock(job)))
+        except HomeInUseError:
+            return False
+        self._held[job] = stack
+        return True
+
+    def _is_locked(self, job: JobId) -> bool:
+        if not self._hold(job):
+            return True
+        self._release(job)
+        return False
+
+    def _release(self, job: JobId) -> None:
+        stack = self._held.pop(job, None)
+        if stack is not None:
+            stack.close()
+
+
+def _is_done(order: Order) -> bool:
+    return order.ended and (not order.cancel_wanted or order.confirmation is not None)

@@ -1,0 +1,359 @@
+"""A whole peer: the node, its driver and everything that it drives.
+
+`open_peer` is the one place where the parts meet. A submitting command opens a peer
+for as long as it works; `nunet-node up` opens one that provides, gossips and looks
+after the orders of its home. Rule: nothing here decides; effects are handed to the
+part that carries them out, and what happens comes back as an input.
+"""
+
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from nunet_node.errors import PeerError
+from nunet_node.executors.local import LocalExecutors
+from nunet_node.identity.did import Did
+from nunet_node.identity.keys import Signer
+from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec
+from nunet_node.market.table import AdvertTable
+from nunet_node.network.host import open_host
+from nunet_node.network.port import Host, HostSettings, lone_error
+from nunet_node.protocol.effects import Drained, News
+from nunet_node.protocol.inputs import (
+    AddressesChanged,
+    AdvertsHeard,
+    CapacityProbed,
+    DrainBegan,
+    FrameReceived,
+    FrameRejected,
+    Input,
+    NodeStarted,
+    SessionId,
+)
+from nunet_node.protocol.node import Node
+from nunet_node.protocol.opening import open_frame
+from nunet_node.protocol.order import Order
+from nunet_node.protocol.provider.custody import Job
+from nunet_node.quantities import ResourceVector
+from nunet_node.runtime.clock import Clock
+from nunet_node.runtime.driver import Driver
+from nunet_node.runtime.exchange.fetching import Progress
+from nunet_node.runtime.exchange.logs import Follow
+from nunet_node.runtime.exchange.neighbours import Joined, Neighbours
+from nunet_node.runtime.home import RunningNode
+from nunet_node.runtime.ledger import Ledger
+from nunet_node.runtime.orders import Orders
+from nunet_node.runtime.settings import (
+    PeerSettings,
+    bootstrap,
+    executors,
+    node_settings,
+)
+from nunet_node.runtime.work import detect
+from nunet_node.runtime.world import Surroundings, World
+from nunet_node.storage.blocks import BlockStore
+from nunet_node.storage.lock import exclusive
+from nunet_node.storage.read_tree import Source
+from nunet_node.wire.cid import Cid
+
+GOODBYE_S: Final = 0.5
+"""How long the last frames and adverts of a drained node get to leave."""
+
+KILL_S: Final = 20
+"""How long killing and storing may take after the grace is over; then a crash is
+simulated, which the next start recovers from."""
+
+OpenNetwork = Callable[[HostSettings], AbstractAsyncContextManager[Host]]
+
+_log = logging.getLogger("nunet_node.runtime.peer")
+
+
+class Peer:
+    """An open peer; `open_peer` makes it."""
+
+    def __init__(
+        self,
+        settings: PeerSettings,
+        host: Host,
+        ledger: Ledger,
+        store: BlockStore,
+        tasks: trio.Nursery,
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._users = dict(settings.users)
+        self.node = Node(node_settings(settings, self._users))
+        self.driver = Driver(self.node, ledger, Clock())
+        self._orders = Orders(settings.home, ledger, self.driver, self.node, tasks)
+        self._neighbours = Neighbours(
+            host,
+            bootstrap(settings),
+            self.driver.post,
+            self._peer_gone,
+            lambda: self.driver.clock.now().unix_s,
+        )
+        self.executors = executors(settings) if settings.is_node else None
+        around = Surroundings(
+            host=host,
+            store=store,
+            node=self.node,
+            driver=self.driver,
+            opener=self._open_frame,
+            executors=self.executors,
+            gossip=settings.gossip,
+            settle=self._neighbours.settle,
+            changed=self._orders.changed,
+        )
+        self._world = World(around, tasks)
+        self._tasks = tasks
+        for fact in ledger.provider_facts():
+            self.node.apply(fact)
+
+    @property
+    def did(self) -> Did:
+        """The peer's own DID."""
+        return self._settings.key.did
+
+    @property
+    def peer_id(self) -> str:
+        """The peer's id on the network."""
+        return self._host.peer_id
+
+    @property
+    def orders(self) -> Mapping[JobId, Order]:
+        """The orders that were loaded or placed here, as they stand."""
+        return self.node.orders
+
+    @property
+    def jobs(self) -> Mapping[JobId, Job]:
+        """The jobs in this node's custody."""
+        return self.node.jobs
+
+    @property
+    def adverts(self) -> AdvertTable:
+        """The nodes heard of."""
+        return self.node.adverts
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return where others can dial this peer."""
+        return self._host.addresses()
+
+    def subscribe(self) -> trio.MemoryReceiveChannel[News]:
+        """Return a channel of all news from now on."""
+        return self.driver.subscribe()
+
+    async def tell(self, event: Input) -> None:
+        """Hand an input to the node; return once what follows is durable and begun.
+
+        Raises:
+            PeerError: the disk cannot take it; nothing happened.
+        """
+        await self.driver.tell(event)
+
+    async def wait_known(self, timeout_s: float) -> Joined:
+        """Wait until the named peers have said which providers they know."""
+        joined = await self._neighbours.wait_settled(timeout_s)
+        # Behind this, everything that they said has been taken in.
+        await self.driver.tell(AdvertsHeard(adverts=()))
+        return joined
+
+    async def connect(self, addresses: Sequence[str]) -> str:
+        """Connect to a peer, and return its id.
+
+        Raises:
+            NetworkError: an address is wrong, or nobody is there.
+        """
+        return await self._host.connect(addresses)
+
+    async def place(self, spec: JobSpec, *, salt: bytes | None = None) -> JobId:
+        """Place an order for the first user, and drive it.
+
+        Args:
+            spec: the job; its inputs are in the home's store already.
+            salt: `SALT_BYTES` bytes; the same again name the same job.
+        """
+        owner = next(iter(self._users))
+        return await self._orders.place(
+            owner, spec, salt or secrets.token_bytes(SALT_BYTES)
+        )
+
+    async def load(self, job: JobId) -> Order | None:
+        """Return an order of this home as it stands on disk; None if there is none."""
+        return await self._orders.load(job)
+
+    async def follow(self, job: JobId) -> bool:
+        """Keep an order going, or read along while another process does.
+
+        Either way `OrderChanged` tells of each step. Returns whether we drive it.
+        """
+        return await self._orders.follow(job)
+
+    async def fetch(
+        self,
+        peer_id: str,
+        root: Cid,
+        target: Path,
+        *,
+        beside: Mapping[str, bytes] | None = None,
+        on_progress: Progress = lambda _done, _total: None,
+    ) -> None:
+        """Fetch a granted result, verify all of it, and write it to ``target``.
+
+        See `Transfers.fetch`.
+        """
+        await self._world.transfers.fetch(
+            peer_id, root, target, beside=beside, on_progress=on_progress
+        )
+
+    def follow_logs(
+        self, peer_id: str, asked: Follow
+    ) -> AsyncGenerator[tuple[str, bytes], None]:
+        """Yield (stream, bytes) of granted logs; see `Transfers.follow_logs`."""
+        return self._world.transfers.follow_logs(peer_id, asked)
+
+    async def store_inputs(self, sources: Sequence[Source]) -> tuple[Cid, int]:
+        """Read a job's inputs into the home's store; return their id and size."""
+        return await self._world.transfers.store_inputs(sources)
+
+    async def drain(self) -> None:
+        """Take no more work, let jobs finish or end them, and tell everybody."""
+        news = self.subscribe()
+        grace_s = self._settings.drain_s
+        await self.driver.tell(DrainBegan(kill_after_s=grace_s))
+        with trio.move_on_after(grace_s + KILL_S):
+            async for each in news:
+                if isinstance(each, Drained):
+                    break
+        await trio.sleep(GOODBYE_S)
+
+    async def start(self) -> None:
+        """Begin to live: take inputs, serve peers, join the network, offer room."""
+        self._tasks.start_soon(self.driver.run, self._world.perform)
+        self._world.serve()
+        await self.driver.tell(NodeStarted())
+        if self.executors is not None:
+            await self._offer_room(self.executors)
+            addresses = self._host.addresses()
+            await self.driver.tell(AddressesChanged(addresses=addresses))
+            self._tasks.start_soon(self._orders.pick_up, self._read_users)
+        self._tasks.start_soon(
+            partial(
+                self._neighbours.run,
+                gossip=self._settings.gossip,
+                mdns=self._settings.mdns,
+            )
+        )
+
+    def close(self) -> None:
+        """Let go of what other processes of the home may want."""
+        self._orders.close()
+
+    async def _offer_room(self, executors: LocalExecutors) -> None:
+        provide = self._settings.provide
+        if provide is None:
+            return
+        await trio.to_thread.run_sync(executors.sweep)
+        scratch = self._settings.home.scratch()
+        total = provide.offer(await trio.to_thread.run_sync(detect.detect, scratch))
+        engines = await detect.engines(executors)
+        await self.driver.tell(CapacityProbed(total=total, engines=engines))
+        if detect.python_waits(engines):
+            self._tasks.start_soon(self._prepare_python, executors, total)
+
+    async def _prepare_python(
+        self, executors: LocalExecutors, total: ResourceVector
+    ) -> None:
+        try:
+            await executors.compile_python()
+        except PeerError as error:
+            _log.warning("engine python is not offered: %s", error)
+        engines = await detect.engines(executors)
+        ready = tuple(offer for offer in engines if offer.ready)
+        await self.driver.post(CapacityProbed(total=total, engines=ready))
+
+    def _read_users(self) -> Mapping[Did, Signer]:
+        for identity in self._settings.home.identities():
+            self._users.setdefault(identity.did, identity.key)
+        return self._users
+
+    def _peer_gone(self, peer_id: str) -> None:
+        self._world.grants.forget(peer_id)
+
+    def _open_frame(
+        self, session: SessionId, data: bytes
+    ) -> FrameReceived | FrameRejected:
+        return open_frame(
+            session,
+            data,
+            now_s=self.driver.clock.now().unix_s,
+            audiences={self.did, *self._users},
+            own_did=self.did,
+        )
+
+
+@asynccontextmanager
+async def open_peer(
+    settings: PeerSettings, *, network: OpenNetwork = open_host
+) -> AsyncIterator[Peer]:
+    """Run a peer for as long as the block.
+
+    Args:
+        settings: what kind of peer.
+        network: opens the host; libp2p unless given.
+
+    Raises:
+        PeerError: the home is in use, damaged or cannot be written; an address is
+            wrong or a port taken. Nothing was begun.
+    """
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            peer = await _assemble(settings, network, stack)
+            await peer.start()
+            yield peer
+    except BaseExceptionGroup as group:
+        # The nurseries in between are nobody's concern but ours.
+        raise lone_error(group) from None
+
+
+async def _assemble(
+    settings: PeerSettings, network: OpenNetwork, stack: contextlib.AsyncExitStack
+) -> Peer:
+    home = settings.home
+    if settings.is_node:
+        stack.enter_context(exclusive(home.node_lock))
+    ledger = await trio.to_thread.run_sync(
+        partial(Ledger.open, home, provides=settings.is_node)
+    )
+    stack.callback(ledger.close)
+    store = await trio.to_thread.run_sync(BlockStore, home.blocks)
+    stack.callback(store.close)
+    host = await stack.enter_async_context(
+        network(
+            HostSettings(
+                seed=settings.key.seed,
+                listen=settings.listen,
+                gossip=settings.gossip,
+                mdns=settings.mdns,
+            )
+        )
+    )
+    tasks = await stack.enter_async_context(trio.open_nursery())
+    stack.callback(tasks.cancel_scope.cancel)
+    peer = Peer(settings, host, ledger, store, tasks)
+    stack.callback(peer.close)
+    if settings.is_node:
+        stack.callback(home.unannounce)
+        home.announce(
+            RunningNode(
+                pid=os.getpid(), peer_id=peer.peer_id, addresses=peer.addresses()
+            )
+        )
+    return peer

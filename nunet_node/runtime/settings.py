@@ -1,0 +1,72 @@
+"""What kind of peer to open: a command's, for a moment, or a home's node.
+
+Everything that a peer is made of stands here, so that `peer` only puts it together.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from nunet_node.executors.local import LocalExecutors
+from nunet_node.identity.did import Did
+from nunet_node.identity.keys import Signer, SigningKey
+from nunet_node.identity.peer_id import peer_id_of
+from nunet_node.protocol.node import NodeSettings
+from nunet_node.quantities import ResourceVector
+from nunet_node.runtime.home import Home, cache_directory
+
+BOOT_BYTES = 16
+"""Length of the random name of a process, which voids challenges of an earlier one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provide:
+    """How to provide: what the owner offers of what the machine has, at what price."""
+
+    offer: Callable[[ResourceVector], ResourceVector] = lambda detected: detected
+    price_micro_ntx: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSettings:
+    """What kind of peer to open."""
+
+    home: Home
+    key: SigningKey
+    """The peer's own key: the home's node key for `up`, a fresh one for a command."""
+    users: Mapping[Did, Signer] = field(default_factory=dict)
+    """Who may place orders here; the first is the one who does."""
+    listen: tuple[str, ...] = ()
+    bootstrap: tuple[str, ...] = ()
+    is_node: bool = False
+    """Whether this is the home's `up`: it holds the home's lock and its ledger, and
+    looks after its orders."""
+    provide: Provide | None = None
+    gossip: bool = False
+    mdns: bool = False
+    drain_s: int = 60
+
+
+def node_settings(settings: PeerSettings, users: Mapping[Did, Signer]) -> NodeSettings:
+    """Return what the protocol's node is made of."""
+    provide = settings.provide
+    return NodeSettings(
+        signer=settings.key,
+        peer_id=peer_id_of(settings.key.did),
+        users=users,
+        provides=provide is not None,
+        price_micro_ntx=provide.price_micro_ntx if provide is not None else 0,
+        boot=secrets.token_bytes(BOOT_BYTES),
+        nonce=secrets.token_bytes,
+    )
+
+
+def executors(settings: PeerSettings) -> LocalExecutors:
+    """Return what runs jobs on this machine for the settings' home."""
+    return LocalExecutors(settings.home.scratch(), cache_directory())
+
+
+def bootstrap(settings: PeerSettings) -> tuple[str, ...]:
+    """Return whom to start from: those named, and the node that runs on this home."""
+    running = None if settings.is_node else settings.home.running_node()
+    return (*settings.bootstrap, *(running.addresses if running is not None else ()))

@@ -1,0 +1,200 @@
+"""Where each effect of the node goes.
+
+Rule: carrying out an effect never waits: it is handed to the part that does it, and
+what takes time runs in that part's own tasks. Every part answers with inputs, all
+through the driver's one queue.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from nunet_node.errors import MisuseError
+from nunet_node.executors.local import LocalExecutors
+from nunet_node.jobs.specification import JobId
+from nunet_node.network.port import Host, NetworkError
+from nunet_node.protocol import effects as fx
+from nunet_node.protocol.inputs import (
+    AdvertsHeard,
+    FrameReceived,
+    FrameRejected,
+    Input,
+    InputsArrived,
+    SessionFailed,
+    SessionId,
+)
+from nunet_node.protocol.node import Node
+from nunet_node.runtime.driver import Driver
+from nunet_node.runtime.exchange.blocks import blocks_under
+from nunet_node.runtime.exchange.control import Opener, Sessions
+from nunet_node.runtime.exchange.fetching import Transfers
+from nunet_node.runtime.exchange.grants import Expected, Grants
+from nunet_node.runtime.exchange.handover import BlockServer
+from nunet_node.runtime.exchange.logs import LogBook, LogServer, Stand
+from nunet_node.runtime.work.execution import Execution
+from nunet_node.storage.blocks import BlockStore
+
+PUBLISHING_MAX: Final = 64
+"""Adverts on their way at once; the node makes a few a second."""
+
+_log = logging.getLogger("nunet_node.runtime.world")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a world is made of."""
+
+    host: Host
+    store: BlockStore
+    node: Node
+    driver: Driver
+    opener: Opener
+    executors: LocalExecutors | None
+    """None for a peer that runs no jobs."""
+    gossip: bool
+    settle: Callable[[str], None]
+    """Called with each peer that said what it knows, or cannot be reached."""
+    changed: Callable[[JobId], None]
+    """Called with each order whose record changed."""
+
+
+class World:
+    """Carries out the node's effects."""
+
+    def __init__(self, around: Surroundings, tasks: trio.Nursery) -> None:
+        self._around = around
+        self._tasks = tasks
+        self._publishing = 0
+        host, store = around.host, around.store
+        self.grants = Grants(partial(blocks_under, store))
+        self.transfers = Transfers(host, store)
+        self._sessions = Sessions(host, self._post, self._open, tasks)
+        self._blocks = BlockServer(store, self.grants, self._owner_of, self._staged)
+        self._book = LogBook()
+        self._logs = LogServer(self._book, store, self.grants, self._stand)
+        self._acts: dict[type[Any], Callable[[Any], None]] = {
+            fx.OpenSession: self._sessions.open,
+            fx.CloseSession: self._sessions.close,
+            fx.Send: self._sessions.send,
+            fx.Publish: self._publish,
+            fx.SetTimer: self._set_timer,
+            fx.CancelTimer: self._cancel_timer,
+            fx.ExpectInputs: self._expect_inputs,
+            fx.GrantRead: self._grant_read,
+            fx.GrantLogs: self._grant_logs,
+            fx.DeliverInputs: self._deliver_inputs,
+            fx.Tell: self._tell,
+        }
+        if around.executors is not None:
+            self._acts.update(self._job_acts(around.executors))
+
+    def serve(self) -> None:
+        """Let peers talk to us."""
+        self._sessions.serve()
+        self._blocks.serve(self._around.host)
+        self._logs.serve(self._around.host)
+
+    def perform(self, effect: fx.Effect) -> None:
+        """Begin to carry out one effect.
+
+        Raises:
+            MisuseError: it is about running jobs, and this peer runs none.
+        """
+        act = self._acts.get(type(effect))
+        if act is None:
+            raise MisuseError(f"{type(effect).__name__} at a peer that runs no jobs")
+        act(effect)
+
+    def _job_acts(
+        self, executors: LocalExecutors
+    ) -> Mapping[type[Any], Callable[[Any], None]]:
+        execution = Execution(
+            executors, self._around.store, self._book, self._post, self._tasks
+        )
+        return {
+            fx.StartJob: execution.start,
+            fx.StopJob: execution.stop,
+            fx.StoreResult: execution.store,
+            fx.DiscardScratch: execution.discard,
+        }
+
+    async def _post(self, event: Input) -> None:
+        if isinstance(event, SessionFailed):
+            self._around.settle(event.peer_id)
+        await self._around.driver.post(event)
+
+    def _open(self, session: SessionId, data: bytes) -> FrameReceived | FrameRejected:
+        opened = self._around.opener(session, data)
+        if isinstance(opened, FrameReceived) and isinstance(opened.body, AdvertsHeard):
+            self._around.settle(self._sessions.peer_of(session))
+        return opened
+
+    def _publish(self, effect: fx.Publish) -> None:
+        if not self._around.gossip:
+            return
+        if self._publishing >= PUBLISHING_MAX:
+            _log.warning("an advert is not gossiped: too many are on their way")
+            return
+        self._publishing += 1
+        self._tasks.start_soon(self._gossip, effect)
+
+    async def _gossip(self, effect: fx.Publish) -> None:
+        try:
+            await self._around.host.publish(effect.topic, effect.data)
+        except NetworkError as error:
+            _log.info("an advert was not gossiped: %s", error)
+        finally:
+            self._publishing -= 1
+
+    def _set_timer(self, effect: fx.SetTimer) -> None:
+        self._around.driver.timers.set(effect.name, effect.at_ns)
+
+    def _cancel_timer(self, effect: fx.CancelTimer) -> None:
+        self._around.driver.timers.cancel(effect.name)
+
+    def _grant_read(self, effect: fx.GrantRead) -> None:
+        self.grants.allow_read(effect.peer_id, effect.root)
+
+    def _grant_logs(self, effect: fx.GrantLogs) -> None:
+        self.grants.allow_logs(effect.peer_id, effect.job, effect.attempt)
+
+    def _expect_inputs(self, effect: fx.ExpectInputs) -> None:
+        expected = Expected(root=effect.root, bytes_max=effect.bytes_max)
+        self.grants.expect(effect.peer_id, effect.job, effect.attempt, expected)
+        self._tasks.start_soon(self._look_for_inputs, effect)
+
+    async def _look_for_inputs(self, effect: fx.ExpectInputs) -> None:
+        if await trio.to_thread.run_sync(self._blocks.has_all, effect.job, effect.root):
+            await self._post(InputsArrived(job=effect.job, attempt=effect.attempt))
+
+    def _deliver_inputs(self, effect: fx.DeliverInputs) -> None:
+        self._tasks.start_soon(self._deliver, effect)
+
+    async def _deliver(self, effect: fx.DeliverInputs) -> None:
+        await self._post(await self.transfers.deliver(effect))
+
+    def _tell(self, effect: fx.Tell) -> None:
+        news = effect.news
+        if isinstance(news, fx.JobMovedHere):
+            _log.info("job %s is %s: %s", news.job, news.state, news.reason or "-")
+            self._book.changed(news.job)
+        elif isinstance(news, fx.OrderChanged):
+            self._around.changed(news.job)
+        self._around.driver.publish(news)
+
+    async def _staged(self, job: JobId, attempt: int) -> None:
+        await self._around.driver.tell(InputsArrived(job=job, attempt=attempt))
+
+    def _owner_of(self, job: JobId) -> str:
+        kept = self._around.node.jobs.get(job)
+        return kept.owner if kept is not None else ""
+
+    def _stand(self, job: JobId, attempt: int) -> Stand:
+        kept = self._around.node.jobs.get(job)
+        if kept is None or kept.attempt != attempt:
+            return Stand(ended=True)
+        return Stand(ended=kept.ended, result=kept.result)

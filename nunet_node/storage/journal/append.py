@@ -7,6 +7,7 @@ different streams of one file only take turns. A journal that does not verify is
 refused before anything is written to it. docs/decisions/0006-sqlite-journal.md.
 """
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -48,8 +49,8 @@ READ_ROWS_MAX: Final = 512
 folded back, and holds at most this many facts in memory."""
 
 BUSY_TIMEOUT_S: Final = 10
-"""How long an append waits for another process; one transaction lasts milliseconds,
-so that a wait this long means the other process hangs."""
+"""How long SQLite waits for a tool that holds the file; processes of our own take
+turns before they ask (`Watermark.turn`)."""
 
 NODE_STREAM: Final = "node"
 """The stream of the provider role; every other stream is named by a job id."""
@@ -58,11 +59,13 @@ NODE_STREAM: Final = "node"
 class Journal:
     """An open journal. One thread appends at a time; others may read meanwhile."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, mark: Watermark
+    ) -> None:
         self._path = path
         self._connection = connection
         self._turn = threading.Lock()
-        self._mark = Watermark(_mark_path(path))
+        self._mark = mark
 
     @classmethod
     def open(cls, path: Path, *, steps: tuple[Step, ...] = STEPS) -> Self:
@@ -74,26 +77,22 @@ class Journal:
             LedgerUnwritableError: it cannot be opened for writing here.
         """
         try:
-            _inspect(path, len(steps))
-            return cls._open_verified(path, steps)
+            return cls._open_alone(path, steps)
         except sqlite3.DatabaseError as error:
             raise _refusal(path, error) from error
         except OSError as error:
             raise LedgerUnwritableError(f"cannot open {path}: {why(error)}") from error
 
     @classmethod
-    def _open_verified(cls, path: Path, steps: tuple[Step, ...]) -> Self:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        sync_directory(path.parent)
-        connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            migrate(connection, steps)
-            return cls(path, connection)
-        except BaseException:
-            connection.close()
-            raise
+    def _open_alone(cls, path: Path, steps: tuple[Step, ...]) -> Self:
+        with contextlib.ExitStack() as on_failure:
+            mark = Watermark(_mark_path(path))
+            on_failure.callback(mark.close)
+            with mark.turn():
+                _inspect(path, len(steps))
+                connection = _open_verified(path, steps)
+            on_failure.pop_all()
+            return cls(path, connection, mark)
 
     def append(
         self,
@@ -116,7 +115,7 @@ class Journal:
             LedgerConflictError: a stream is not where ``expected_last`` has it.
         """
         _check_entries(entries)
-        with self._turn:
+        with self._turn, self._mark.turn():
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._expect(expected_last or {})
@@ -155,7 +154,8 @@ class Journal:
 
     def close(self) -> None:
         """Fold the write-ahead log back and close the file."""
-        self._connection.close()
+        with self._mark.turn():
+            self._connection.close()
         self._mark.close()
 
     def __enter__(self) -> Self:
@@ -235,6 +235,20 @@ def _verified_last(path: Path, known: int) -> int:
         return 0 if empty else verify(connection, str(path))
     finally:
         connection.close()
+
+
+def _open_verified(path: Path, steps: tuple[Step, ...]) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    sync_directory(path.parent)
+    connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        migrate(connection, steps)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _connect(uri: str) -> sqlite3.Connection:

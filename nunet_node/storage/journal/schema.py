@@ -61,9 +61,11 @@ def check_version(connection: sqlite3.Connection, path: str, known: int) -> int:
         LedgerDamagedError: it is a database of something else.
         LedgerTooNewError: its version is above ``known``.
     """
+    connection.execute("BEGIN")
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     owner = int(connection.execute("PRAGMA application_id").fetchone()[0])
     tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    connection.rollback()
     empty = version == 0 and owner == 0 and tables == 0
     if not empty and (version == 0 or owner != APPLICATION_ID):
         raise LedgerDamagedError(f"{path} is not a journal of nunet-node, or damaged")

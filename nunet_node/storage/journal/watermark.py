@@ -9,9 +9,22 @@ in a power cut only makes the check weaker.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+from nunet_node.storage.errors import LedgerUnwritableError
+
+TURN_WAIT_S: Final = 10
+"""A turn lasts milliseconds, or a second for a long journal that is opened, so that
+whoever waits this long waits for a process that hangs."""
+
+_LOOK_AGAIN_S: Final = 0.001
+"""About the length of one append."""
 
 
 def read_mark(path: Path) -> int:
@@ -25,9 +38,13 @@ def read_mark(path: Path) -> int:
 
 
 class Watermark:
-    """The note, open for writing; `close` it."""
+    """The note, open for writing; `close` it.
+
+    Its file is also the lock under which processes open and close the journal.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file = os.open(path, flags, 0o600)
 
@@ -39,6 +56,36 @@ class Watermark:
         """
         with contextlib.suppress(OSError):
             os.pwrite(self._file, _note(seq), 0)
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the journal to oneself, to open it, to append to it or to close it.
+
+        SQLite does not wait while a file is given its write-ahead log or is left by
+        its last user; and where it waits it looks again ever more rarely, so that a
+        busy process starves the others.
+
+        Raises:
+            LedgerUnwritableError: another process had its turn for `TURN_WAIT_S`.
+        """
+        deadline_s = time.monotonic() + TURN_WAIT_S
+        while not self._lock():
+            if time.monotonic() > deadline_s:
+                raise LedgerUnwritableError(
+                    f"another process has held {self._path} for {TURN_WAIT_S} seconds"
+                )
+            time.sleep(_LOOK_AGAIN_S)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _lock(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the file; the note stays."""

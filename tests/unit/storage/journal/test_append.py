@@ -334,9 +334,8 @@ def assert_whole_or_refused(path):
 
 
 def count_acknowledged_until_killed(writer, patience):
-    lines = 0
     with writer:
-        while lines < patience:
-            lines += bool(writer.stdout.readline())
+        for _ in range(patience):
+            assert writer.stdout.readline()
         writer.kill()
-        return lines + writer.stdout.read().count(b"\n")
+        return patience + writer.stdout.read().count(b"\n")

@@ -8,11 +8,12 @@ An order is read from disk when somebody asks about it, not before.
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import trio
 
+from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer
 from nunet_node.jobs.specification import JobId, JobSpec, job_id_of
@@ -22,9 +23,10 @@ from nunet_node.protocol.inputs import FollowWanted, OrderWanted
 from nunet_node.protocol.node import Node
 from nunet_node.protocol.order import Order
 from nunet_node.runtime.driver import Driver
-from nunet_node.runtime.home import Home
+from nunet_node.runtime.home import Home, HomeError
 from nunet_node.runtime.ledger import Ledger, is_newer
 from nunet_node.storage.errors import HomeInUseError
+from nunet_node.storage.files import why
 from nunet_node.storage.lock import exclusive
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
@@ -66,8 +68,11 @@ class Orders:
             PeerError: the journal cannot be written.
         """
         job = job_id_of(owner, Cid.of_dag_cbor(encode_record(spec)), salt)
-        self._hold(job)
-        await self._driver.tell(OrderWanted(job=job, spec=spec, salt=salt))
+        await self.load(job)
+        if self._hold(job):
+            await self._driver.tell(OrderWanted(job=job, spec=spec, salt=salt))
+        else:
+            await self.follow(job)
         return job
 
     async def load(self, job: JobId) -> Order | None:
@@ -99,22 +104,22 @@ class Orders:
             self._done.add(job)
             self._release(job)
 
-    async def pick_up(self, users: Callable[[], Mapping[Did, Signer]]) -> None:
+    async def pick_up(
+        self, users: Callable[[], Awaitable[Mapping[Did, Signer]]]
+    ) -> None:
         """Drive every order of the home that nobody else drives; never returns.
 
         Args:
             users: returns the identities of the home, read anew.
         """
-        looked: dict[JobId, int] = {}
         while True:
-            signers = await trio.to_thread.run_sync(users)
-            for job in await trio.to_thread.run_sync(self._ledger.order_names):
-                if job in self._held or job in self._done:
-                    continue
-                last = await trio.to_thread.run_sync(self._ledger.last_of, job)
-                if looked.get(job) != last or not self._is_locked(job):
-                    looked[job] = last
-                    await self._pick_up_one(job, signers)
+            try:
+                signers = await users()
+                for job in await trio.to_thread.run_sync(self._ledger.order_names):
+                    if job not in self._held and job not in self._done:
+                        await self._pick_up_one(job, signers)
+            except PeerError as error:
+                _log.warning("the orders of this home cannot be read: %s", error)
             await trio.sleep(PICK_UP_S)
 
     def close(self) -> None:
@@ -123,14 +128,15 @@ class Orders:
             self._release(job)
 
     async def _pick_up_one(self, job: JobId, signers: Mapping[Did, Signer]) -> None:
-        order = await self.load(job)
-        if order is None:
+        if not self._hold(job):
             return
-        if _is_done(order):
+        order = await self.load(job)
+        if order is None or order.owner not in signers:
+            self._release(job)
+        elif _is_done(order):
             self._done.add(job)
-        elif order.owner in signers and self._hold(job):
-            # What its driver wrote last may have come after the first look.
-            await self.load(job)
+            self._release(job)
+        else:
             _log.info("job %s is looked after from here on", job)
             await self._driver.tell(FollowWanted(job=job))
 
@@ -164,14 +170,10 @@ class Orders:
             stack.enter_context(exclusive(self._home.order_lock(job)))
         except HomeInUseError:
             return False
+        except OSError as error:
+            raise HomeError(f"cannot lock job {job}: {why(error)}") from None
         self._held[job] = stack
         return True
-
-    def _is_locked(self, job: JobId) -> bool:
-        if not self._hold(job):
-            return True
-        self._release(job)
-        return False
 
     def _release(self, job: JobId) -> None:
         stack = self._held.pop(job, None)

@@ -279,8 +279,9 @@ class Peer:
         ready = tuple(offer for offer in engines if offer.ready)
         await self.driver.post(CapacityProbed(total=total, engines=ready))
 
-    def _read_users(self) -> Mapping[Did, Signer]:
-        for identity in self._settings.home.identities():
+    async def _read_users(self) -> Mapping[Did, Signer]:
+        home = self._settings.home
+        for identity in await trio.to_thread.run_sync(home.identities):
             self._users.setdefault(identity.did, identity.key)
         return self._users
 

@@ -28,6 +28,7 @@ from nunet_node.protocol.inputs import (
     SessionId,
 )
 from nunet_node.protocol.node import Node
+from nunet_node.protocol.provider.custody import Job
 from nunet_node.runtime.driver import Driver
 from nunet_node.runtime.exchange.blocks import blocks_under
 from nunet_node.runtime.exchange.control import Opener, Sessions
@@ -73,7 +74,7 @@ class World:
         self.grants = Grants(partial(blocks_under, store))
         self.transfers = Transfers(host, store)
         self._sessions = Sessions(host, self._post, self._open, tasks)
-        self._blocks = BlockServer(store, self.grants, self._owner_of, self._staged)
+        self._blocks = BlockServer(store, self.grants, self._job_of, self._staged)
         self._book = LogBook()
         self._logs = LogServer(self._book, store, self.grants, self._stand)
         self._acts: dict[type[Any], Callable[[Any], None]] = {
@@ -189,9 +190,8 @@ class World:
     async def _staged(self, job: JobId, attempt: int) -> None:
         await self._around.driver.tell(InputsArrived(job=job, attempt=attempt))
 
-    def _owner_of(self, job: JobId) -> str:
-        kept = self._around.node.jobs.get(job)
-        return kept.owner if kept is not None else ""
+    def _job_of(self, job: JobId) -> Job | None:
+        return self._around.node.jobs.get(job)
 
     def _stand(self, job: JobId, attempt: int) -> Stand:
         kept = self._around.node.jobs.get(job)

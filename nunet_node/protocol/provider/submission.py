@@ -20,7 +20,14 @@ from nunet_node.jobs.scheduler import (
     tag_for,
 )
 from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec, job_id_of
-from nunet_node.jobs.statements import ACCEPTED, NOTICE, Accepted, Attempt, Queue
+from nunet_node.jobs.statements import (
+    ACCEPTED,
+    NOTICE,
+    REASON_CHARS_MAX,
+    Accepted,
+    Attempt,
+    Queue,
+)
 from nunet_node.market.offers import CallForBids, Refusal
 from nunet_node.protocol.effects import ExpectInputs
 from nunet_node.protocol.facts import JobAccepted, JobForgotten, JobMoved
@@ -58,7 +65,8 @@ def submit(
     try:
         args = from_plain(SubmitArgs, given.args)
     except PeerError as error:
-        return Refusal(code=error.code, reason=str(error), never=True)
+        reason = str(error)[:REASON_CHARS_MAX]
+        return Refusal(code=error.code, reason=reason, never=True)
     spec_cid = Cid.of_dag_cbor(encode_record(args.spec))
     if (
         len(args.salt) != SALT_BYTES
@@ -68,6 +76,10 @@ def submit(
             code="job.id-mismatch", reason="the id is not this job's", never=True
         )
     known = turn.ledger.jobs.get(args.job)
+    if known and known.cancelling and args.attempt > known.attempt:
+        return Refusal(
+            code="job.cancelled", reason="its owner cancelled it", never=True
+        )
     if known is None or (known.ended and args.attempt > known.attempt):
         refusal = _why_not(desk, turn, given.subject, args.spec, spec_cid)
         if refusal is not None:
@@ -203,7 +215,8 @@ def _queue(desk: Desk, turn: Turn, args: SubmitArgs, tag: int) -> Queue | None:
 
 def _answer(desk: Desk, turn: Turn, session: Session, frame: int, job: Job) -> None:
     stated = Stated(statement_kind=ACCEPTED, data=job.answer)
-    if job.spec.inputs is not None and not job.staged and not job.ended:
+    # Also when they are staged: the word that they are may have been lost.
+    if job.spec.inputs is not None and (job.staged or not job.ended):
         turn.do(
             ExpectInputs(
                 job=job.job,

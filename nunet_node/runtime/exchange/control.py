@@ -53,6 +53,10 @@ eight jobs in flight sends."""
 FRAMES_BURST_MAX: Final = 200
 """Frames that a session may send at once."""
 
+STATEMENT_BYTES: Final = 2048
+"""A frame counts once more for each of these: it may hold that many more statements,
+and each signature takes as long to verify as a small frame to handle."""
+
 FIRST_FRAME_S: Final = 30
 """How long a peer that opened a session may say nothing."""
 
@@ -212,7 +216,7 @@ class Sessions:
             ) as patience:
                 while (data := await session.stream.receive()) is not None:
                     patience.deadline = float("inf")
-                    await budget.spend()
+                    await budget.spend(len(data))
                     await self._post(self._opener(session.number, data))
         except PeerError as error:
             _log.info("session with %s ended: %s", session.stream.peer_id, error)
@@ -226,11 +230,12 @@ class _Budget:
         self._tokens = float(FRAMES_BURST_MAX)
         self._at_s = trio.current_time()
 
-    async def spend(self) -> None:
+    async def spend(self, size_bytes: int) -> None:
         """Wait until one more frame is due; far less than the transport's patience."""
+        cost = 1 + size_bytes // STATEMENT_BYTES
         now_s = trio.current_time()
         gained = (now_s - self._at_s) * FRAMES_PER_S_MAX
-        self._tokens = min(float(FRAMES_BURST_MAX), self._tokens + gained) - 1
+        self._tokens = min(float(FRAMES_BURST_MAX), self._tokens + gained) - cost
         self._at_s = now_s
         if self._tokens < 0:
             await trio.sleep(-self._tokens / FRAMES_PER_S_MAX)

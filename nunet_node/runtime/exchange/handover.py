@@ -23,6 +23,7 @@ from nunet_node.jobs.statements import Attempt
 from nunet_node.network.port import Host
 from nunet_node.network.stream import Stream
 from nunet_node.protocol.messages import BLOCKS_PROTOCOL
+from nunet_node.protocol.provider.custody import Job
 from nunet_node.results.manifest import TreeLimits
 from nunet_node.runtime.exchange.blocks import (
     FRAME_BYTES_MAX,
@@ -92,7 +93,7 @@ class BlockServer:
     Args:
         store: where blocks are.
         grants: who may have what, and hand over what.
-        owner_of: returns the DID of a job's owner, empty if there is no such job.
+        job_of: returns a job in our custody, if there is one of that id.
         staged: tells the node that a job's inputs are here; returns once that is
             durable.
     """
@@ -101,12 +102,12 @@ class BlockServer:
         self,
         store: BlockStore,
         grants: Grants,
-        owner_of: Callable[[JobId], str],
+        job_of: Callable[[JobId], Job | None],
         staged: Callable[[JobId, int], Awaitable[None]],
     ) -> None:
         self._store = store
         self._grants = grants
-        self._owner_of = owner_of
+        self._job_of = job_of
         self._staged = staged
         self._handed = HandedOver()
         self._streams: dict[str, int] = {}
@@ -159,13 +160,19 @@ class BlockServer:
         if expected is None or expected.root != offer.root:
             await stream.send(encode_record(No()))
             return
-        try:
-            await self._take_inputs(stream, job, expected)
-        except PeerError as error:
-            _log.info("inputs of %s from %s: %s", job, stream.peer_id, error)
-            raise
-        await self._staged(job, offer.attempt)
+        kept = self._job_of(job)
+        if kept is None or not kept.staged:
+            try:
+                await self._take_inputs(stream, job, expected)
+            except PeerError as error:
+                _log.info("inputs of %s from %s: %s", job, stream.peer_id, error)
+                raise
+            await self._staged(job, offer.attempt)
         await stream.send(encode_record(Staged()))
+
+    def _owner_of(self, job: JobId) -> str:
+        kept = self._job_of(job)
+        return kept.owner if kept is not None else ""
 
     async def _take_inputs(
         self, stream: Stream, job: JobId, expected: Expected

@@ -42,7 +42,7 @@ _JOB_CODED: Final = frozenset({"submit", "wait"})
 """Commands that end with the job's own code."""
 
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "up": ("up", "Run a node: offer this machine to the network."),
+    "up": ("node", "Run a node: offer this machine to the network."),
     "submit": ("submit", "Submit a job, watch it, and fetch its result."),
     "list": ("jobs", "List the jobs submitted from this home."),
     "status": ("jobs", "Say where a job stands, and why."),
@@ -50,7 +50,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "logs": ("jobs", "Print what a job wrote."),
     "get": ("jobs", "Fetch and verify a job's result."),
     "cancel": ("jobs", "Cancel a job and free what it held."),
-    "nodes": ("nodes", "Show who is on the network."),
+    "nodes": ("node", "Show who is on the network."),
     "did": ("identity", "Show, create, import and export identities."),
     "spec": ("spec", "Write and check job files."),
     "demo": ("demo", "Run a small network here and a real job on it."),

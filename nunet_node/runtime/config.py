@@ -14,10 +14,10 @@ import msgspec
 
 from nunet_node.errors import PeerError
 from nunet_node.quantities import (
-    INT53_MAX,
     ResourceVector,
     parse_cpu_millis,
     parse_duration_s,
+    parse_price_micro_ntx,
     parse_size_bytes,
 )
 
@@ -52,8 +52,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Memory to offer, such as ``8GiB``; three quarters of it when absent."""
     disk: int | str | None = None
     """Disk to offer, such as ``50GiB``; half of what is free when absent."""
-    price: Annotated[int, msgspec.Meta(ge=0, le=INT53_MAX)] = 0
-    """Price of one CPU-hour in millionths of an NTX; work is free when absent."""
+    price: int | float | str = 0
+    """Price of one CPU-hour in NTX, such as ``0.25``; work is free when absent."""
     mdns: bool = True
     """Whether to look for peers on the local network, when listening beyond this
     machine."""
@@ -73,6 +73,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         }
         changes = {name: value for name, value in asked.items() if value is not None}
         return msgspec.structs.replace(detected, **changes)
+
+    @property
+    def price_micro_ntx(self) -> int:
+        """The price of one CPU-hour in millionths of an NTX.
+
+        Raises:
+            QuantityError: it is not an amount.
+        """
+        return parse_price_micro_ntx(self.price)
 
     @property
     def drain_s(self) -> int:
@@ -125,7 +134,7 @@ def parse_config(plain: dict[str, Any], source: str) -> Config:
     try:
         config = msgspec.convert(plain, Config)
         config.offer(ResourceVector())
-        _ = config.drain_s
+        _ = config.drain_s, config.price_micro_ntx
     except (msgspec.ValidationError, PeerError) as error:
         raise ConfigError(f"{source}: {error}") from None
     return config

@@ -1,0 +1,291 @@
+"""``list``, ``status``, ``wait``, ``logs``, ``get``, ``cancel``: jobs already there.
+
+Rule: these work from any home that holds the owner's key. The home that submitted
+knows where its jobs are; elsewhere a link says it, or the network is asked.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import trio
+
+from nunet_node.cli.identity import ensure_identity
+from nunet_node.cli.options import BOOTSTRAP, IDENTITY
+from nunet_node.cli.output import Settings, fields, table
+from nunet_node.cli.progress import Teller, exit_code_of, queue_text, short
+from nunet_node.cli.submit import INTERRUPTED, free_target, until_ended, write_piece
+from nunet_node.client import (
+    JobHandle,
+    ProviderUnreachableError,
+    job_document,
+    open_client,
+    order_document,
+    status_document,
+)
+from nunet_node.jobs.statements import Report
+from nunet_node.protocol.order import Order
+from nunet_node.quantities import cpu_text, size_text
+from nunet_node.runtime.home import open_home
+from nunet_node.runtime.ledger import read_orders
+from nunet_node.storage.materialise import check_target
+
+JOB: Final = click.argument("job", metavar="JOB")
+
+_Use = Callable[[JobHandle], Awaitable[int]]
+
+
+@click.command("list", epilog="Next: nunet-node status JOB")
+@click.pass_obj
+def list_command(settings: Settings) -> None:
+    """List the jobs submitted from this home, oldest first."""
+    orders = [
+        each for each in read_orders(open_home(settings.home)).values() if each.owner
+    ]
+    orders.sort(key=lambda order: order.placed_s)
+    settings.document([order_document(order) for order in orders])
+    if settings.json:
+        return
+    rows = [
+        (
+            order.job,
+            order.spec.name if order.spec else "",
+            str(order.state),
+            "" if order.exit_code is None else str(order.exit_code),
+            _when(order.placed_s),
+        )
+        for order in orders
+    ]
+    settings.say(table(("JOB", "NAME", "STATE", "EXIT", "SUBMITTED"), rows))
+    settings.note(
+        "next: nunet-node status JOB" if rows else "next: nunet-node submit SCRIPT.py"
+    )
+
+
+@click.command("status")
+@JOB
+@BOOTSTRAP
+@IDENTITY
+@click.pass_obj
+def status_command(
+    settings: Settings, job: str, bootstrap: tuple[str, ...], identity: str
+) -> int:
+    """Say where JOB stands, and why: its history, its queue place, who bid."""
+
+    async def use(handle: JobHandle) -> int:
+        report = await _report(settings, handle)
+        settings.document(status_document(handle.order, report))
+        if not settings.json:
+            settings.say(_status_text(handle.order, report))
+        settings.note(f"next: {_next_after(handle.order, report)}")
+        return 0
+
+    return _with_job(settings, job, bootstrap, identity, use)
+
+
+@click.command("wait")
+@JOB
+@BOOTSTRAP
+@IDENTITY
+@click.pass_obj
+def wait_command(
+    settings: Settings, job: str, bootstrap: tuple[str, ...], identity: str
+) -> int:
+    """Wait until JOB has ended; exit with its code.
+
+    Exit codes: the job's own; 124 timed out, 130 cancelled, 125 not placed, lost, or
+    our own failure.
+    """
+
+    async def use(handle: JobHandle) -> int:
+        if not handle.order.ended:
+            await handle.follow()
+        interrupted = not await until_ended(handle)
+        settings.document(status_document(handle.order))
+        if interrupted:
+            settings.note(f"stopped waiting; the job goes on: nunet-node wait {job}")
+            return INTERRUPTED
+        if not settings.json:
+            settings.say(_status_text(handle.order, None))
+        settings.note(f"next: {_next_after(handle.order, None)}")
+        return exit_code_of(handle.order)
+
+    return _with_job(settings, job, bootstrap, identity, use, tell=True)
+
+
+@click.command("logs")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@JOB
+@BOOTSTRAP
+@IDENTITY
+@click.pass_obj
+def logs_command(
+    settings: Settings,
+    job: str,
+    follow: bool,  # noqa: FBT001 - click passes by name
+    bootstrap: tuple[str, ...],
+    identity: str,
+) -> int:
+    """Print what JOB wrote: its output to ours, its errors to ours."""
+
+    async def use(handle: JobHandle) -> int:
+        async for piece in handle.logs(follow=follow):
+            if settings.json:
+                text = piece.data.decode(errors="replace")
+                settings.document({"stream": piece.stream, "text": text})
+            else:
+                write_piece(settings, piece.stream, piece.data)
+        return 0
+
+    return _with_job(settings, job, bootstrap, identity, use)
+
+
+@click.command("get")
+@JOB
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the result goes. [./NAME, or ./JOB]",
+)
+@BOOTSTRAP
+@IDENTITY
+@click.pass_obj
+def get_command(
+    settings: Settings,
+    job: str,
+    out: Path | None,
+    bootstrap: tuple[str, ...],
+    identity: str,
+) -> int:
+    """Fetch the result of JOB, verify every block, and write it to a new directory."""
+    if out is not None:
+        check_target(out)
+
+    async def use(handle: JobHandle) -> int:
+        path = await handle.fetch(free_target(out, handle))
+        settings.document(order_document(handle.order))
+        if not settings.json:
+            settings.say(str(path))
+        settings.note(f"result verified; next: ls {path}/outputs")
+        return 0
+
+    return _with_job(settings, job, bootstrap, identity, use)
+
+
+@click.command("cancel")
+@JOB
+@BOOTSTRAP
+@IDENTITY
+@click.pass_obj
+def cancel_command(
+    settings: Settings, job: str, bootstrap: tuple[str, ...], identity: str
+) -> int:
+    """Cancel JOB, free what it held, and get the provider's signed confirmation."""
+
+    async def use(handle: JobHandle) -> int:
+        confirmed = await handle.cancel()
+        settings.document(job_document(handle.order))
+        if confirmed is None:
+            text = f"{handle.job}: {handle.order.state}; no provider had it"
+        elif confirmed.already_ended:
+            text = f"{handle.job} had ended already: {confirmed.state}"
+        else:
+            text = f"{handle.job}: {confirmed.state}, confirmed by its provider"
+        if not settings.json:
+            settings.say(text)
+        settings.note(f"next: nunet-node status {handle.job}")
+        return 0
+
+    return _with_job(settings, job, bootstrap, identity, use, tell=True)
+
+
+def _with_job(
+    settings: Settings,
+    word: str,
+    bootstrap: tuple[str, ...],
+    identity: str,
+    use: _Use,
+    *,
+    tell: bool = False,
+) -> int:
+    """Find a job and use it; what happens to it is told meanwhile if ``tell``."""
+    home = open_home(settings.home)
+    ensure_identity(settings, home, identity)
+
+    async def run() -> int:
+        async with open_client(home, bootstrap=bootstrap, identity=identity) as client:
+            handle = await client.find(word, Teller(settings) if tell else None)
+            return await use(handle)
+
+    return trio.run(run)
+
+
+async def _report(settings: Settings, handle: JobHandle) -> Report | None:
+    """Ask the provider where the job stands, if that can have changed."""
+    order = handle.order
+    if order.owner is not None and (order.ended or order.award is None):
+        return None
+    try:
+        return await handle.report()
+    except ProviderUnreachableError as error:
+        if order.owner is None:
+            raise
+        settings.note(f"{error}; this is what was known last")
+        return None
+
+
+def _status_text(order: Order, report: Report | None) -> str:
+    shown = status_document(order, report)
+    room: dict[str, Any] = shown["resources"] or {}
+    told = report or order
+    lines = {
+        "job": order.job,
+        "name": shown["name"],
+        "state": shown["state"] + queue_text(told.queue),
+        "reason": shown["reason"],
+        "exit code": shown["exit_code"],
+        "owner": shown["owner"],
+        "provider": shown["provider"],
+        "resources": f"{cpu_text(room['cpu_millis'])} CPU, "
+        f"{size_text(room['memory_bytes'])} memory, "
+        f"{size_text(room['disk_bytes'])} disk"
+        if room
+        else None,
+        "result": (shown["result"] or {}).get("cid"),
+        "link": (shown["result"] or {}).get("link"),
+        "fetched to": (shown["result"] or {}).get("path"),
+    }
+    history = [
+        (_when(move["at"]), move["state"], move["reason"]) for move in shown["history"]
+    ]
+    bids = [
+        (
+            short(bid["provider"]),
+            "" if bid["price"] is None else f"{bid['price']} NTX",
+            bid["refused"] or "bid",
+        )
+        for bid in shown["bids"]
+    ]
+    parts = [fields(lines)]
+    if history:
+        parts.append(table(("WHEN", "STATE", "WHY"), history))
+    if bids:
+        parts.append(table(("PROVIDER", "PRICE", "ANSWER"), bids))
+    return "\n\n".join(parts)
+
+
+def _next_after(order: Order, report: Report | None) -> str:
+    told = report or order
+    if told.result is not None:
+        return f"nunet-node get {order.job}"
+    if order.ended:
+        return "nunet-node list"
+    return f"nunet-node wait {order.job}, or nunet-node cancel {order.job}"
+
+
+def _when(unix_s: int) -> str:
+    moment = datetime.fromtimestamp(unix_s).astimezone()
+    return moment.isoformat(sep=" ", timespec="seconds")[:19]

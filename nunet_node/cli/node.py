@@ -1,0 +1,260 @@
+"""``up`` and ``nodes``: be part of the network, and see who else is.
+
+Rule: the first thing that ``up`` prints is where it can be reached; programs wait
+for that line. A node that is asked to stop drains first; asked twice, it stops.
+"""
+
+import signal
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+import trio
+
+from nunet_node.cli.identity import ensure_identity
+from nunet_node.cli.options import BOOTSTRAP, IDENTITY, LISTEN, Parsed, checked
+from nunet_node.cli.output import Settings, table, visible
+from nunet_node.cli.progress import line_of, short
+from nunet_node.client import node_documents, open_client
+from nunet_node.identity.did import Did
+from nunet_node.protocol.effects import (
+    JobMovedHere,
+    News,
+    OrderChanged,
+    ProviderHeard,
+    ProviderUnreachable,
+)
+from nunet_node.quantities import (
+    cpu_text,
+    parse_cpu_millis,
+    parse_price_micro_ntx,
+    parse_size_bytes,
+    size_text,
+)
+from nunet_node.runtime.config import Config, read_config
+from nunet_node.runtime.home import Home, open_home
+from nunet_node.runtime.peer import Peer, open_peer
+from nunet_node.runtime.settings import PeerSettings, Provide
+
+_STOP: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@click.command("up", epilog="Then, elsewhere: nunet-node submit --bootstrap ADDRESS …")
+@LISTEN
+@BOOTSTRAP
+@click.option("--cpus", type=Parsed(checked(parse_cpu_millis), "COUNT"), help="[all]")
+@click.option(
+    "--memory", type=Parsed(checked(parse_size_bytes), "SIZE"), help="[3/4 of it]"
+)
+@click.option(
+    "--disk", type=Parsed(checked(parse_size_bytes), "SIZE"), help="[1/2 of the free]"
+)
+@click.option(
+    "--price",
+    type=Parsed(checked(parse_price_micro_ntx), "NTX"),
+    help="NTX for a CPU-hour. [0]",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A TOML file with these settings; options override it.",
+)
+@click.option("--no-provide", is_flag=True, help="Run no jobs of others.")
+@click.option("--no-mdns", is_flag=True, help="Do not look around the local network.")
+@click.pass_obj
+def up_command(settings: Settings, /, **given: Any) -> None:
+    """Run a node: offer this machine to the network until told to stop.
+
+    SIGTERM and Ctrl-C drain it: no new work, and running jobs get some time.
+    """
+    config = _config(**given)
+    home = open_home(settings.home)
+    trio.run(_up, settings, home, config)
+
+
+@click.command("nodes", epilog="Next: nunet-node submit SCRIPT.py")
+@BOOTSTRAP
+@IDENTITY
+@click.pass_obj
+def nodes_command(
+    settings: Settings, bootstrap: tuple[str, ...], identity: str
+) -> None:
+    """Show who is on the network, and how much room each node has."""
+    home = open_home(settings.home)
+    ensure_identity(settings, home, identity)
+
+    async def run() -> list[dict[str, Any]]:
+        async with open_client(home, bootstrap=bootstrap, identity=identity) as client:
+            return await client.nodes()
+
+    nodes = trio.run(run)
+    settings.document(nodes)
+    if not settings.json:
+        head = ("NODE", "ENGINES", "FREE", "OF", "QUEUED", "PRICE", "SEEN")
+        settings.say(table(head, map(_row, nodes)))
+    settings.note("next: nunet-node submit SCRIPT.py")
+
+
+def _config(
+    *,
+    listen: tuple[str, ...],
+    bootstrap: tuple[str, ...],
+    config_file: Path | None,
+    no_provide: bool,
+    no_mdns: bool,
+    **amounts: str | None,
+) -> Config:
+    """Lay the options over the file."""
+    config = read_config(config_file) if config_file else Config()
+    changes: dict[str, Any] = {
+        name: text for name, text in amounts.items() if text is not None
+    }
+    if listen:
+        changes["listen"] = listen
+    if bootstrap:
+        changes["bootstrap"] = bootstrap
+    if no_provide:
+        changes["provide"] = False
+    if no_mdns:
+        changes["mdns"] = False
+    return msgspec.structs.replace(config, **changes)
+
+
+def _peer_settings(home: Home, config: Config) -> PeerSettings:
+    provide = Provide(offer=config.offer, price_micro_ntx=config.price_micro_ntx)
+    return PeerSettings(
+        home=home,
+        key=home.node_key(),
+        users={each.did: each.key for each in home.identities()},
+        listen=config.listen,
+        bootstrap=config.bootstrap,
+        is_node=True,
+        provide=provide if config.provide else None,
+        gossip=True,
+        mdns=config.mdns,
+        drain_s=config.drain_s,
+    )
+
+
+async def _up(settings: Settings, home: Home, config: Config) -> None:
+    with trio.open_signal_receiver(*_STOP) as signals:
+        async with open_peer(_peer_settings(home, config)) as peer:
+            news = peer.subscribe()
+            _say_ready(settings, peer)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_tell, settings, peer, news)
+                await anext(signals)
+                settings.document({"event": "draining"})
+                settings.note("draining; once more to stop at once")
+                nursery.start_soon(_cancel_at, signals, nursery.cancel_scope)
+                await peer.drain()
+                nursery.cancel_scope.cancel()
+    settings.document({"event": "stopped"})
+    settings.note("stopped")
+
+
+async def _cancel_at(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await anext(signals)
+    scope.cancel()
+
+
+def _say_ready(settings: Settings, peer: Peer) -> None:
+    addresses = peer.addresses()
+    settings.document(
+        {
+            "event": "ready",
+            "did": peer.did,
+            "peer_id": peer.peer_id,
+            "addresses": list(addresses),
+        }
+    )
+    if not settings.json:
+        settings.say(f"ready: {peer.did}")
+        for address in addresses:
+            settings.say(f"  {address}")
+    where = f" --bootstrap {addresses[0]}" if addresses else ""
+    settings.note(f"next, elsewhere: nunet-node submit{where} SCRIPT.py")
+
+
+async def _tell(
+    settings: Settings, peer: Peer, news: trio.MemoryReceiveChannel[News]
+) -> None:
+    async for each in news:
+        document = _event(peer, each)
+        if document is not None:
+            settings.document(document)
+            if not settings.json:
+                settings.say(_line(document))
+
+
+def _event(peer: Peer, news: News) -> dict[str, Any] | None:
+    """Return the document for what happened, if anybody wants to know it."""
+    match news:
+        case JobMovedHere():
+            return {
+                "event": "job",
+                "job": news.job,
+                "owner": news.owner,
+                "attempt": news.attempt,
+                "state": news.state,
+                "reason": news.reason,
+            }
+        case ProviderHeard():
+            return _heard(peer, news)
+        case OrderChanged(notice=notice) if notice is not None:
+            return {
+                "event": "notice",
+                "job": notice.job,
+                "state": str(notice.state),
+                "reason": notice.reason,
+                "exit_code": notice.exit_code,
+            }
+        case ProviderUnreachable():
+            return {"event": "warning", "message": line_of(news)}
+        case _:
+            return None
+
+
+def _heard(peer: Peer, news: ProviderHeard) -> dict[str, Any] | None:
+    now_s = peer.driver.clock.now().unix_s
+    heard = peer.adverts.of_provider(Did(news.provider), now_s)
+    if heard is None:
+        return None
+    return {"event": "peer", **node_documents([heard], now_s)[0]}
+
+
+def _line(document: Mapping[str, Any]) -> str:
+    match document["event"]:
+        case "job":
+            text = f"job {document['job']} of {short(document['owner'])}"
+        case "notice":
+            text = f"notice of {document['job']}"
+        case "peer":
+            text = f"heard {short(document['did'])}: free {_room(document['free'])}"
+        case _:
+            text = str(document.get("message"))
+    why = f" ({document['reason']})" if document.get("reason") else ""
+    return visible(f"{text}: {document['state']}{why}" if "state" in document else text)
+
+
+def _row(node: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        short(node["did"]),
+        ",".join(node["engines"]) or "none",
+        _room(node["free"]),
+        _room(node["total"]),
+        str(node["queued"]),
+        f"{node['price']}",
+        f"{node['seen_s']} s ago",
+    )
+
+
+def _room(amount: Mapping[str, int]) -> str:
+    return (
+        f"{cpu_text(amount['cpu_millis'])} CPU, {size_text(amount['memory_bytes'])}, "
+        f"{size_text(amount['disk_bytes'])} disk"
+    )

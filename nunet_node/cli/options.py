@@ -1,0 +1,65 @@
+"""Options that several commands share, and how a value becomes a quantity.
+
+Rule: what a person writes is parsed here, once, by the same functions that read a
+job file; a wrong value is a mistake in writing the command, exit code 2.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from nunet_node.errors import PeerError
+from nunet_node.network.discovery import parse_listen_address, parse_multiaddr
+
+
+class Parsed(click.ParamType[Any]):
+    """An option whose text is read by one of our own parsers."""
+
+    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
+        self._parse = parse
+        self.name = name
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Return the parsed value, or end the command with what is wrong with it."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except PeerError as error:
+            self.fail(str(error), param, ctx)
+
+
+def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a reader that refuses what ``parse`` refuses, and keeps the text."""
+
+    def read(text: str) -> str:
+        parse(text)
+        return text
+
+    return read
+
+
+LISTEN = click.option(
+    "--listen",
+    multiple=True,
+    type=Parsed(checked(parse_listen_address), "MULTIADDR"),
+    help="Where to accept connections. [/ip4/0.0.0.0/tcp/4040] Repeatable.",
+)
+
+BOOTSTRAP = click.option(
+    "--bootstrap",
+    multiple=True,
+    type=Parsed(checked(parse_multiaddr), "MULTIADDR"),
+    help="A peer to join the network by, /ip4/…/tcp/…/p2p/…. Repeatable.",
+)
+
+IDENTITY = click.option(
+    "--identity",
+    default="default",
+    metavar="NAME",
+    show_default=True,
+    help="Which of your identities asks.",
+)

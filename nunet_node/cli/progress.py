@@ -1,0 +1,155 @@
+"""What happens to a job, told to a person as it happens.
+
+Rule: one event, at most one line; a line says who did what, and why.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from nunet_node.cli.output import Settings, visible
+from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.statements import Notice, Queue
+from nunet_node.market.offers import Bid
+from nunet_node.protocol.effects import (
+    BidCounted,
+    Called,
+    CancelConfirmed,
+    Challenged,
+    CommandRefused,
+    News,
+    OrderAccepted,
+    OrderChanged,
+    ProviderUnreachable,
+)
+from nunet_node.protocol.order import Order
+from nunet_node.quantities import price_text
+
+OWN_FAILURE: Final = 125
+"""Exit code for a job that was not placed, was lost, or failed by our own fault."""
+
+EXIT_CODE_MAX: Final = 255
+"""Largest exit code that a process can pass on."""
+
+_EXIT_CODES: Final = {
+    State.COMPLETED: 0,
+    State.TIMED_OUT: 124,
+    State.CANCELLED: 130,
+}
+_DID_TAIL: Final = 8
+_SAID: Final = {
+    State.ALLOCATED: "resources allocated",
+    State.STARTING: "starting",
+    State.RUNNING: "running",
+    State.STORING: "ended; storing the result",
+}
+
+
+def short(did: str | None) -> str:
+    """Return enough of a DID for a person to tell it from others."""
+    return f"…{did[-_DID_TAIL:]}" if did else "nobody"
+
+
+def line_of(news: News) -> str | None:
+    """Return the line that tells the news, if they are worth one."""
+    tell = _TELLERS.get(type(news))
+    line = tell(news) if tell else None
+    return visible(line) if line else None
+
+
+def moved(notice: Notice) -> str:
+    """Return the line for a notice."""
+    if notice.state is State.QUEUED:
+        return f"queued{queue_text(notice.queue)}"
+    said = _SAID.get(notice.state, str(notice.state))
+    return f"{said}: {notice.reason}" if notice.reason else said
+
+
+def queue_text(queue: Queue | None) -> str:
+    """Return a queue's place, reason and estimate."""
+    if queue is None:
+        return ""
+    when = f"starts in about {queue.estimate_s} s"
+    return f": place {queue.position}, {when}: {queue.reason}"
+
+
+def exit_code_of(order: Order) -> int:
+    """Return how a command that waited for the job ends: with the job's own code.
+
+    A job that we could not run, place or keep is our failure, not the job's.
+    """
+    if order.state is State.FAILED and order.exit_code:
+        return order.exit_code if 0 < order.exit_code <= EXIT_CODE_MAX else 1
+    return _EXIT_CODES.get(order.state, OWN_FAILURE)
+
+
+class Teller:
+    """Prints each line once in a row: news repeat when a connection comes back."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._last = ""
+
+    def __call__(self, news: News) -> None:
+        """Print the line for the news, if there is one."""
+        line = line_of(news)
+        if line and line != self._last:
+            self._last = line
+            self._settings.note(f"  {line}")
+
+
+def _called(news: Called) -> str:
+    return f"calling {news.providers} provider(s) for bids"
+
+
+def _answered(news: BidCounted) -> str | None:
+    if news.refusal is not None:
+        return f"{short(news.provider)} refuses: {news.refusal.reason}"
+    return f"{short(news.provider)} bids {_bid(news.bid)}" if news.bid else None
+
+
+def _challenged(news: Challenged) -> str:
+    what = news.command.rpartition("/")[2]
+    return f"{short(news.provider)} challenged our DID for {what}: answered"
+
+
+def _accepted(news: OrderAccepted) -> str:
+    if news.staged:
+        return f"{short(news.provider)} has all it needs"
+    return f"accepted by {short(news.provider)}; handing over the inputs"
+
+
+def _changed(news: OrderChanged) -> str | None:
+    return moved(news.notice) if news.notice else None
+
+
+def _unreachable(news: ProviderUnreachable) -> str:
+    return f"cannot reach {short(news.provider)}: {news.reason}; trying again"
+
+
+def _refused(news: CommandRefused) -> str | None:
+    what = news.command.rpartition("/")[2]
+    said = f"{short(news.provider)} refuses {what}: {news.refusal.reason}"
+    return said if news.provider else None
+
+
+def _confirmed(news: CancelConfirmed) -> str:
+    return f"cancel confirmed: {news.confirmation.state}"
+
+
+_TELLERS: Final[Mapping[type[News], Callable[[Any], str | None]]] = {
+    Called: _called,
+    BidCounted: _answered,
+    Challenged: _challenged,
+    OrderAccepted: _accepted,
+    OrderChanged: _changed,
+    ProviderUnreachable: _unreachable,
+    CommandRefused: _refused,
+    CancelConfirmed: _confirmed,
+}
+
+
+def _bid(bid: Bid) -> str:
+    price = f"{price_text(bid.price_micro_ntx)} NTX a CPU-hour"
+    if bid.starts_in_s or bid.queue_position:
+        return f"{price}, starts in about {bid.starts_in_s} s"
+    return f"{price}, starts now"

@@ -1,0 +1,303 @@
+"""``submit``: a job from a file or from the command line, to its result.
+
+Rule: what can be refused is refused before anything leaves this machine. Standard
+output carries what the job writes to its own, so that a pipe sees the job alone;
+what happens to it is told on standard error.
+"""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import trio
+
+from nunet_node.cli.identity import DEFAULT_NAME, ensure_identity
+from nunet_node.cli.options import BOOTSTRAP, Parsed
+from nunet_node.cli.output import Settings
+from nunet_node.cli.progress import Teller, exit_code_of
+from nunet_node.cli.spec import load_job_file
+from nunet_node.client import JobHandle, open_client, order_document
+from nunet_node.errors import PeerError
+from nunet_node.jobs.job_file import JobFile, JobFileError, engine_of, name_of
+from nunet_node.jobs.job_file.values import (
+    parse_engine,
+    parse_env,
+    parse_input,
+    parse_name,
+    parse_output,
+    parse_run_s,
+    parse_some_cpu_millis,
+    parse_some_memory_bytes,
+    suffix,
+)
+from nunet_node.quantities import parse_price_micro_ntx, parse_size_bytes
+from nunet_node.runtime.home import open_home
+from nunet_node.storage.materialise import check_target
+
+_RAW: Final = "nunet_node.submit.raw"
+_SPEC_SUFFIXES: Final = (".yaml", ".yml")
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as of any program."""
+
+_LOGS_GRACE_S: Final = 10
+"""How long the last lines of an ended job may take to come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What to submit, and what to do with it then."""
+
+    work: JobFile
+    identity: str
+    bootstrap: tuple[str, ...]
+    out: Path | None
+    detach: bool
+
+
+class _RawCommand(click.Command):
+    """Remembers the words as they were written; the parser drops a ``--``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_RAW] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(
+    "submit",
+    cls=_RawCommand,
+    context_settings={"allow_interspersed_args": False},
+    epilog="Sizes: 512MiB. Durations: 15s 10m 7d. Exit codes: the job's own; 124 timed "
+    "out, 130 cancelled, 125 not placed, lost, or our own failure.",
+)
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="JOB")
+@BOOTSTRAP
+@click.option(
+    "--engine", type=Parsed(parse_engine, "NAME"), help="python, wasm or process."
+)
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    type=Parsed(parse_input, "PATH[:DEST]"),
+    help="Bring a file or directory. Repeatable.",
+)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    type=Parsed(parse_output, "GLOB"),
+    help="Keep these files; every new one unless given. Repeatable.",
+)
+@click.option(
+    "--env",
+    multiple=True,
+    type=Parsed(parse_env, "K=V"),
+    help="Set an environment variable. Repeatable.",
+)
+@click.option(
+    "--cpus", type=Parsed(parse_some_cpu_millis, "COUNT"), help="Processors. [1]"
+)
+@click.option("--memory", type=Parsed(parse_some_memory_bytes, "SIZE"), help="[256MiB]")
+@click.option("--disk", type=Parsed(parse_size_bytes, "SIZE"), help="[128MiB]")
+@click.option(
+    "--timeout", type=Parsed(parse_run_s, "DURATION"), help="Longest run. [1h]"
+)
+@click.option(
+    "--queue-timeout", type=Parsed(parse_run_s, "DURATION"), help="Longest wait. [7d]"
+)
+@click.option(
+    "--max-price",
+    type=Parsed(parse_price_micro_ntx, "NTX"),
+    help="NTX for a CPU-hour, at most. [any]",
+)
+@click.option("--name", type=Parsed(parse_name, "NAME"), help="What to call the job.")
+@click.option("--identity", metavar="NAME", help="Which of your identities owns it.")
+@click.option("--detach", is_flag=True, help="Return once a provider has the job.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the result goes. [./NAME, or ./JOB]",
+)
+@click.pass_obj
+def submit_command(settings: Settings, /, words: tuple[str, ...], **given: Any) -> int:
+    """Submit a job, watch it, and fetch its result.
+
+    JOB is SPEC.yaml, or SCRIPT.py [ARGS], or MODULE.wasm [ARGS], or -- COMMAND.
+    Everything after it is the job's.
+    """
+    plan = _plan(words, given)
+    if plan.out is not None:
+        check_target(plan.out)
+    ensure_identity(settings, open_home(settings.home), plan.identity)
+    return trio.run(_submit, settings, plan)
+
+
+def _plan(words: tuple[str, ...], given: dict[str, Any]) -> _Plan:
+    options = JobFile(
+        name=given["name"],
+        engine=given["engine"],
+        inputs=given["inputs"],
+        outputs=given["outputs"] or None,
+        env=dict(given["env"]),
+        cpu_millis=given["cpus"],
+        memory_bytes=given["memory"],
+        disk_bytes=given["disk"],
+        run_s=given["timeout"],
+        queue_s=given["queue_timeout"],
+        price_micro_ntx_max=given["max_price"],
+        identity=given["identity"],
+    )
+    work = _described(words, options)
+    _check_inputs(work)
+    return _Plan(
+        work=work,
+        identity=work.identity or DEFAULT_NAME,
+        bootstrap=given["bootstrap"],
+        out=given["out"],
+        detach=given["detach"],
+    )
+
+
+def _described(words: tuple[str, ...], options: JobFile) -> JobFile:
+    """Tell the forms of the command apart; only ``--`` makes the first word no file."""
+    first, rest = words[0], words[1:]
+    if _dashes_before(words):
+        return replace(options, command=words)
+    if suffix(first) in _SPEC_SUFFIXES:
+        work = load_job_file(Path(first)).overridden_by(options)
+        return replace(work, args=(*work.args, *rest))
+    work = replace(options, program=first, args=rest)
+    if work.engine is None and suffix(first) not in {".py", ".wasm"}:
+        raise click.UsageError(
+            f"{first!r} is neither SPEC.yaml, SCRIPT.py nor MODULE.wasm; "
+            f"for a command write: nunet-node submit -- {' '.join(words)}"
+        )
+    engine_of(work)
+    return work
+
+
+def _dashes_before(words: tuple[str, ...]) -> bool:
+    """Tell whether ``--`` stood before the words; click takes it away."""
+    context = click.get_current_context()
+    raw: tuple[str, ...] = context.meta[_RAW]
+    at = len(raw) - len(words)
+    return at > 0 and raw[at - 1] == "--"
+
+
+def _check_inputs(work: JobFile) -> None:
+    for each in work.all_inputs():
+        if not Path(each.path).exists():
+            raise JobFileError(f"input {each.path} does not exist")
+
+
+async def _submit(settings: Settings, plan: _Plan) -> int:
+    async with open_client(
+        settings.home, bootstrap=plan.bootstrap, identity=plan.identity
+    ) as client:
+        handle = await client.submit(plan.work, Teller(settings))
+        settings.note(f"job {handle.job} ({name_of(plan.work)})")
+        if plan.detach:
+            return await _detach(settings, handle)
+        return await _watch(settings, plan, handle)
+
+
+async def _detach(settings: Settings, handle: JobHandle) -> int:
+    order = await handle.placed()
+    settings.document(order_document(order))
+    if not settings.json:
+        settings.say(handle.job)
+    settings.note(f"next: nunet-node wait {handle.job}")
+    return exit_code_of(order) if order.ended else 0
+
+
+async def _watch(settings: Settings, plan: _Plan, handle: JobHandle) -> int:
+    if not await until_ended(handle, partial(_show_output, settings, handle)):
+        settings.document(order_document(handle.order))
+        settings.note(
+            f"detached; the job goes on. Watch it with: nunet-node wait {handle.job}"
+            if handle.order.in_custody
+            else "detached before any provider had the job; "
+            f"go on with: nunet-node wait {handle.job}"
+        )
+        return INTERRUPTED
+    if handle.order.result is not None:
+        path = await handle.fetch(free_target(plan.out, handle))
+        settings.note(f"result verified: {path}")
+    order = handle.order
+    settings.document(order_document(order))
+    settings.note(_closing(handle))
+    return exit_code_of(order)
+
+
+def free_target(out: Path | None, handle: JobHandle) -> Path:
+    """Return where a result goes: as said, else under its name if that is free."""
+    if out is not None:
+        return out
+    spec = handle.order.spec
+    named = Path(spec.name) if spec else Path(handle.job)
+    taken = named.exists() and (not named.is_dir() or any(named.iterdir()))
+    return Path(handle.job) if taken else named
+
+
+def _closing(handle: JobHandle) -> str:
+    order = handle.order
+    code = "" if order.exit_code is None else f", exit code {order.exit_code}"
+    why = f": {order.reason}" if order.reason else ""
+    return f"{order.state}{code}{why}\nnext: nunet-node status {handle.job}"
+
+
+async def until_ended(
+    handle: JobHandle, show: Callable[[], Awaitable[None]] | None = None
+) -> bool:
+    """Wait for the end of a job, showing its output meanwhile.
+
+    Returns:
+        Whether it has ended; False after Ctrl-C.
+    """
+    ended = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_interrupted, nursery.cancel_scope)
+        shown = trio.Event()
+        nursery.start_soon(_show, show, shown)
+        await handle.ended()
+        with trio.move_on_after(_LOGS_GRACE_S):
+            await shown.wait()
+        ended = True
+        nursery.cancel_scope.cancel()
+    return ended
+
+
+async def _show(show: Callable[[], Awaitable[None]] | None, shown: trio.Event) -> None:
+    # A log that cannot be read is no reason to stop waiting for the job.
+    with contextlib.suppress(PeerError):
+        if show is not None:
+            await show()
+    shown.set()
+
+
+async def _interrupted(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        async for _ in signals:
+            scope.cancel()
+            return
+
+
+async def _show_output(settings: Settings, handle: JobHandle) -> None:
+    await handle.started()
+    async for piece in handle.logs():
+        write_piece(settings, piece.stream, piece.data)
+
+
+def write_piece(settings: Settings, stream: str, data: bytes) -> None:
+    """Write a job's output to the stream of the same name; to stderr under JSON."""
+    to_stdout = stream == "stdout" and not settings.json
+    out = (sys.stdout if to_stdout else sys.stderr).buffer
+    out.write(data)
+    out.flush()

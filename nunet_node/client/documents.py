@@ -1,0 +1,135 @@
+"""What programs read about jobs and nodes: plain maps, ready for JSON.
+
+Rule: the keys are a contract; a key is always there, with null where nothing is
+known. Prices are in NTX for a CPU-hour, exact.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, Final
+
+from nunet_node.identity.statement import Statement
+from nunet_node.jobs.statements import Queue, Report
+from nunet_node.market.offers import Advert
+from nunet_node.protocol.order import Order
+from nunet_node.quantities import ResourceVector
+
+_MICRO: Final = 10**6
+
+Document = dict[str, Any]
+
+
+def order_document(order: Order, report: Report | None = None) -> Document:
+    """Return the short document of a job: what ``submit`` and ``list`` print."""
+    told = report or order
+    award = order.award if order.in_custody or report else None
+    return {
+        "job": order.job,
+        "name": _name(order, report),
+        "state": str(told.state),
+        "owner": order.owner or (report.owner if report else None),
+        "provider": award.provider if award else None,
+        "exit_code": told.exit_code,
+        "reason": told.reason,
+        "result": _result(order, report),
+    }
+
+
+def status_document(order: Order, report: Report | None = None) -> Document:
+    """Return all that is known of a job: what ``status`` and ``wait`` print."""
+    told = report or order
+    wanted = order.spec.resources if order.spec else None
+    history = report.history if report and report.history else order.history
+    return {
+        **order_document(order, report),
+        "resources": _resources(report.resources if report else wanted),
+        "queue": _queue(told.queue),
+        "history": [
+            {"state": str(move.state), "at": move.at_s, "reason": move.reason}
+            for move in history
+        ],
+        "bids": [
+            {
+                "provider": bid.provider,
+                "price": _price(bid.price_micro_ntx),
+                "refused": bid.refused or None,
+            }
+            for bid in order.bids
+        ],
+    }
+
+
+def job_document(order: Order) -> Document:
+    """Return what ``cancel`` prints: the job, its state and the confirmation."""
+    confirmed = order.confirmation
+    return {
+        "job": order.job,
+        "state": str(confirmed.state if confirmed else order.state),
+        "confirmation": {
+            "job": confirmed.job,
+            "owner": confirmed.owner,
+            "attempt": confirmed.attempt,
+            "state": str(confirmed.state),
+            "at": confirmed.at_s,
+            "already_ended": confirmed.already_ended,
+            "reason": confirmed.reason,
+            "provider": order.award.provider if order.award else None,
+        }
+        if confirmed
+        else None,
+    }
+
+
+def node_documents(adverts: Iterable[Statement[Advert]], now_s: int) -> list[Document]:
+    """Return who is on the network, in the order of first hearing."""
+    return [
+        {
+            "did": heard.issuer,
+            "peer_id": heard.payload.peer_id,
+            "engines": [offer.engine for offer in heard.payload.engines if offer.ready],
+            "total": _resources(heard.payload.total),
+            "free": _resources(heard.payload.free),
+            "seen_s": max(0, now_s - heard.issued_at_s),
+            "price": _price(heard.payload.price_micro_ntx),
+            "queued": heard.payload.queued,
+            "addresses": list(heard.payload.addresses),
+        }
+        for heard in adverts
+    ]
+
+
+def _name(order: Order, report: Report | None) -> str | None:
+    if order.spec is not None:
+        return order.spec.name
+    return report.name if report else None
+
+
+def _result(order: Order, report: Report | None) -> Document | None:
+    root = order.result or (report.result if report else None)
+    if root is None:
+        return None
+    return {
+        "cid": str(root),
+        "link": order.link or None,
+        "path": order.fetched_to or None,
+    }
+
+
+def _resources(amount: ResourceVector | None) -> Document | None:
+    if amount is None:
+        return None
+    return {name: getattr(amount, name) for name in amount.__struct_fields__}
+
+
+def _queue(queue: Queue | None) -> Document | None:
+    if queue is None:
+        return None
+    return {
+        "position": queue.position,
+        "reason": queue.reason,
+        "estimate_s": queue.estimate_s,
+    }
+
+
+def _price(micro_ntx: int | None) -> Decimal | None:
+    return None if micro_ntx is None else Decimal(micro_ntx) / _MICRO

@@ -1,0 +1,259 @@
+"""One job in the hands of whoever wants it.
+
+Rule: waiting is waiting for news; nothing is asked twice to find out whether it has
+changed. What the record of the order says is the truth here, and the news only say
+when to look at it again.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+import trio
+
+from nunet_node.client.errors import (
+    ClientError,
+    ProviderUnreachableError,
+    ResultMissingError,
+    UnknownJobError,
+    refused,
+)
+from nunet_node.jobs.lifecycle import STARTED, State
+from nunet_node.jobs.specification import JobId
+from nunet_node.jobs.statements import Confirmation, Receipt, Report
+from nunet_node.protocol.effects import (
+    CancelConfirmed,
+    CommandRefused,
+    LogsGranted,
+    News,
+    ProviderUnreachable,
+    ReadGranted,
+    ReportReceived,
+)
+from nunet_node.protocol.inputs import (
+    CancelWanted,
+    Input,
+    LogsWanted,
+    ReadWanted,
+    ReportWanted,
+    ResultWritten,
+)
+from nunet_node.protocol.messages import CANCEL, LOGS, READ, STATUS
+from nunet_node.protocol.order import Order
+from nunet_node.runtime.exchange.fetching import Progress
+from nunet_node.runtime.exchange.logs import Follow
+from nunet_node.runtime.peer import Peer
+
+RECEIPT_FILE: Final = "receipt.cbor"
+"""Where the provider's signed receipt lies in a fetched result."""
+
+OnEvent = Callable[[News], None]
+_A = TypeVar("_A", ReportReceived, LogsGranted, ReadGranted)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """Some of what a job wrote."""
+
+    stream: str
+    """``stdout`` or ``stderr``."""
+    data: bytes
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    """Somebody waits for the answer to one wish."""
+
+    command: str
+    answers: type[News]
+    event: trio.Event = field(default_factory=trio.Event)
+    answer: News | None = None
+
+    def hear(self, news: News) -> None:
+        """Take the news if they are the answer."""
+        refusal = isinstance(news, CommandRefused) and news.command in (
+            self.command,
+            "",
+        )
+        if isinstance(news, self.answers | ProviderUnreachable) or refusal:
+            self.answer = news
+            self.event.set()
+
+
+class JobHandle:
+    """A job: watch it, read it, cancel it. Made by `Client`."""
+
+    def __init__(self, peer: Peer, job: JobId, on_event: OnEvent | None) -> None:
+        self.job = job
+        self._peer = peer
+        self._on_event = on_event
+        self._changed = trio.Event()
+        self._questions: list[_Question] = []
+
+    @property
+    def order(self) -> Order:
+        """What is known of the job here and now."""
+        return self._peer.orders.get(self.job) or Order(job=self.job)
+
+    def hear(self, news: News) -> None:
+        """Take news about this job; the client calls it."""
+        for question in tuple(self._questions):
+            question.hear(news)
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+        if self._on_event is not None:
+            self._on_event(news)
+
+    async def placed(self) -> Order:
+        """Wait until a provider has the job and its inputs, or it has ended.
+
+        From then on nothing depends on this process.
+        """
+        return await self._until(lambda order: order.ended or _handed(order))
+
+    async def started(self) -> Order:
+        """Wait until the job runs, or has ended."""
+        return await self._until(lambda order: order.ended or order.state in STARTED)
+
+    async def ended(self) -> Order:
+        """Wait until the job has ended for good; return its record then."""
+        return await self._until(lambda order: order.ended)
+
+    async def follow(self) -> None:
+        """Keep the job going from here: watch it, and retry it where allowed."""
+        await self._peer.follow(self.job)
+
+    async def report(self) -> Report:
+        """Ask the job's provider where it stands.
+
+        Raises:
+            UnknownJobError: it has no such job, or it is not ours.
+            ProviderUnreachableError: it does not answer.
+        """
+        answer = await self._ask(ReportWanted(job=self.job), STATUS, ReportReceived)
+        return answer.report
+
+    async def logs(self, *, follow: bool = True) -> AsyncGenerator[LogPiece, None]:
+        """Yield what the job wrote from the start; with ``follow``, until its end.
+
+        Raises:
+            UnknownJobError: the provider has no such job, or it is not ours.
+            ProviderUnreachableError: it does not answer.
+        """
+        granted = await self._ask(LogsWanted(job=self.job), LOGS, LogsGranted)
+        asked = Follow(job=self.job, attempt=granted.attempt, follow=follow)
+        pieces = self._peer.follow_logs(granted.peer_id, asked)
+        async with aclosing(pieces):
+            async for stream, data in pieces:
+                yield LogPiece(stream, data)
+
+    async def fetch(
+        self,
+        target: Path,
+        on_progress: Progress = lambda _done, _total: None,
+    ) -> Path:
+        """Fetch the result, verify every block, and write it to ``target``.
+
+        Args:
+            target: a directory that does not exist or is empty; nothing appears
+                there until everything is verified.
+            on_progress: called with the bytes that have come, and all there are.
+
+        Raises:
+            ResultMissingError: there is none, or not yet; says what the state is.
+            UnknownJobError: the provider has no such job, or it is not ours.
+            ProviderUnreachableError: it does not answer.
+            PeerError: the target is taken, or a block does not verify.
+        """
+        granted = await self._ask(ReadWanted(job=self.job), READ, ReadGranted)
+        self._check_receipt(granted.receipt)
+        await self._peer.fetch(
+            granted.peer_id,
+            granted.receipt.result,
+            target,
+            beside={RECEIPT_FILE: granted.receipt_data},
+            on_progress=on_progress,
+        )
+        path = Path.cwd() / target
+        await self._peer.tell(ResultWritten(job=self.job, path=str(path)))
+        return path
+
+    async def cancel(self) -> Confirmation | None:
+        """Cancel the job and wait for the provider's signed confirmation.
+
+        Returns:
+            The confirmation; None if no provider ever had the job.
+
+        Raises:
+            UnknownJobError: the provider has no such job, or it is not ours.
+            ProviderUnreachableError: it has been silent for long; the wish is kept
+                and sent again whenever the job is driven from this home.
+        """
+        if self.order.confirmation is not None:
+            return self.order.confirmation
+        question = _Question(CANCEL, CancelConfirmed)
+        self._questions.append(question)
+        try:
+            await self._peer.tell(CancelWanted(job=self.job))
+            while not self._cancel_is_over(question):
+                await self._changed.wait()
+        finally:
+            self._questions.remove(question)
+        return self.order.confirmation
+
+    def _cancel_is_over(self, question: _Question) -> bool:
+        order, answer = self.order, question.answer
+        if isinstance(answer, CommandRefused):
+            raise refused(self.job, answer.refusal)
+        if isinstance(answer, ProviderUnreachable) and answer.lost:
+            raise ProviderUnreachableError(
+                f"{answer.provider} cannot be reached ({answer.reason}); the cancel is "
+                "kept, and sent again by `nunet-node cancel` or a running "
+                "`nunet-node up` on this home"
+            )
+        if order.confirmation is not None:
+            return True
+        return order.ended and not order.in_custody
+
+    def _check_receipt(self, receipt: Receipt) -> None:
+        order = self.order
+        if order.owner is not None and receipt.owner != order.owner:
+            raise ClientError(f"{self.job}: the receipt is for {receipt.owner}")
+
+    async def _until(self, done: Callable[[Order], bool]) -> Order:
+        while not done(self.order):
+            await self._changed.wait()
+        return self.order
+
+    async def _ask(self, wish: Input, command: str, answers: type[_A]) -> _A:
+        question = _Question(command, answers)
+        self._questions.append(question)
+        try:
+            await self._peer.tell(wish)
+            await question.event.wait()
+        finally:
+            self._questions.remove(question)
+        match question.answer:
+            case CommandRefused() as said:
+                if said.refusal.code == "job.nowhere" and self.order.spec:
+                    raise ResultMissingError(_why_nowhere(self.order))
+                raise refused(self.job, said.refusal)
+            case ProviderUnreachable() as silent:
+                raise ProviderUnreachableError(
+                    f"{silent.provider} cannot be reached: {silent.reason}"
+                )
+            case answer if isinstance(answer, answers):
+                return answer
+            case _:
+                raise UnknownJobError(self.job)
+
+
+def _handed(order: Order) -> bool:
+    return order.in_custody and order.award is not None and order.award.inputs_handed
+
+
+def _why_nowhere(order: Order) -> str:
+    state = "not placed yet" if order.state is State.QUEUED else str(order.state)
+    return f"{order.job}: no provider has it; it is {state}: {order.reason}"

@@ -1,0 +1,270 @@
+"""A client: one home's user on the network, for one command or for many jobs.
+
+Rule: a client is a peer without a server: it joins under a key of its own that
+lives as long as the process, and speaks for the user with the user's key alone.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from nunet_node.client.documents import Document, node_documents
+from nunet_node.client.errors import (
+    ClientError,
+    NoNetworkError,
+    UnknownJobError,
+)
+from nunet_node.client.handle import JobHandle, OnEvent
+from nunet_node.client.lookup import find_order
+from nunet_node.errors import PeerError
+from nunet_node.identity.did import Did
+from nunet_node.identity.keys import SEED_BYTES, SigningKey
+from nunet_node.identity.peer_id import peer_id_of
+from nunet_node.identity.wallet import Identity
+from nunet_node.jobs.job_file import JobFile, job_spec
+from nunet_node.jobs.link import Link, is_link, parse_link
+from nunet_node.jobs.specification import (
+    SALT_BYTES,
+    JobId,
+    JobSpec,
+    is_job_id,
+    job_id_of,
+)
+from nunet_node.protocol.effects import Drained, News, ProviderHeard
+from nunet_node.protocol.inputs import CustodianNamed
+from nunet_node.protocol.order import Order
+from nunet_node.runtime.home import Home, open_home
+from nunet_node.runtime.ledger import read_orders
+from nunet_node.runtime.peer import Peer, open_peer
+from nunet_node.runtime.settings import PeerSettings
+from nunet_node.storage.read_tree import Source
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.schema import encode_record
+
+DEFAULT_IDENTITY: Final = "default"
+
+JOIN_S: Final = 10
+"""How long a command waits for its first neighbour: two slow dials."""
+
+LOCAL_S: Final = 5
+"""How long to look for peers on the local network, if none was named."""
+
+
+class Client:
+    """One user of one home, on the network. Made by `open_client`."""
+
+    def __init__(self, peer: Peer, home: Home, identity: Identity) -> None:
+        self.home = home
+        self.identity = identity
+        self._peer = peer
+        self._handles: dict[JobId, list[JobHandle]] = {}
+        self._joined = False
+
+    async def submit(
+        self, work: JobFile | JobSpec, on_event: OnEvent | None = None
+    ) -> JobHandle:
+        """Store the inputs here, record the order, and call for bids.
+
+        Args:
+            work: the job; the inputs of a `JobFile` are read now.
+            on_event: called with everything that happens to the job.
+
+        Returns:
+            The job's handle; `JobHandle.placed` says when a provider has it.
+
+        Raises:
+            NoNetworkError: there is no other peer.
+            PeerError: an input cannot be read, or the job is out of bounds.
+        """
+        await self.join()
+        spec = await self._specified(work) if isinstance(work, JobFile) else work
+        salt = secrets.token_bytes(SALT_BYTES)
+        cid = Cid.of_dag_cbor(encode_record(spec))
+        job = job_id_of(self.identity.did, cid, salt)
+        handle = self._handle(job, on_event)
+        await self._peer.place(spec, salt=salt)
+        return handle
+
+    async def find(self, word: str, on_event: OnEvent | None = None) -> JobHandle:
+        """Return the job that an id, the start of one, a name or a link means.
+
+        Jobs of this home are found without a network; any other whole id is asked
+        of every provider heard.
+
+        Raises:
+            UnknownJobError: nobody has such a job for us.
+            AmbiguousJobError: a prefix or a name fits several jobs.
+            PeerError: the link is malformed.
+        """
+        link = parse_link(word) if is_link(word) else None
+        orders = await trio.to_thread.run_sync(read_orders, self.home)
+        own = {job: order for job, order in orders.items() if order.owner}
+        job = find_order(own, link.job if link else word)
+        if job is not None:
+            await self._peer.load(job)
+            return self._handle(job, on_event)
+        if link is not None:
+            await self._name_custodian(link)
+            return self._handle(link.job, on_event)
+        if is_job_id(word):
+            return await self._search(JobId(word), on_event)
+        raise UnknownJobError(word)
+
+    async def orders(self) -> dict[JobId, Order]:
+        """Return the jobs of this home, as their records stand."""
+        orders = await trio.to_thread.run_sync(read_orders, self.home)
+        return {job: order for job, order in orders.items() if order.owner}
+
+    async def nodes(self) -> list[Document]:
+        """Return who is on the network.
+
+        Raises:
+            NoNetworkError: there is no other peer.
+        """
+        await self.join()
+        now_s = self._now_s()
+        return node_documents(self._peer.adverts.fresh(now_s), now_s)
+
+    async def join(self) -> None:
+        """Reach the network and hear who offers what; once is enough.
+
+        Raises:
+            NoNetworkError: no peer answered.
+        """
+        if self._joined:
+            return
+        joined = await self._peer.wait_known(JOIN_S)
+        if not joined.neighbours and not joined.failures:
+            await self._first_heard()
+        elif not joined.neighbours:
+            raise NoNetworkError(
+                f"no network: {'; '.join(joined.failures)}; "
+                "name a peer that runs with --bootstrap MULTIADDR"
+            )
+        self._joined = True
+
+    async def _first_heard(self) -> None:
+        """Wait for whoever answers on the local network, as nobody was named."""
+        with trio.move_on_after(LOCAL_S), self._peer.subscribe() as news:
+            while not len(self._peer.adverts):
+                await news.receive()
+            return
+        raise NoNetworkError(
+            "no network: nobody answers on the local one; name a peer with "
+            "--bootstrap MULTIADDR, or run `nunet-node up` on this home"
+        )
+
+    async def watch(self, news: trio.MemoryReceiveChannel[News]) -> None:
+        """Give news to the jobs they are about; runs as long as the client."""
+        async for each in news:
+            if isinstance(each, ProviderHeard | Drained):
+                continue
+            for handle in self._handles.get(each.job, ()):
+                handle.hear(each)
+
+    def _now_s(self) -> int:
+        return self._peer.driver.clock.now().unix_s
+
+    def _handle(self, job: JobId, on_event: OnEvent | None) -> JobHandle:
+        handle = JobHandle(self._peer, job, on_event)
+        self._handles.setdefault(job, []).append(handle)
+        return handle
+
+    async def _specified(self, work: JobFile) -> JobSpec:
+        inputs = [
+            Source(path=Path(each.path), dest=each.dest) for each in work.all_inputs()
+        ]
+        if not inputs:
+            return job_spec(work, inputs=None, inputs_bytes=0)
+        root, size_bytes = await self._peer.store_inputs(inputs)
+        return job_spec(work, inputs=root, inputs_bytes=size_bytes)
+
+    async def _name_custodian(self, link: Link) -> None:
+        named = CustodianNamed(
+            job=link.job,
+            provider=link.custodian,
+            peer_id=peer_id_of(link.custodian),
+            addresses=link.addresses,
+        )
+        await self._peer.tell(named)
+
+    async def _search(self, job: JobId, on_event: OnEvent | None) -> JobHandle:
+        """Ask one provider after another; one that refuses says nothing by it."""
+        await self.join()
+        for heard in list(self._peer.adverts.fresh(self._now_s())):
+            link = Link(
+                job=job,
+                owner=self.identity.did,
+                custodian=heard.issuer,
+                addresses=heard.payload.addresses,
+            )
+            await self._name_custodian(link)
+            handle = self._handle(job, on_event)
+            try:
+                await handle.report()
+            except ClientError:
+                self._handles[job].remove(handle)
+            else:
+                return handle
+        raise UnknownJobError(job)
+
+
+@asynccontextmanager
+async def open_client(
+    home: Home | Path | None = None,
+    *,
+    bootstrap: Sequence[str] = (),
+    identity: str = DEFAULT_IDENTITY,
+) -> AsyncIterator[Client]:
+    """Open a client on a home.
+
+    Args:
+        home: the home, or its directory; the usual one unless given.
+        bootstrap: multiaddrs of peers to join through; a `nunet-node up` that runs
+            on the home is used anyway.
+        identity: which of the home's identities acts; the default one is made at
+            first need.
+
+    Raises:
+        PeerError: the home, the identity or an address cannot be used.
+    """
+    place = home if isinstance(home, Home) else open_home(home)
+    chosen = _identity(place, identity)
+    alone = not bootstrap and place.running_node() is None
+    settings = PeerSettings(
+        home=place,
+        key=SigningKey(secrets.token_bytes(SEED_BYTES)),
+        users=_users(place, chosen),
+        bootstrap=tuple(bootstrap),
+        mdns=alone,
+    )
+    async with open_peer(settings) as peer, trio.open_nursery() as nursery:
+        client = Client(peer, place, chosen)
+        nursery.start_soon(client.watch, peer.subscribe())
+        try:
+            yield client
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+def _identity(home: Home, name: str) -> Identity:
+    if name == DEFAULT_IDENTITY and not home.identity_path(name).exists():
+        return home.new_identity(name)
+    return home.identity(name)
+
+
+def _users(home: Home, chosen: Identity) -> dict[Did, Any]:
+    """Return every identity that can be read, the one that acts first."""
+    users: dict[Did, Any] = {chosen.did: chosen.key}
+    for name in home.identity_names():
+        try:
+            other = home.identity(name)
+        except PeerError:
+            # Another identity's damaged file must not stop this one.
+            continue
+        users.setdefault(other.did, other.key)
+    return users

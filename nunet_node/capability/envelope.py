@@ -47,6 +47,7 @@ class Token:
     signature: bytes
     signed: bytes
     cid: Cid
+    data: bytes
 
     def check_signature(self, issuer: Did, use: Relationship) -> None:
         """Check that the issuer signed this token.
@@ -91,6 +92,7 @@ def read_token(tag: str, kind: type, data: bytes, *, bytes_max: int) -> Token:
         signature=signature,
         signed=data[start:],
         cid=Cid.of_dag_cbor(data),
+        data=data,
     )
 
 

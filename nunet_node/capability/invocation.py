@@ -16,6 +16,7 @@ from nunet_node.capability.command import Command, parse_command
 from nunet_node.capability.delegation import Delegation, DidText, Nonce
 from nunet_node.capability.envelope import (
     INVOCATION_TAG,
+    Token,
     read_token,
     seal_token,
 )
@@ -169,27 +170,37 @@ def open_invocation(  # noqa: PLR0913 - each is something to be checked against
     token = read_token(INVOCATION_TAG, _Payload, data, bytes_max=bytes_max)
     payload: _Payload = token.payload
     _check_time(payload, now_s, must_expire=must_expire)
-    issuer, subject = parse_did(payload.iss), parse_did(payload.sub)
-    asked = subject if payload.aud is None else parse_did(payload.aud)
-    if audience not in (None, asked):
+    if audience not in (None, payload.sub if payload.aud is None else payload.aud):
         raise InvalidAudienceError("the command was given to somebody else")
     check_revocation((token.cid,), revoked)
-    command = parse_command(payload.cmd)
-    chain = open_chain(payload.prf, proofs)
-    act = Act(invoker=issuer, subject=subject, command=command, args=payload.args)
-    check_chain(chain, act, now_s=now_s, revoked=revoked, must_expire=must_expire)
-    token.check_signature(issuer, Relationship.CAPABILITY_INVOCATION)
+    invocation = _unsigned(token, open_chain(payload.prf, proofs))
+    act = Act(
+        invoker=invocation.issuer,
+        subject=invocation.subject,
+        command=invocation.command,
+        args=invocation.args,
+    )
+    check_chain(
+        invocation.proofs, act, now_s=now_s, revoked=revoked, must_expire=must_expire
+    )
+    token.check_signature(invocation.issuer, Relationship.CAPABILITY_INVOCATION)
+    return invocation
+
+
+def _unsigned(token: Token, chain: tuple[Delegation, ...]) -> Invocation:
+    payload: _Payload = token.payload
+    subject = parse_did(payload.sub)
     return Invocation(
-        issuer=issuer,
+        issuer=parse_did(payload.iss),
         subject=subject,
-        audience=asked,
-        command=command,
+        audience=subject if payload.aud is None else parse_did(payload.aud),
+        command=parse_command(payload.cmd),
         args=payload.args,
         nonce=payload.nonce,
         expires_at_s=payload.exp,
         proofs=chain,
         cid=token.cid,
-        data=data,
+        data=token.data,
     )
 
 

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -251,6 +252,35 @@ def test_a_killed_writer_loses_nothing_and_leaves_nothing(tmp_path, acknowledged
             store.get(cid)
         (scratch,) = (tmp_path / "store/scratch").iterdir()
         assert not list(scratch.iterdir())
+
+
+def test_bytes_are_synced_before_their_names_and_names_before_the_end(
+    tmp_path, store, monkeypatch
+):
+    steps = []
+    sync, rename = os.fsync, Path.rename
+
+    def record_sync(file):
+        steps.append(("sync", Path(f"/proc/self/fd/{file}").readlink()))
+        sync(file)
+
+    def record_rename(path, target):
+        steps.append(("rename", path, target))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    monkeypatch.setattr(Path, "rename", record_rename)
+    with store.batch() as batch:
+        cids = [batch.put(b"one"), batch.put(b"two")]
+    renames = [step for step in steps if step[0] == "rename"]
+    finals = [file_of(tmp_path, cid) for cid in cids]
+    assert [target for _, _, target in renames] == finals
+    first, last = steps.index(renames[0]), steps.index(renames[-1])
+    assert {path for _, path in steps[:first]} == {path for _, path, _ in renames}
+    assert {path for _, path in steps[last + 1 :]} == {
+        *(final.parent for final in finals),
+        tmp_path / "store" / "blocks",
+    }
 
 
 FULL_DISK = """

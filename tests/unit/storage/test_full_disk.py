@@ -11,11 +11,14 @@ from pathlib import Path
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import LedgerUnwritableError, StoreUnavailableError
 from nunet_node.storage.journal import Journal
+from nunet_node.storage.journal.ballast import Ballast
 
 disk = Path(sys.argv[1])
 journal = Journal.open(disk / "journal")
 store = BlockStore(disk / "store")
 journal.append([("node", b"first")])
+ballast = Ballast(disk / "ballast", size_bytes=200_000)
+assert ballast.hold()
 kept = store.put(b"kept")
 
 filled = 0
@@ -38,6 +41,10 @@ try:
 except LedgerUnwritableError as error:
     assert "SQLITE_FULL" in str(error), error
 assert len(list(journal.read())) == recorded
+
+assert ballast.let_go()
+journal.append([("node", b"the disk is full")])
+recorded += 1
 
 for cid in list(store.cids()):
     store.delete(cid)

@@ -155,6 +155,23 @@ def test_a_failing_store_is_reported_as_such(tmp_path, tree):
     assert left_over(tmp_path) == ["made", "store"]
 
 
+def test_everything_is_synced_before_the_target_has_its_name(
+    tmp_path, store, tree, monkeypatch
+):
+    synced, sync = [], os.fsync
+
+    def record(file):
+        path = Path(f"/proc/self/fd/{file}").readlink()
+        synced.append((path.name, (tmp_path / "out").exists()))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", record)
+    materialise(tree, store.get, tmp_path / "out")
+    before = {name for name, named in synced if not named}
+    assert {"big", "run", "none", "deep"} < before
+    assert [name for name, named in synced if named] == [tmp_path.name]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

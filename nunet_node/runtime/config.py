@@ -7,6 +7,7 @@ the command line overrides the file.
 
 import difflib
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
@@ -28,6 +29,15 @@ BOOTSTRAP_MAX: Final = 64
 """Peers to stay connected with; a node finds the rest by itself."""
 
 Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=BOOTSTRAP_MAX)]
+
+
+_AMOUNTS: Final[Mapping[str, Callable[[Any], int]]] = {
+    "cpus": parse_cpu_millis,
+    "memory": parse_size_bytes,
+    "disk": parse_size_bytes,
+    "price": parse_price_micro_ntx,
+    "drain": parse_duration_s,
+}
 
 
 class ConfigError(PeerError):
@@ -131,13 +141,15 @@ def parse_config(plain: dict[str, Any], source: str) -> Config:
                 f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             )
             raise ConfigError(f"{source}: no key is called {key!r}; {hint}")
+    for key, parse in _AMOUNTS.items():
+        try:
+            parse(plain.get(key, 0))
+        except PeerError as error:
+            raise ConfigError(f"{source}: {key}: {error}") from None
     try:
-        config = msgspec.convert(plain, Config)
-        config.offer(ResourceVector())
-        _ = config.drain_s, config.price_micro_ntx
-    except (msgspec.ValidationError, PeerError) as error:
+        return msgspec.convert(plain, Config)
+    except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}") from None
-    return config
 
 
 def _size(text: int | str | None) -> int | None:

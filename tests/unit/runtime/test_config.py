@@ -1,0 +1,68 @@
+"""The configuration file is strict, and what it leaves out has a good default."""
+
+import pytest
+
+from nunet_node.quantities import ResourceVector
+from nunet_node.runtime.config import Config, ConfigError, parse_config, read_config
+
+MACHINE = ResourceVector(cpu_millis=4000, memory_bytes=8 << 30, disk_bytes=1 << 40)
+
+
+def test_an_empty_file_means_the_defaults(tmp_path):
+    path = tmp_path / "node.toml"
+    path.write_text("")
+    assert read_config(path) == Config()
+    assert Config().offer(MACHINE) == MACHINE
+    assert Config().drain_s == 60
+
+
+def test_amounts_are_read_with_their_units(tmp_path):
+    path = tmp_path / "node.toml"
+    path.write_text(
+        'cpus = 1.5\nmemory = "2GiB"\ndisk = 1048576\nprice = 0.25\ndrain = "2m"\n'
+        'listen = ["/ip4/127.0.0.1/tcp/0"]\nprovide = false\nmdns = false\n'
+    )
+    config = read_config(path)
+    offered = ResourceVector(cpu_millis=1500, memory_bytes=2 << 30, disk_bytes=1 << 20)
+    assert config.offer(MACHINE) == offered
+    assert (config.price_micro_ntx, config.drain_s) == (250_000, 120)
+    assert not config.provide
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("memroy = 1", "did you mean 'memory'"),
+        ("zzzzzz = 1", "known: listen"),
+        ('memory = "much"', "memory: 'much' is not a size"),
+        ('disk = ["1GiB"]', "disk: "),
+        ('cpus = "-1"', "processors"),
+        ("price = -1", "price"),
+        ('drain = "soon"', "duration"),
+        ('listen = "/ip4/1.2.3.4/tcp/1"', "listen"),
+        ("provide = 1", "provide"),
+        ("a = = b", "not TOML"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path, text, message):
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_config(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: No such file"):
+        read_config(tmp_path / "nowhere.toml")
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "node.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not text"):
+        read_config(path)
+
+
+def test_the_source_stands_in_the_error():
+    with pytest.raises(ConfigError, match=r"^options: "):
+        parse_config({"cpu": 1}, "options")

@@ -2,7 +2,12 @@
 
 import hashlib
 
+import base58
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nunet_node.errors import MisuseError
 from nunet_node.identity.errors import (
@@ -40,6 +45,7 @@ from nunet_node.wire.schema import Record, encode_record
 ANNA = SigningKey(b"a" * 32)
 BERT = SigningKey(b"b" * 32)
 NOW_S = 1_700_000_000
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 class Fact(Record):
@@ -196,3 +202,30 @@ def test_a_statement_that_is_too_large_is_not_read():
 def test_a_statement_without_an_id_or_a_life_is_a_bug_of_ours(changes):
     with pytest.raises(MisuseError):
         sealed(**changes)
+
+
+class P256Signer:
+    """Somebody whose key is on P-256, and whose signatures differ each time."""
+
+    def __init__(self):
+        self._key = ec.derive_private_key(7, ec.SECP256R1())
+        point = self._key.public_key().public_bytes(
+            Encoding.X962, PublicFormat.CompressedPoint
+        )
+        self.did = (
+            f"did:key:z{base58.b58encode(bytes.fromhex('8024') + point).decode()}"
+        )
+        self.algorithm = ALG_ES256
+
+    def sign(self, message):
+        r, s = decode_dss_signature(self._key.sign(message, ec.ECDSA(SHA256())))
+        low = min(s, P256_ORDER - s)
+        return r.to_bytes(32, "big") + low.to_bytes(32, "big")
+
+
+def test_two_signatures_on_one_statement_make_one_statement():
+    signer = P256Signer()
+    first, second = sealed(signer=signer), sealed(signer=signer)
+    assert first != second
+    assert opened(first).issuer == signer.did
+    assert opened(first).message_id == opened(second).message_id

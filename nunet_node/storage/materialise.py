@@ -45,7 +45,8 @@ def materialise(
     Raises:
         TargetRefusedError: the target is taken or cannot be written; it is as it was.
         BlockError: ``get`` returned other bytes than those asked for.
-        PathError: a name in ``beside`` is not plain and relative.
+        PathError: a name in ``beside``, or in a tree that nobody parsed, is not plain
+            and relative.
     """
     target = target.absolute()
     check_target(target)
@@ -93,6 +94,8 @@ def _whole(target: Path) -> Iterator[Path]:
 
 
 def _write_file(root: Path, file: FileEntry, get: Callable[[Cid], bytes]) -> None:
+    # Parsing has done this; here a mistake made elsewhere would do its harm.
+    check_path(file.path)
     path = root / file.path
     # mkdir applies its mode to the last directory only; the root is private, so
     # that the others need not be.

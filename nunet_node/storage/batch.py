@@ -2,8 +2,8 @@
 
 Rule: no block of a batch has its name before the bytes of all of them are on the
 disk, and the batch ends only after the names are too; what was not committed when a
-batch fails is removed. Syncing file after file costs milliseconds each, so the syncs of a
-batch are done in one pass, where the file system groups them.
+batch fails is removed. Syncing file after file costs milliseconds each, so the
+syncs of a batch are done in one pass, where the file system groups them.
 """
 
 import os

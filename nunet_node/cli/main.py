@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import click
 
@@ -35,6 +35,9 @@ OWN_FAILURE: Final = 125
 """For commands whose other codes are the job's: we failed, not the job."""
 
 INTERRUPTED: Final = 130
+UNKNOWN_JOB: Final = "job.unknown"
+"""Code of the one answer to whoever asks for what is absent or not theirs."""
+
 _DEBUG: Final = 2
 _OPTIONS_WITH_VALUE: Final = frozenset({"--home"})
 _GLOBAL_OPTIONS: Final = frozenset({"--home", "--json", "-v", "--verbose", "--version"})
@@ -175,9 +178,8 @@ def _ended(settings: Settings, command: str, error: BaseException) -> int:
     if settings.verbosity >= _DEBUG:
         traceback.print_exception(error)
     settings.fail(*_sentence(error))
-    own: Any = getattr(error, "exit_code", None)
-    if isinstance(own, int) and not isinstance(error, click.ClickException):
-        return own
+    if isinstance(error, PeerError) and error.code == UNKNOWN_JOB:
+        return REFUSED
     return OWN_FAILURE if command in _JOB_CODED else FAILED
 
 

@@ -248,9 +248,8 @@ def free_target(out: Path | None, handle: JobHandle) -> Path:
 
 def _closing(handle: JobHandle) -> str:
     order = handle.order
-    code = "" if order.exit_code is None else f", exit code {order.exit_code}"
     why = f": {order.reason}" if order.reason else ""
-    return f"{order.state}{code}{why}\nnext: nunet-node status {handle.job}"
+    return f"{order.state}{why}\nnext: nunet-node status {handle.job}"
 
 
 async def until_ended(

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from nunet_node.identity.statement import Statement
+from nunet_node.jobs.link import format_link
 from nunet_node.jobs.statements import Queue, Report
 from nunet_node.market.offers import Advert
 from nunet_node.protocol.order import Order
@@ -110,9 +111,17 @@ def _result(order: Order, report: Report | None) -> Document | None:
         return None
     return {
         "cid": str(root),
-        "link": order.link or None,
+        "link": order.link or _link(order, report),
         "path": order.fetched_to or None,
     }
+
+
+def _link(order: Order, report: Report | None) -> str | None:
+    owner = order.owner or (report.owner if report else None)
+    if owner is None or order.award is None:
+        return None
+    award = order.award
+    return format_link(order.job, owner, award.provider, award.addresses)
 
 
 def _resources(amount: ResourceVector | None) -> Document | None:

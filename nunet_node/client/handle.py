@@ -22,12 +22,13 @@ from nunet_node.client.errors import (
 )
 from nunet_node.jobs.lifecycle import STARTED, State
 from nunet_node.jobs.specification import JobId
-from nunet_node.jobs.statements import Confirmation, Receipt, Report
+from nunet_node.jobs.statements import Confirmation, Notice, Receipt, Report
 from nunet_node.protocol.effects import (
     CancelConfirmed,
     CommandRefused,
     LogsGranted,
     News,
+    OrderChanged,
     ProviderUnreachable,
     ReadGranted,
     ReportReceived,
@@ -91,6 +92,7 @@ class JobHandle:
         self._on_event = on_event
         self._changed = trio.Event()
         self._questions: list[_Question] = []
+        self._told = _place(self.order.notice)
 
     @property
     def order(self) -> Order:
@@ -103,7 +105,7 @@ class JobHandle:
             question.hear(news)
         changed, self._changed = self._changed, trio.Event()
         changed.set()
-        if self._on_event is not None:
+        if self._on_event is not None and self._is_new(news):
             self._on_event(news)
 
     async def placed(self) -> Order:
@@ -122,7 +124,15 @@ class JobHandle:
         return await self._until(lambda order: order.ended)
 
     async def follow(self) -> None:
-        """Keep the job going from here: watch it, and retry it where allowed."""
+        """Keep the job going from here: watch it, and retry it where allowed.
+
+        Raises:
+            UnknownJobError: it was not submitted here, and its provider has no such
+                job, or it is not ours.
+            ProviderUnreachableError: as above, and the provider does not answer.
+        """
+        if self.order.spec is None:
+            await self.report()
         await self._peer.follow(self.job)
 
     async def report(self) -> Report:
@@ -203,6 +213,13 @@ class JobHandle:
             self._questions.remove(question)
         return self.order.confirmation
 
+    def _is_new(self, news: News) -> bool:
+        """Tell whether nobody was told yet; records are read again and again."""
+        if not isinstance(news, OrderChanged) or news.notice is None:
+            return True
+        before, self._told = self._told, max(self._told, _place(news.notice))
+        return before < self._told
+
     def _cancel_is_over(self, question: _Question) -> bool:
         order, answer = self.order, question.answer
         if isinstance(answer, CommandRefused):
@@ -248,6 +265,11 @@ class JobHandle:
                 return answer
             case _:
                 raise UnknownJobError(self.job)
+
+
+def _place(notice: Notice | None) -> tuple[int, int]:
+    """Return a notice's place in the order of all notices of its job."""
+    return (notice.attempt, notice.sequence) if notice else (0, 0)
 
 
 def _handed(order: Order) -> bool:

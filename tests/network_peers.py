@@ -5,11 +5,14 @@ import sys
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import trio
+from libp2p.stream_muxer.yamux.yamux import Yamux
 
 from nunet_node.network.host import open_host
 from nunet_node.network.port import HostSettings
 
 ECHO = "/nunet/test-echo/1"
+
+HOLD = "/nunet/test-hold/1"
 
 PEER_PROGRAM = """
 import sys, trio
@@ -71,6 +74,17 @@ async def answers(host, peer_id):
             return await stream.receive() == b"there?"
 
 
+async def hold(_stream):
+    await trio.sleep_forever()
+
+
+class StockYamux(Yamux):
+    """The library's own multiplexer, where a test wants it in place of ours."""
+
+    def abort(self):
+        self.event_shutting_down.set()
+
+
 def swarm_of(host):
     """Return the library's swarm, for tests that misbehave on purpose."""
     return host._swarm
@@ -82,9 +96,9 @@ def muxed(host, peer_id):
 
 
 async def raw_stream(host, peer_id, protocol):
-    """Return the library's own stream, on which anything can be written."""
+    """Return a yamux stream, on which anything can be written."""
     stream = await host.open_stream(peer_id, protocol)
-    return stream._transport._inner
+    return stream._transport._muxed
 
 
 async def until(condition):

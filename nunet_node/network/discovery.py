@@ -1,9 +1,10 @@
-"""Addresses as people write them, and staying connected to the peers of a list.
+"""Addresses as people write them, and finding peers: by a list, or close by.
 
 Rule: an address is checked when it is read, with an error that shows a good one; a
 listed peer that goes away, or was not there to begin with, is dialled again with
-growing pauses for as long as the node runs. Source: libp2p's addressing and
-multiaddr specifications.
+growing pauses for as long as the node runs; the local network is asked only when
+somebody wants that. Sources: libp2p's addressing and multiaddr specifications; RFC
+6762 and RFC 6763 (multicast DNS and its service discovery).
 """
 
 import errno
@@ -12,14 +13,18 @@ import random
 import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import psutil
 import trio
 
 from nunet_node.network.port import AddressError, ConnectFailed, Host, PeerGone
+
+if TYPE_CHECKING:
+    from zeroconf import ServiceInfo, Zeroconf
 
 RETRY_FIRST_S: Final = 1
 """Pause after a first failed dial; doubled after each further one."""
@@ -29,6 +34,13 @@ RETRY_MAX_S: Final = 30
 
 ADDRESSES_MAX: Final = 32
 """Addresses of one peer that are tried: more is not an address list but an attack."""
+
+LOCAL_PEERS_MAX: Final = 64
+"""Peers waiting to be dialled that the local network announced: anybody there can
+announce any number, and none of them has proved anything yet."""
+
+LOCAL_SERVICE: Final = "_nunet-node._tcp.local."
+"""Under which nodes announce themselves; each by its peer id."""
 
 _ADDRESS: Final = re.compile(
     r"/(?P<kind>ip4|ip6|dns|dns4|dns6)/(?P<host>[0-9A-Za-z.:_-]{1,253})"
@@ -144,6 +156,76 @@ async def stay_connected(
         async for event in events:
             if isinstance(event, PeerGone) and event.peer_id in gone:
                 gone[event.peer_id].set()
+
+
+async def find_local_peers(
+    host: Host, interfaces: Sequence[str], addresses: Sequence[str]
+) -> None:
+    """Announce ourselves on the local network and connect to who else does.
+
+    ``interfaces`` are the IP addresses of the network interfaces to use and
+    ``addresses`` what is announced. Returns only where multicast does not work.
+    """
+    from zeroconf import Error  # noqa: PLC0415 - slow to import
+
+    try:
+        await _announce_and_meet(host, interfaces, addresses)
+    except (OSError, Error) as error:
+        _log.warning("cannot look for peers on the local network: %s", error)
+
+
+async def _announce_and_meet(
+    host: Host, interfaces: Sequence[str], addresses: Sequence[str]
+) -> None:
+    from zeroconf import ServiceBrowser, Zeroconf  # noqa: PLC0415 - slow to import
+
+    names, found = trio.open_memory_channel[str](LOCAL_PEERS_MAX)
+    token = trio.lowlevel.current_trio_token()
+
+    def notice(name: str, **_: object) -> None:
+        token.run_sync_soon(_send_if_room, names, name)
+
+    zeroconf = await trio.to_thread.run_sync(lambda: Zeroconf(list(interfaces)))
+    try:
+        own = _local_service(host.peer_id, addresses)
+        await trio.to_thread.run_sync(zeroconf.register_service, own)
+        ServiceBrowser(zeroconf, LOCAL_SERVICE, handlers=[notice])
+        async for name in found:
+            if not name.startswith(host.peer_id):
+                await _meet(host, zeroconf, name)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(zeroconf.close)
+
+
+async def _meet(host: Host, zeroconf: "Zeroconf", name: str) -> None:
+    info = await trio.to_thread.run_sync(
+        zeroconf.get_service_info, LOCAL_SERVICE, name, 2_000
+    )
+    text = (info.properties.get(b"addresses") if info else None) or b""
+    try:
+        await host.connect(text.decode(errors="replace").split(" "))
+    except (AddressError, ConnectFailed) as error:
+        _log.info("a peer on the local network: %s", error)
+
+
+def _local_service(peer_id: str, addresses: Sequence[str]) -> "ServiceInfo":
+    from zeroconf import ServiceInfo  # noqa: PLC0415 - slow to import
+
+    return ServiceInfo(
+        LOCAL_SERVICE,
+        f"{peer_id}.{LOCAL_SERVICE}",
+        port=parse_multiaddr(addresses[0]).port,
+        # A TXT string holds 255 bytes: an address with a peer id takes some 90.
+        properties={"addresses": " ".join(addresses[:2])},
+        server=f"{peer_id}.local.",
+        parsed_addresses=[parse_multiaddr(addresses[0]).host],
+    )
+
+
+def _send_if_room(names: trio.MemorySendChannel[str], name: str) -> None:
+    with suppress(trio.WouldBlock, trio.BrokenResourceError):
+        names.send_nowait(name)
 
 
 async def _stay_with(

@@ -18,12 +18,16 @@ from multiaddr import Multiaddr
 from nunet_node.errors import MisuseError
 from nunet_node.network.discovery import (
     Address,
+    find_local_peers,
     one_peer,
     parse_listen_address,
+    parse_multiaddr,
     reachable_addresses,
     why_not,
 )
-from nunet_node.network.gossip import Outlet, SafePubsub, make_router
+from nunet_node.network.libp2p.gossip import Outlet, SafePubsub, make_router
+from nunet_node.network.libp2p.remedies import install, run_service
+from nunet_node.network.libp2p.swarm import NetStream, make_host, root_cause
 from nunet_node.network.liveness import PeerWatch
 from nunet_node.network.port import (
     ConnectFailed,
@@ -37,9 +41,7 @@ from nunet_node.network.port import (
     Validator,
     lone_error,
 )
-from nunet_node.network.remedies import install, run_service
 from nunet_node.network.stream import Stream
-from nunet_node.network.swarm import NetStream, make_host, root_cause
 from nunet_node.wire.limits import GOSSIP_BYTES_MAX
 
 DIAL_S: Final = 10
@@ -90,6 +92,8 @@ async def _run_host(
         host = Libp2pHost(inner, pubsub, nursery)
         stack.push_async_callback(host._close)  # noqa: SLF001 - closing is ours alone
         await _listen(inner, listen)
+        if settings.mdns:
+            _look_around(host, nursery)
         yield host
 
 
@@ -311,6 +315,15 @@ class _Notifee:
     async def listen(self, _network: Any, _addr: Any) -> None: ...
 
     async def listen_close(self, _network: Any, _addr: Any) -> None: ...
+
+
+def _look_around(host: Libp2pHost, nursery: trio.Nursery) -> None:
+    """Look for peers on the local network, if it can reach us."""
+    places = [parse_multiaddr(address) for address in host.addresses()]
+    wide = [p for p in places if p.kind == "ip4" and not p.is_loopback()]
+    if wide:
+        interfaces = [place.host for place in wide]
+        nursery.start_soon(find_local_peers, host, interfaces, list(map(str, wide)))
 
 
 async def _listen(inner: Any, addresses: Sequence[Address]) -> None:

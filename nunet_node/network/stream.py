@@ -20,6 +20,10 @@ from nunet_node.wire.limits import FRAME_BYTES_MAX, FRAME_PREFIX_BYTES
 READ_BYTES: Final = 65_536
 """Most bytes taken from the stream at once: a yamux frame, the best size measured."""
 
+SEND_S: Final = 10
+"""Longest that one frame may wait for the peer to read on. Cancellation waits for the
+frame, so a peer must not be able to hold it up for long."""
+
 CLOSE_S: Final = 2
 """Longest that leaving a stream may take while the peer does not read."""
 
@@ -49,8 +53,8 @@ class ByteStream(Protocol):
 class Stream:
     """A stream with its peer. One task may send and another receive at a time.
 
-    A receiver that leaves a full window (256 KiB) unread for more than five seconds
-    has the stream reset under it (C2): take bulk data to disk as it comes.
+    What is not received makes the sender wait: frames for `SEND_S` at most, raw bytes
+    for a minute. So take bulk data to disk as it comes, and look at it later.
     """
 
     def __init__(self, peer_id: str, protocol: str, transport: ByteStream) -> None:
@@ -68,22 +72,26 @@ class Stream:
 
         Raises:
             MisuseError: it is over `FRAME_BYTES_MAX`, or we have finished.
-            StreamBroken: it was reset, or the peer is gone, or did not read for
-                five seconds.
+            StreamBroken: it was reset, the peer is gone, or it did not read on
+                within `SEND_S`; then the stream is reset.
         """
         self._check_open()
         framed = frame(data)
         async with self._writing:
             # Half a frame would make every later byte meaningless to the reader.
-            with trio.CancelScope(shield=True):
+            deadline = trio.current_time() + SEND_S
+            with trio.CancelScope(shield=True, deadline=deadline) as patience:
                 await self._transport.write(framed)
+        if patience.cancelled_caught:
+            await self.reset()
+            raise StreamBroken(f"the peer did not read on within {SEND_S} s")
 
     async def send_raw(self, data: bytes) -> None:
         """Send bytes without a frame. A cancelled call resets the stream.
 
         Raises:
             MisuseError: we have finished.
-            StreamBroken: the peer is gone, or did not read for five seconds.
+            StreamBroken: it was reset, the peer is gone, or did not read for a minute.
         """
         self._check_open()
         async with self._writing:

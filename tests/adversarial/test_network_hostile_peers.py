@@ -1,27 +1,44 @@
 """What strangers send on the wire harms at most their own connection."""
 
-import struct
 from contextlib import suppress
 
 import pytest
 import trio
-from libp2p.network.stream.exceptions import StreamReset
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
-from libp2p.stream_muxer.yamux import yamux
+from libp2p.stream_muxer.exceptions import MuxedStreamReset
 from libp2p.transport.upgrader import TransportUpgrader
 
-from nunet_node.network import swarm
 from nunet_node.network.discovery import parse_multiaddr
-from nunet_node.network.gossip import BUCKET_BURST, SafePubsub, message_id
 from nunet_node.network.host import open_host
-from nunet_node.network.port import ConnectFailed, HostSettings, PeerGone
-from nunet_node.network.remedies import WINDOW_BYTES_MAX
+from nunet_node.network.libp2p import swarm
+from nunet_node.network.libp2p.connection import BUFFERED_BYTES_MAX, STREAMS_MAX
+from nunet_node.network.libp2p.gossip import BUCKET_BURST, SafePubsub, message_id
+from nunet_node.network.libp2p.substream import (
+    DATA,
+    FIN,
+    HEADER,
+    PING,
+    RST,
+    SYN,
+    WINDOW_BYTES,
+    WINDOW_BYTES_MAX,
+    WINDOW_UPDATE,
+)
+from nunet_node.network.port import (
+    ConnectFailed,
+    HostSettings,
+    NotConnected,
+    PeerGone,
+    ProtocolRefused,
+)
 from tests.network_peers import (
     ECHO,
+    HOLD,
     answers,
     echo,
+    hold,
     hosts,
     muxed,
     pair,
@@ -74,7 +91,7 @@ async def test_hostile_gossip_is_dropped_and_the_host_goes_on(attack):
     async with pair() as (a, b):
         channel = await a.subscribe(TOPIC, lambda _: True)
         stream = await raw_stream(b, a.peer_id, MESHSUB)
-        with suppress(StreamReset):
+        with suppress(MuxedStreamReset):
             await stream.write(attack)
         assert await answers(b, a.peer_id)
         await a.publish(TOPIC, b"still here")
@@ -88,7 +105,9 @@ async def test_without_the_remedy_hostile_gossip_ends_the_host(name, monkeypatch
     monkeypatch.setattr(
         swarm.SafeSwarm, "set_stream_handler", swarm.Swarm.set_stream_handler
     )
-    monkeypatch.setattr("nunet_node.network.remedies._survivor", lambda f, **_: f)
+    monkeypatch.setattr(
+        "nunet_node.network.libp2p.remedies._survivor", lambda f, **_: f
+    )
     ended = False
     try:
         async with pair() as (a, b):
@@ -196,49 +215,110 @@ async def test_another_peer_at_the_address_is_refused():
 
 async def write_frames(connection, frames):
     for header, body in frames:
-        data = struct.pack(yamux.YAMUX_HEADER_FORMAT, *header) + body
+        data = HEADER.pack(*header) + body
         await connection.secured_conn.write(data)
 
 
-async def test_a_frame_larger_than_any_window_ends_the_connection():
+RULES_BROKEN = {
+    "another version": [((1, DATA, 0, 1, 0), b"")],
+    "a kind that there is not": [((0, 9, 0, 0, 0), b"")],
+    "a frame larger than any window": [
+        ((0, DATA, SYN, 101, WINDOW_BYTES_MAX + 1), b"")
+    ],
+    "a stream of ours": [((0, DATA, SYN, 1000, 0), b"")],
+    "a stream twice": [((0, DATA, SYN, 1001, 0), b"")] * 2,
+    "stream nought": [((0, DATA, SYN, 0, 0), b"")],
+}
+
+
+@pytest.mark.parametrize("frames", RULES_BROKEN.values(), ids=RULES_BROKEN.keys())
+async def test_a_peer_that_breaks_the_rules_of_yamux_is_cut_off(frames):
     async with pair() as (a, b):
         events = a.peer_events()
-        header = (0, yamux.TYPE_DATA, yamux.FLAG_SYN, 101, WINDOW_BYTES_MAX + 1)
-        await write_frames(muxed(b, a.peer_id), [(header, b"")])
-        with trio.fail_after(20):
-            assert await events.receive() == PeerGone(peer_id=b.peer_id)
-
-
-async def test_a_peer_that_ignores_flow_control_is_cut_off(monkeypatch):
-    monkeypatch.setattr(swarm, "BUFFERED_BYTES_MAX", 1_000_000)
-
-    async def never_read(_stream):
-        await trio.sleep_forever()
-
-    async with pair() as (a, b):
-        events = a.peer_events()
-        a.serve("/nunet/test-hold/1", never_read)
-        stream = await raw_stream(b, a.peer_id, "/nunet/test-hold/1")
-        body = b"z" * 60_000
-        header = (0, yamux.TYPE_DATA, 0, stream.muxed_stream.stream_id, len(body))
         with trio.fail_after(20):
             # The connection ends under it, as it should.
             with suppress(Exception):
-                await write_frames(muxed(b, a.peer_id), [(header, body)] * 40)
+                await write_frames(muxed(b, a.peer_id), frames)
             assert await events.receive() == PeerGone(peer_id=b.peer_id)
 
 
-async def test_a_peer_that_opens_streams_without_end_is_cut_off(monkeypatch):
-    monkeypatch.setattr(swarm, "STREAMS_PER_CONNECTION_MAX", 20)
-    async with pair() as (a, b):
+async def test_a_peer_that_asks_for_answers_and_reads_none_is_cut_off():
+    async with pair(gossip=False) as (a, b):
         events = a.peer_events()
-        frames = [
-            ((0, yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_SYN, 1001 + 2 * n, 0), b"")
-            for n in range(40)
-        ]
-        await write_frames(muxed(b, a.peer_id), frames)
+        theirs = muxed(a, b.peer_id)
+        stuck = trio.CancelScope()
+
+        async def hold_the_line():
+            with stuck:
+                async with theirs._writing:
+                    await trio.sleep_forever()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hold_the_line)
+            pings = [((0, PING, SYN, 0, number), b"") for number in range(30_000)]
+            with suppress(Exception):
+                await write_frames(muxed(b, a.peer_id), pings)
+            with trio.fail_after(20):
+                await theirs.event_shutting_down.wait()
+            stuck.cancel()
         with trio.fail_after(20):
             assert await events.receive() == PeerGone(peer_id=b.peer_id)
+
+
+async def test_a_peer_that_sends_more_than_it_was_granted_is_cut_off():
+    async with pair() as (a, b):
+        events = a.peer_events()
+        a.serve(HOLD, hold)
+        stream = await raw_stream(b, a.peer_id, HOLD)
+        stream.add_credit(1_000_000)
+        with trio.fail_after(20):
+            with suppress(MuxedStreamReset):
+                await stream.write(bytes(WINDOW_BYTES + 1))
+            assert await events.receive() == PeerGone(peer_id=b.peer_id)
+
+
+async def test_a_peer_that_fills_many_windows_that_nobody_reads_is_cut_off():
+    async with pair() as (a, b):
+        events = a.peer_events()
+        a.serve(HOLD, hold)
+        with trio.fail_after(20):
+            # A little of each window goes into agreeing on the protocol.
+            for _ in range(BUFFERED_BYTES_MAX // WINDOW_BYTES + 1):
+                with suppress(MuxedStreamReset, NotConnected):
+                    stream = await raw_stream(b, a.peer_id, HOLD)
+                    await stream.write(bytes(WINDOW_BYTES - 100))
+            assert await events.receive() == PeerGone(peer_id=b.peer_id)
+
+
+async def test_a_peer_that_opens_and_resets_streams_in_masses_is_cut_off():
+    async with pair() as (a, b):
+        events = a.peer_events()
+        flood = b"".join(
+            HEADER.pack(0, WINDOW_UPDATE, SYN | RST, 1001 + 2 * number, 0)
+            for number in range(2 * STREAMS_MAX)
+        )
+        await muxed(b, a.peer_id).secured_conn.write(flood)
+        with trio.fail_after(20):
+            assert await events.receive() == PeerGone(peer_id=b.peer_id)
+
+
+async def test_further_streams_than_a_connection_carries_are_reset(monkeypatch):
+    async with pair(gossip=False) as (a, b):
+        a.serve(HOLD, hold)
+        monkeypatch.setattr(muxed(b, a.peer_id), "_count", lambda **_: 0)
+        for _ in range(STREAMS_MAX):
+            await b.open_stream(a.peer_id, HOLD)
+        with pytest.raises(ProtocolRefused):
+            await b.open_stream(a.peer_id, HOLD)
+        assert b.connected_peers() == {a.peer_id}
+
+
+async def test_data_for_a_stream_that_is_over_is_answered_by_a_reset():
+    async with pair(gossip=False) as (a, b):
+        frames = [((0, DATA, flags, 7001, 4), b"data") for flags in (0, FIN, RST)]
+        await write_frames(muxed(b, a.peer_id), frames)
+        assert await answers(b, a.peer_id)
+        await until(lambda: not muxed(a, b.peer_id).streams)
 
 
 async def test_connections_that_never_prove_themselves_do_not_lock_others_out(

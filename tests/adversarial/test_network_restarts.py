@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-from nunet_node.network import remedies, swarm
 from nunet_node.network.host import open_host
+from nunet_node.network.libp2p import remedies, swarm
 from nunet_node.network.port import ConnectFailed, HostSettings, ListenFailed
 from tests.network_peers import (
     ECHO,
@@ -37,11 +37,15 @@ async def test_without_the_remedy_visits_use_up_the_places(monkeypatch):
         swarm.Swarm._handle_inbound_connection,
     )
     async with open_host(HostSettings(seed=bytes(32), connections_max=3)) as a:
-        with pytest.raises(ConnectFailed):
+
+        async def visit():
             for number in range(12):
                 async with open_host(settings(number + 1, gossip=False)) as visitor:
                     await visitor.connect(a.addresses())
                 await until(lambda: not a.connected_peers())
+
+        with pytest.raises(ConnectFailed):
+            await visit()
 
 
 async def test_leaving_the_host_closes_its_connections():

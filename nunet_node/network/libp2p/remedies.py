@@ -21,7 +21,6 @@ from libp2p.io.utils import read_exactly
 from libp2p.network.connection import swarm_connection
 from libp2p.pubsub import pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
-from libp2p.stream_muxer.yamux import yamux
 from libp2p.tools.anyio_service.trio_manager import TrioManager
 from libp2p.transport.tcp import tcp
 
@@ -37,10 +36,6 @@ longer than it takes to notice it."""
 
 RPC_BYTES_MAX: Final = 131_072
 """Largest gossip frame we send: eight full messages."""
-
-WINDOW_BYTES_MAX: Final = 1_048_576
-"""Largest receive window of one stream: enough to fill 100 Mbit/s over 80 ms, and a
-bound to what one stream can make us hold."""
 
 PIECES_MAX: Final = 2_000
 """Pieces in which one frame may arrive: a full noise message over the smallest usual
@@ -72,16 +67,22 @@ REMEDIES: Final = tuple(
         ("P9", "a pruning peer makes us dial others", "gossip.SafeGossipSub"),
         ("P10", "a record grows with every message", "gossip.SafeGossipSub"),
         ("H1", "a handler that raises stops the host", "swarm.SafeSwarm"),
-        ("C1", "a cancelled write ends the connection", "swarm.SafeYamux"),
-        ("C3", "a stalled write blocks closing for ever", "swarm.SafeYamux"),
+        ("C1", "a cancelled write ends the connection", "connection.YamuxConnection"),
+        ("C2", "a reader that pauses five seconds is cut off", "substream.YamuxStream"),
+        ("C3", "a stalled write blocks closing for ever", "connection.YamuxConnection"),
         ("X1", "plaintext connections are accepted", "swarm.make_host"),
         ("S1", "leaving the host leaves its sockets open", "host.open_host"),
         ("S2", "inbound places are never given back", "swarm.SafeSwarm"),
-        ("Y1", "flow control is not enforced on the sender", "swarm.SafeYamux"),
-        ("Y2", "a peer opens streams without limit", "swarm.SafeSwarm"),
-        ("Y3", "a reset reads like a proper end", "swarm.NetStream"),
-        ("Y4", "what a leaving peer said last is lost", "swarm.SafeYamux"),
+        (
+            "Y1",
+            "flow control is not enforced on the sender",
+            "connection.YamuxConnection",
+        ),
+        ("Y2", "a peer opens streams without limit", "connection.YamuxConnection"),
+        ("Y3", "a reset reads like a proper end", "substream.YamuxStream"),
+        ("Y4", "what a leaving peer said last is lost", "connection.YamuxConnection"),
         ("W1", "a frame in 100 pieces ends the connection", "remedies.allow_pieces"),
+        ("W2", "each read is answered by a frame", "substream.YamuxStream"),
         ("D1", "every connect takes 250 ms longer", "host.connect"),
         ("D2", "a failed dial blocks the peer for a minute", "host.connect"),
         ("D4", "only one address of a peer is dialled", "host.connect"),
@@ -111,7 +112,6 @@ def install() -> None:
             f" libp2p=={LIBP2P_VERSION}"
         )
     widen_rpc_queues()
-    bound_windows()
     allow_pieces()
     own_the_port()
     tame_logging()
@@ -122,11 +122,6 @@ def widen_rpc_queues() -> None:
     pubsub.RpcQueue = functools.partial(
         RpcQueue, max_size=RPC_QUEUE_MAX, max_message_size=RPC_BYTES_MAX
     )
-
-
-def bound_windows() -> None:
-    """Y1: keep a stream's receive window small; the library grows it to 16 MiB."""
-    yamux.MAX_WINDOW_SIZE = WINDOW_BYTES_MAX
 
 
 def allow_pieces() -> None:

@@ -16,7 +16,7 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key
 from libp2p.host.basic_host import BasicHost
 from libp2p.identity.identify_push.identify_push import ID_PUSH
-from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.io.trio import TrioTCPStream
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.exceptions import SwarmException
@@ -25,31 +25,17 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
-from libp2p.stream_muxer.exceptions import MuxedStreamError
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
-from libp2p.stream_muxer.yamux import yamux
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
-from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
-from nunet_node.network.liveness import keep_alive
-from nunet_node.network.remedies import WINDOW_BYTES_MAX
-from nunet_node.network.stream import StreamBroken
-
-WRITE_STALL_S: Final = 10
-"""Longest that one frame may take to leave: a peer that takes nothing in for so long
-is as good as gone, and the frame, half sent, can be neither resumed nor dropped."""
+from nunet_node.network.libp2p.connection import YamuxConnection
+from nunet_node.network.stream import READ_BYTES, StreamBroken
 
 CLOSE_S: Final = 1
 """Longest that saying goodbye may take before the socket is simply closed."""
-
-STREAMS_PER_CONNECTION_MAX: Final = 256
-"""Open streams on one connection, the library's own limit for the opener."""
-
-BUFFERED_BYTES_MAX: Final = 16_777_216
-"""Unread bytes of one connection over all its streams: sixteen full windows. A peer
-that sends more than it was granted reaches this and is cut off (Y1)."""
 
 CONNECTIONS_PER_PEER_MAX: Final = 4
 """Connections with one peer: two come of dialling each other at once, and two more of
@@ -68,105 +54,8 @@ HANDSHAKE_S: Final = 10
 _log = logging.getLogger("nunet_node.network")
 
 
-class SafeYamux(Yamux):  # type: ignore[misc] # the library is untyped
-    """C1, C3, N1, Y1, Y3, Y4: a connection whose frames leave whole or end it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._ping_id: int = 0
-        self._reads_heard = 0
-        read = self.secured_conn.read
-
-        async def counted_read(n: int | None = None) -> Any:
-            data = await read(n)
-            self._reads_heard += 1
-            return data
-
-        self.secured_conn.read = counted_read
-
-    async def _write_frame(self, data: bytes) -> None:
-        async with self._write_lock:
-            # A half-sent frame turns everything after it into garbage, so a caller's
-            # cancellation waits; a peer that reads nothing must not make it wait long.
-            with trio.CancelScope(shield=True):
-                with trio.move_on_after(WRITE_STALL_S) as patience:
-                    await self.secured_conn.write(data)
-                if patience.cancelled_caught:
-                    self.abort()
-                    raise ConnectionClosedError("the peer takes nothing in")
-
-    async def open_stream(self) -> Any:
-        """Open a stream, or refuse at once where the library would wait for ever."""
-        if self.stream_backlog_semaphore.value == 0:
-            raise MuxedStreamError("as many streams are open as a connection carries")
-        return await super().open_stream()
-
-    async def handle_incoming(self) -> None:
-        """Read frames; whatever ends that, the connection's streams end with it."""
-        try:
-            await super().handle_incoming()
-        finally:
-            if not self.event_closed.is_set():
-                self.abort()
-                with trio.CancelScope(shield=True):
-                    await self._cleanup_on_error()
-
-    async def _cleanup_on_error(self) -> None:
-        # What has arrived is still to be read (Y4): a peer may speak and leave.
-        for stream_id, stream in self.streams.items():
-            stream.left = bytes(self.stream_buffers.get(stream_id, b""))
-            stream.ended = stream.recv_closed and not stream.reset_received
-        await super()._cleanup_on_error()
-
-    async def _read_data_body(self, length: int) -> bytes:
-        held = sum(map(len, self.stream_buffers.values()))
-        if length > WINDOW_BYTES_MAX or held + length > BUFFERED_BYTES_MAX:
-            _log.info("%s sends more than it may", self.peer_id)
-            self.abort()
-            raise ConnectionClosedError("the peer sends more than it may")
-        return bytes(await super()._read_data_body(length))
-
-    async def _measure_rtt_loop(self) -> None:
-        await keep_alive(self)
-
-    async def ping(self) -> None:
-        """Ask for a sign of life and wait for it."""
-        self._ping_id = (self._ping_id + 1) % 2**32
-        self._ping_event = trio.Event()
-        self._ping_sent_time = trio.current_time()
-        header = (0, yamux.TYPE_PING, yamux.FLAG_SYN, 0, self._ping_id)
-        await self._write_frame(yamux.struct.pack(yamux.YAMUX_HEADER_FORMAT, *header))
-        await self._ping_event.wait()
-
-    def heard(self) -> int:
-        """Return how often the peer has sent something."""
-        return self._reads_heard
-
-    async def wait_closing(self) -> None:
-        """Return when the connection is going down."""
-        await self.event_shutting_down.wait()
-
-    def abort(self) -> None:
-        """Close the socket at once; every task that uses it fails."""
-        self.event_shutting_down.set()
-        socket = _socket_of(self.secured_conn)
-        if socket is not None:
-            socket.close()
-
-    async def close(self, error_code: int = yamux.GO_AWAY_NORMAL) -> None:
-        """Say goodbye if the peer listens, and close either way (C3)."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._abort_later)
-            await super().close(error_code)
-            nursery.cancel_scope.cancel()
-
-    async def _abort_later(self) -> None:
-        await trio.sleep(CLOSE_S)
-        self.abort()
-
-
-class SafeMuxer(MuxerMultistream):  # type: ignore[misc] # the library is untyped
-    """Makes every connection a `SafeYamux`; the library names its own class."""
+class OurMuxer(MuxerMultistream):  # type: ignore[misc] # the library is untyped
+    """Makes every connection ours; the library's own would name its own class."""
 
     async def new_conn(self, conn: Any, peer_id: Any) -> Any:
         """Agree on yamux and start it."""
@@ -193,7 +82,7 @@ class _NoAutoConnector:
 
 
 class SafeSwarm(Swarm):  # type: ignore[misc] # the library is untyped
-    """A1, H1, N3, S2, Y2: the connections, each on its own."""
+    """A1, H1, N3, S2: the connections, each on its own."""
 
     def _init_connection_management(self) -> None:
         super()._init_connection_management()
@@ -204,10 +93,6 @@ class SafeSwarm(Swarm):  # type: ignore[misc] # the library is untyped
         """Serve incoming streams; one that fails is reset and hurts no other."""
 
         async def guarded(stream: Any) -> None:
-            if len(stream.muxed_conn.streams) > STREAMS_PER_CONNECTION_MAX:
-                _log.info("%s opens too many streams", stream.muxed_conn.peer_id)
-                stream.muxed_conn.abort()
-                return
             try:
                 await stream_handler(stream)
             except Exception as error:  # noqa: BLE001 - H1: it would stop the host
@@ -227,7 +112,7 @@ class SafeSwarm(Swarm):  # type: ignore[misc] # the library is untyped
         muxed = None
         try:
             with trio.move_on_after(HANDSHAKE_S):
-                raw = RawConnection(channel, initiator=False)
+                raw = RawConnection(BufferedChannel(channel), initiator=False)
                 muxed = await self.upgrade_inbound_raw_conn(raw, maddr)
         except Exception as error:  # noqa: BLE001 - anything may come from a stranger
             _log.debug("an incoming connection from %s failed: %r", address, error)
@@ -244,6 +129,13 @@ class SafeSwarm(Swarm):  # type: ignore[misc] # the library is untyped
             and self._handshakes.total() < HANDSHAKES_MAX
         )
 
+    async def upgrade_outbound_raw_conn(
+        self, raw_conn: Any, peer_id: Any, pre_scope: Any = None
+    ) -> Any:
+        """Secure a connection that we dialled."""
+        raw_conn.stream = BufferedChannel(raw_conn.stream)
+        return await super().upgrade_outbound_raw_conn(raw_conn, peer_id, pre_scope)
+
     async def add_conn(self, muxed_conn: Any, direction: str = "unknown") -> Any:
         """Take a connection in, unless its peer has enough of them already."""
         if len(self.get_connections(muxed_conn.peer_id)) >= CONNECTIONS_PER_PEER_MAX:
@@ -258,50 +150,54 @@ class SafeHost(BasicHost):  # type: ignore[misc] # the library is untyped
     def _schedule_identify(self, peer_id: Any, *, reason: str) -> None: ...
 
 
+class BufferedChannel(TrioTCPStream):  # type: ignore[misc] # the library is untyped
+    """A socket that is read in large pieces; noise asks for two bytes, then a few."""
+
+    def __init__(self, channel: TrioTCPStream) -> None:
+        super().__init__(channel.stream)
+        self._buffer = bytearray()
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Return some bytes; none at the end."""
+        if not self._buffer:
+            self._buffer += await super().read(READ_BYTES)
+        stop = len(self._buffer) if n is None else n
+        data = bytes(self._buffer[:stop])
+        del self._buffer[:stop]
+        return data
+
+
 class NetStream:
     """A library stream as a `stream.ByteStream`."""
 
     def __init__(self, inner: Any) -> None:
-        self._inner = inner
+        self._muxed = inner.muxed_stream
+        # The library would keep every stream until the connection ends.
+        inner.swarm_conn.remove_stream(inner)
 
     async def read(self, bytes_max: int) -> bytes:
         """Return some bytes; none at the peer's proper end."""
         try:
-            return bytes(await self._inner.read(bytes_max))
-        except Exception as error:
-            muxed = self._inner.muxed_stream
-            left: bytes = getattr(muxed, "left", b"")
-            if left:
-                muxed.left = left[bytes_max:]
-                return left[:bytes_max]
-            if _ended_properly(muxed, error):
-                return b""
-            raise StreamBroken(root_cause(error)) from error
+            return bytes(await self._muxed.read(bytes_max))
+        except MuxedStreamEOF:
+            return b""
+        except MuxedStreamError as error:
+            raise StreamBroken(str(error)) from None
 
     async def write(self, data: bytes) -> None:
         """Send all of it."""
         try:
-            await self._inner.write(data)
-        except Exception as error:
-            raise StreamBroken(root_cause(error)) from error
+            await self._muxed.write(data)
+        except MuxedStreamError as error:
+            raise StreamBroken(str(error)) from None
 
     async def finish(self) -> None:
         """End our direction."""
-        try:
-            await self._inner.close_write()
-        except Exception as error:
-            raise StreamBroken(root_cause(error)) from error
+        await self._muxed.close()
 
     async def reset(self) -> None:
         """Drop both directions."""
-        await self._inner.reset()
-
-
-def _ended_properly(muxed: Any, error: Exception) -> bool:
-    """Tell the peer's end from a reset and a lost connection (Y3): all read alike."""
-    lost = muxed.muxed_conn.event_shutting_down.is_set()
-    at_end = isinstance(error, EOFError) and not lost and not muxed.reset_received
-    return bool(getattr(muxed, "ended", at_end))
+        await self._muxed.reset()
 
 
 def make_host(seed: bytes, connections_max: int) -> BasicHost:
@@ -309,7 +205,7 @@ def make_host(seed: bytes, connections_max: int) -> BasicHost:
     keys = create_new_key_pair(seed)
     noise = NoiseTransport(keys, noise_privkey=create_noise_key().private_key)
     upgrader = TransportUpgrader({NOISE: noise}, {})
-    upgrader.muxer_multistream = SafeMuxer({YAMUX: SafeYamux})
+    upgrader.muxer_multistream = OurMuxer({YAMUX: YamuxConnection})
     peer_id = ID.from_pubkey(keys.public_key)
     peerstore = PeerStore()
     peerstore.add_key_pair(peer_id, keys)
@@ -348,11 +244,3 @@ def root_cause(error: BaseException) -> str:
         else:
             break
     return str(seen) or type(seen).__name__
-
-
-def _socket_of(secured_conn: Any) -> Any:
-    """Return the socket under the layers of a connection, or None."""
-    layer = secured_conn
-    for name in ("conn", "read_writer", "read_write_closer", "stream", "stream"):
-        layer = getattr(layer, name, None)
-    return getattr(layer, "socket", None)

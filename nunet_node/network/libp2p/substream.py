@@ -1,0 +1,207 @@
+"""One yamux stream: what has arrived, what may be sent, and how it ended.
+
+Rule: what a stream ended with is never in doubt: the peer's end, a reset and a lost
+connection are three different things (Y3), and what arrived before is still to be
+read (Y4). Credit is granted as the reader reads, in few and large grants (W2); a
+sender waits for it without polling, and as long as the peer is alive (C2). Source:
+the yamux specification, section "Flow control".
+"""
+
+import struct
+from typing import TYPE_CHECKING, Final, Self
+
+import trio
+from libp2p.abc import IMuxedStream
+from libp2p.stream_muxer.exceptions import (
+    MuxedStreamClosed,
+    MuxedStreamEOF,
+    MuxedStreamReset,
+)
+
+if TYPE_CHECKING:
+    from nunet_node.network.libp2p.connection import YamuxConnection
+
+WINDOW_BYTES: Final = 262_144
+"""What a stream may hold unread at first; the specification's number."""
+
+WINDOW_BYTES_MAX: Final = 1_048_576
+"""What it may hold once its reader has proved fast: enough to fill 100 Mbit/s over
+80 ms, and a bound to what one stream can make us keep."""
+
+GROW_WITHIN_S: Final = 0.2
+"""A reader that takes half a window in this time is held up by the window, not by
+itself, so the window grows."""
+
+FRAME_BODY_BYTES: Final = 64_000
+"""Data in one frame: with its header, and some queued ones, one noise message."""
+
+CREDIT_S: Final = 60
+"""Longest that a sender waits for the peer to read on."""
+
+DATA, WINDOW_UPDATE, PING, GO_AWAY = range(4)
+SYN, ACK, FIN, RST = 1, 2, 4, 8
+HEADER: Final = struct.Struct("!BBHII")
+"""Version, kind, flags, stream, and the data's length or a value."""
+
+
+class YamuxStream(IMuxedStream):  # type: ignore[misc] # the library is untyped
+    """One stream, from our side."""
+
+    def __init__(self, conn: "YamuxConnection", stream_id: int) -> None:
+        self.muxed_conn = conn
+        self.stream_id = stream_id
+        self._buffer = bytearray()
+        self._window_bytes = WINDOW_BYTES
+        self._grantable_bytes = WINDOW_BYTES
+        self._consumed_bytes = 0
+        self._granted_at_s = trio.current_time()
+        self._credit_bytes = WINDOW_BYTES
+        self._finished = False
+        self.ended = False
+        self._broken: str | None = None
+        self._changed = trio.Event()
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Return what has arrived, at most ``n`` bytes, waiting for the first.
+
+        Raises:
+            MuxedStreamEOF: the peer has ended its direction, and all of it was read.
+            MuxedStreamReset: the stream was reset or its connection lost, and all
+                that arrived before was read.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._buffer:
+            if self.ended:
+                raise MuxedStreamEOF("the peer has ended the stream")
+            if self._broken:
+                raise MuxedStreamReset(self._broken)
+            await self._changed.wait()
+        stop = len(self._buffer) if n is None or n < 0 else n
+        data = bytes(self._buffer[:stop])
+        del self._buffer[:stop]
+        self.muxed_conn.buffered_bytes -= len(data)
+        self._grant(len(data))
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Send all of this; a cancelled call may have sent a part.
+
+        Raises:
+            MuxedStreamClosed: we have ended our direction.
+            MuxedStreamReset: the stream was reset, its connection lost, or the peer
+                granted nothing for `CREDIT_S`.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        view = memoryview(data)
+        while view:
+            await self._wait_for_credit()
+            size = min(len(view), self._credit_bytes, FRAME_BODY_BYTES)
+            self._credit_bytes -= size
+            header = HEADER.pack(0, DATA, 0, self.stream_id, size)
+            try:
+                await self.muxed_conn.write_frame(header + view[:size])
+            except trio.Cancelled:
+                # It was still waiting its turn: nothing of it has left.
+                self._credit_bytes += size
+                raise
+            view = view[size:]
+
+    async def close(self) -> None:
+        """End our direction; reading goes on."""
+        if not self._finished and self._broken is None:
+            self._finished = True
+            self._say(FIN)
+            self._forget_if_over()
+
+    async def reset(self) -> None:
+        """Drop both directions."""
+        if self._broken is None:
+            if not (self._finished and self.ended):
+                self._say(RST)
+            self.break_off("the stream was reset here")
+
+    def set_deadline(self, ttl: int) -> bool:
+        """Refuse: cancel scopes do this."""
+        raise NotImplementedError("use a cancel scope")
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        """Return where the peer is."""
+        remote: tuple[str, int] | None = self.muxed_conn.get_remote_address()
+        return remote
+
+    async def __aenter__(self) -> Self:
+        """Return the stream itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End our direction."""
+        await self.close()
+
+    def take_in(self, body: bytes) -> bool:
+        """Keep what arrived; tell False if it is more than was granted."""
+        self._grantable_bytes -= len(body)
+        if self._broken is None and not self.ended:
+            self._buffer += body
+            self.muxed_conn.buffered_bytes += len(body)
+            self._stir()
+        return self._grantable_bytes >= 0
+
+    def add_credit(self, size: int) -> None:
+        """Take note that the peer will take in this much more."""
+        self._credit_bytes += size
+        self._stir()
+
+    def end(self) -> None:
+        """Take note that the peer has ended its direction."""
+        self.ended = True
+        self._stir()
+        self._forget_if_over()
+
+    def break_off(self, why: str, *, keep: bool = False) -> None:
+        """Take note that nothing more will come; ``keep`` what came before."""
+        if self._broken is None:
+            self._broken = why
+        if not keep:
+            self.ended = False
+            self.muxed_conn.buffered_bytes -= len(self._buffer)
+            self._buffer.clear()
+        self._stir()
+        self.muxed_conn.forget(self.stream_id)
+
+    async def _wait_for_credit(self) -> None:
+        with trio.move_on_after(CREDIT_S) as patience:
+            while self._credit_bytes == 0 and self._broken is None:
+                await self._changed.wait()
+        if patience.cancelled_caught:
+            raise MuxedStreamReset(f"the peer read nothing for {CREDIT_S} s")
+        if self._broken is not None:
+            raise MuxedStreamReset(self._broken)
+        if self._finished:
+            raise MuxedStreamClosed("we have ended the stream")
+
+    def _grant(self, size: int) -> None:
+        """Let the peer send again what was read, in few and large grants."""
+        self._consumed_bytes += size
+        if self._consumed_bytes * 2 < self._window_bytes or self.ended:
+            return
+        grant = self._consumed_bytes
+        now_s = trio.current_time()
+        if now_s - self._granted_at_s < GROW_WITHIN_S:
+            grown = min(self._window_bytes * 2, WINDOW_BYTES_MAX)
+            grant += grown - self._window_bytes
+            self._window_bytes = grown
+        self._granted_at_s = now_s
+        self._consumed_bytes = 0
+        self._grantable_bytes += grant
+        self._say(0, grant)
+
+    def _say(self, flags: int, value: int = 0) -> None:
+        self.muxed_conn.queue_frame(WINDOW_UPDATE, flags, self.stream_id, value)
+
+    def _forget_if_over(self) -> None:
+        if self._finished and self.ended:
+            self.muxed_conn.forget(self.stream_id)
+
+    def _stir(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

@@ -45,7 +45,8 @@ MOVES: Final[Mapping[State, frozenset[State]]] = {
     State.LOST: frozenset(),
     State.REFUSED: frozenset(),
 }
-"""Every legal move. A move back to ``queued`` is a new attempt after a crash."""
+"""Every legal move. A move back to ``queued`` is a new attempt, or the same one
+of a job that had room but had not begun when its provider went down."""
 
 HOLDING: Final = frozenset(
     {State.ALLOCATED, State.STARTING, State.RUNNING, State.STORING}

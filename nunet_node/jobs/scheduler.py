@@ -72,13 +72,14 @@ def startable(
 ) -> tuple[JobId, ...]:
     """Return the jobs that get their resources now, in order.
 
-    A job that is not ready is passed over and holds nothing back.
+    A job that is not ready is passed over and holds nothing back; so is one that
+    this machine could not hold even if it were empty, because it offers less now.
     """
     free = free_of(total, (h.need for h in holding))
     held = list(holding)
     chosen: list[JobId] = []
     promise: tuple[int, ResourceVector] | None = None
-    for job in in_order(w for w in waiting if w.ready):
+    for job in in_order(w for w in waiting if w.ready and w.need.fits(total)):
         if job.need.fits(free) and _keeps(promise, job):
             chosen.append(job.job)
             free = free.less(job.need)

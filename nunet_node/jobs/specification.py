@@ -33,6 +33,9 @@ SALT_BYTES: Final = 16
 RUN_S_MAX: Final = 30 * 86400
 """Longest run: a month. Beyond it a crash is likelier than an end."""
 
+LEASE_MARGIN_S: Final = 600
+"""Time for staging, storing and telling, beyond waiting and running."""
+
 ARGUMENTS_MAX: Final = 1024
 """Words in a command; with their length limit they stay far below ARG_MAX."""
 
@@ -106,6 +109,11 @@ class JobSpec(Record):
     retry: Retry = Retry()
     price_micro_ntx_max: Count | None = None
     """Highest acceptable price of one CPU-hour; any when absent."""
+
+    @property
+    def lease_s(self) -> int:
+        """Seconds from its acceptance in which an attempt ends, whatever happens."""
+        return self.timeouts.queue_s + self.timeouts.run_s + LEASE_MARGIN_S
 
 
 def job_id_of(owner: Did, spec: Cid, salt: bytes) -> JobId:

@@ -12,10 +12,19 @@ from typing import Final
 from nunet_node.identity.did import Did
 from nunet_node.identity.peer_id import peer_id_of
 from nunet_node.identity.statement import Statement
-from nunet_node.market.offers import Advert
+from nunet_node.market.offers import (
+    LIFETIMES_PER_REFRESH,
+    REFRESH_S_MAX,
+    Advert,
+)
 
 NODES_MAX: Final = 20_000
 """Nodes remembered, about 40 MB; twice the largest simulated network."""
+
+
+LIFETIME_S_MAX: Final = LIFETIMES_PER_REFRESH * REFRESH_S_MAX
+"""Longest life of an advert: the longest that an honest node gives one. A longer one
+would hold a place in the table after its author is gone."""
 
 
 @dataclass(slots=True)
@@ -33,6 +42,8 @@ class AdvertTable:
         """
         advert = heard.payload
         if peer_id_of(heard.issuer) != advert.peer_id or heard.expires_at_s <= now_s:
+            return False
+        if heard.expires_at_s - heard.issued_at_s > LIFETIME_S_MAX:
             return False
         if advert.sequence <= self._sequence(advert.peer_id):
             return False

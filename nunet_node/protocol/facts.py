@@ -123,6 +123,8 @@ class AwardDropped(Record, tag_field="fact", tag="award-dropped"):
     attempt: Attempt
     reason: str
     at_s: Count
+    lost: bool = False
+    """Given up in silence: the provider may have it, so the next has a new number."""
 
 
 class InputsHanded(Record, tag_field="fact", tag="inputs-handed"):

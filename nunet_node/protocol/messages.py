@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from nunet_node.identity.did import Did
+from nunet_node.identity.challenge import Bytes32, CommandText, DidText
 from nunet_node.wire.schema import Record
 
 CONTROL_PROTOCOL: Final = "/nunet/control/1"
@@ -49,9 +49,9 @@ class Adverts(Record, tag_field="kind", tag="adverts"):
 class ChallengeWanted(Record, tag_field="kind", tag="challenge-wanted"):
     """Ask for a challenge for one command; costs the asker nothing but this."""
 
-    subject: Did
-    command: str
-    request_digest: bytes
+    subject: DidText
+    command: CommandText
+    request_digest: Bytes32
 
 
 class Invoke(Record, tag_field="kind", tag="invoke"):

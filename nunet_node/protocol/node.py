@@ -102,6 +102,7 @@ class Node:
         self._provider = ProviderRole(desk=desk)
         self._requester = RequesterRole(memory=memory, voice=voice)
         self._turn = Turn(self._ledger, Now(unix_s=0, elapsed_ns=0))
+        self._undone = False
 
     @property
     def jobs(self) -> Mapping[JobId, Job]:
@@ -125,12 +126,20 @@ class Node:
         """
         turn = self._turn = Turn(self._ledger, now)
         self._route(turn, given)
+        if self._undone and not self._provider.desk.full:
+            self._undone = False
+            self._requester.recover(turn)
         self._provider.settle(turn, len(self.adverts))
         return turn.batch()
 
     def undo(self) -> None:
-        """Take back the facts of the last turn, because they could not be kept."""
+        """Take back the facts of the last turn, because they could not be kept.
+
+        Its effects are not to be carried out either.
+        """
         self._turn.undo()
+        self._provider.undo()
+        self._undone = True
 
     def _route(self, turn: Turn, given: Input) -> None:
         match given:
@@ -201,6 +210,7 @@ class Node:
         desk = self._provider.desk
         match given:
             case NodeStarted():
+                desk.awake = True
                 keeping.resume(desk, turn)
             case DrainBegan():
                 self._provider.drain(turn, given)

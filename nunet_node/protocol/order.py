@@ -47,6 +47,8 @@ class Award:
     inputs_handed: bool = False
     dropped: str | None = None
     """Why the attempt was given up, if it was."""
+    lost: bool = False
+    """It was given up without a word of the provider, who may have it still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,8 @@ def _award(
             state = order.state if order.ended else told.state
             return replace(order, award=award, state=state, queue=told.queue)
         case AwardDropped():
-            return replace(order, award=replace(order.award, dropped=fact.reason))
+            award = replace(order.award, dropped=fact.reason, lost=fact.lost)
+            return replace(order, award=award)
         case InputsHanded():
             return replace(order, award=replace(order.award, inputs_handed=True))
 

@@ -23,8 +23,9 @@ from nunet_node.identity.challenge import (
     answer_mismatch,
 )
 from nunet_node.identity.challenge import Refusal as ChallengeRefusal
+from nunet_node.identity.did import Did
 from nunet_node.jobs.specification import JobId
-from nunet_node.jobs.statements import NOTICE, RECEIPT
+from nunet_node.jobs.statements import NOTICE, REASON_CHARS_MAX, RECEIPT
 from nunet_node.market.offers import Refusal
 from nunet_node.protocol.effects import GrantLogs, GrantRead
 from nunet_node.protocol.messages import (
@@ -81,7 +82,7 @@ def issue_challenge(
     """Answer a request for a challenge."""
     issued = desk.challenges.issue(
         str(session.id),
-        subject=wanted.subject,
+        subject=Did(wanted.subject),
         subject_peer=session.peer_id,
         command=wanted.command,
         request_digest=wanted.request_digest,
@@ -147,7 +148,7 @@ def _about_a_job(desk: Desk, turn: Turn, asked: Asked) -> Refusal | None:
         else:
             args = from_plain(JobArgs, given.args)
     except PeerError as error:
-        return Refusal(code=error.code, reason=str(error))
+        return Refusal(code=error.code, reason=str(error)[:REASON_CHARS_MAX])
     job = turn.ledger.jobs.get(args.job)
     if job is None or job.owner != given.subject:
         return UNKNOWN

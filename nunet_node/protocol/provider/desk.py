@@ -36,6 +36,8 @@ class Desk:
     total: ResourceVector = NOTHING
     engines: tuple[EngineOffer, ...] = ()
     addresses: tuple[str, ...] = ()
+    awake: bool = False
+    """The journal was read to its end; nothing may start before."""
     draining: bool = False
     full: bool = False
     """The disk has no room for new work."""

@@ -92,7 +92,7 @@ def to(turn: Turn, job: Job, state: State, reason: str = "") -> JobMoved:
 
 def schedule(desk: Desk, turn: Turn) -> None:
     """Give room to whoever is next, and start what has room and inputs."""
-    if desk.draining or desk.full:
+    if not desk.awake or desk.draining or desk.full:
         return
     for name in startable(desk.total, desk.holding(turn), desk.waiting(turn)):
         move(desk, turn, to(turn, turn.ledger.jobs[name], State.ALLOCATED))
@@ -227,6 +227,9 @@ def resume(desk: Desk, turn: Turn) -> None:
             end(desk, turn, to(turn, job, State.CANCELLED, reason))
         elif job.started:
             _interrupted(desk, turn, job, "the provider went down while it ran")
+        elif job.state is State.ALLOCATED:
+            # What this machine offers may be less than before: room is given anew.
+            move(desk, turn, to(turn, job, State.QUEUED, "the provider restarted"))
         elif job.state is not None:
             _set_timers(turn, job.state, job)
     schedule(desk, turn)
@@ -296,13 +299,14 @@ def _notice(desk: Desk, turn: Turn, job: Job, moved: JobMoved) -> Notice:
 
 
 def _set_timers(turn: Turn, state: State, job: Job) -> None:
-    queued_s = turn.now.unix_s - job.accepted_s
     if state is State.QUEUED:
+        queued_s = turn.now.unix_s - job.history[-1].at_s
         at_ns = turn.after_s(max(0, job.spec.timeouts.queue_s - queued_s))
         turn.do(SetTimer(name=f"{QUEUE_TIMER}:{job.job}", at_ns=at_ns))
     if state in {State.QUEUED, State.ALLOCATED} and not job.staged:
         allowed_s = STAGING_S_MIN + job.spec.inputs_bytes // STAGING_BYTES_PER_S
-        at_ns = turn.after_s(max(0, allowed_s - queued_s))
+        waited_s = turn.now.unix_s - job.accepted_s
+        at_ns = turn.after_s(max(0, allowed_s - waited_s))
         turn.do(SetTimer(name=f"{STAGING_TIMER}:{job.job}", at_ns=at_ns))
 
 

@@ -101,15 +101,22 @@ class ProviderRole:
 
     def settle(self, turn: Turn, nodes_known: int) -> None:
         """At the end of a turn, show what changed, and notice if all is done."""
-        if not self.desk.addresses or self.drained:
+        if self.drained:
             return
+        reachable = self.desk.awake and bool(self.desk.addresses)
         busy = any(job.started for job in turn.ledger.active_jobs())
         if self.desk.draining and not busy:
             self.drained = True
-            self.window.show(self.desk, turn, nodes_known, leaving=True)
+            if reachable:
+                self.window.show(self.desk, turn, nodes_known, leaving=True)
             turn.tell(Drained())
-        else:
+        elif reachable:
             self.window.refresh(self.desk, turn, nodes_known)
+
+    def undo(self) -> None:
+        """Count what the last turn said as unsaid."""
+        self.drained = False
+        self.window.pending = False
 
     def _called(
         self, turn: Turn, session: Session, frame: int, call: CallForBids

@@ -44,9 +44,6 @@ from nunet_node.wire.schema import Record, encode_record, from_plain
 JOBS_KEPT_MAX: Final = 10_000
 """Jobs in the ledger; the oldest ended one leaves for a new one."""
 
-LEASE_MARGIN_S: Final = 600
-"""Time for staging, storing and telling, beyond waiting and running."""
-
 
 class SubmitArgs(Record):
     """The arguments of a submit: the whole job, bound to its id."""
@@ -76,25 +73,33 @@ def submit(
             code="job.id-mismatch", reason="the id is not this job's", never=True
         )
     known = turn.ledger.jobs.get(args.job)
-    if known and known.cancelling and args.attempt > known.attempt:
-        return Refusal(
-            code="job.cancelled", reason="its owner cancelled it", never=True
-        )
-    if known is None or (known.ended and args.attempt > known.attempt):
+    refusal = _why_not_again(known, args.attempt) if known else None
+    if refusal is not None:
+        return refusal
+    if known is None or args.attempt > known.attempt:
         refusal = _why_not(desk, turn, given.subject, args.spec, spec_cid)
         if refusal is not None:
             return refusal
         _make_room(turn)
         _accept(desk, turn, given.subject, args, spec_cid)
-    elif args.attempt > known.attempt:
+    _answer(desk, turn, session, frame, turn.ledger.jobs[args.job])
+    return None
+
+
+def _why_not_again(known: Job, attempt: int) -> Refusal | None:
+    """Return why this attempt at a known job is not taken, if it is not."""
+    if attempt > known.attempt and known.cancelling:
+        return Refusal(
+            code="job.cancelled", reason="its owner cancelled it", never=True
+        )
+    if attempt > known.attempt and not known.ended:
         return Refusal(
             code="job.attempt-running", reason=f"attempt {known.attempt} has not ended"
         )
-    elif args.attempt < _first_attempt(known):
+    if attempt < _first_attempt(known):
         return Refusal(
             code="job.attempt-past", reason=f"attempt {known.attempt} is known already"
         )
-    _answer(desk, turn, session, frame, turn.ledger.jobs[args.job])
     return None
 
 
@@ -159,10 +164,7 @@ def _accept(
         attempt=args.attempt,
         spec=spec_cid,
         state=State.QUEUED if queue else State.ALLOCATED,
-        lease_until_s=now_s
-        + spec.timeouts.queue_s
-        + spec.timeouts.run_s
-        + LEASE_MARGIN_S,
+        lease_until_s=now_s + spec.lease_s,
         price_micro_ntx=desk.price_micro_ntx,
         queue=queue,
         wants_inputs=spec.inputs is not None,

@@ -56,10 +56,13 @@ def start(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
     heard = [
         Candidate(provider=a.issuer, advert=a.payload)
         for a in memory.adverts.fresh(turn.now.unix_s)
-        if a.payload.engines and a.issuer not in pursuit.avoid
+        if a.payload.engines
+        and a.issuer not in pursuit.avoid
+        and a.payload.peer_id != memory.peer_id
     ]
     fitting = [c for c in heard if _unfit(c, spec) is None]
     if fitting:
+        pursuit.discovery_ends_ns = None
         _call(memory, turn, voice, order, fitting)
     elif heard and not pursuit.avoid:
         _note_unfit(memory, turn, order, heard)
@@ -79,11 +82,16 @@ def _await_discovery(
             )
         )
     elif turn.now.elapsed_ns >= pursuit.discovery_ends_ns:
-        reason = (
-            f"no provider was heard of within {DISCOVERY_S} s; "
-            "name one with --bootstrap"
+        _refuse(memory, turn, order, _why_nobody(pursuit))
+
+
+def _why_nobody(pursuit: Pursuit) -> str:
+    if pursuit.avoid:
+        return (
+            f"its provider was lost, and within {DISCOVERY_S} s "
+            "no other was heard of that has room for it"
         )
-        _refuse(memory, turn, order, reason)
+    return f"no provider was heard of within {DISCOVERY_S} s; name one with --bootstrap"
 
 
 def session_opened(

@@ -102,8 +102,11 @@ def answered(
         return None
     if refusal is not None:
         return _end(memory, turn, errand, refusal=refusal)
-    if errand.step is Step.CHALLENGE_ASKED and isinstance(body.payload, Challenge):
-        return _challenged(memory, turn, errand, body)
+    if errand.step is Step.CHALLENGE_ASKED:
+        if isinstance(body.payload, Challenge):
+            return _challenged(memory, turn, errand, body)
+        refusal = Refusal(code="challenge.missing", reason="it did not challenge us")
+        return _end(memory, turn, errand, refusal=refusal)
     if body.issuer != errand.provider:
         refusal = Refusal(code="peer.wrong-issuer", reason="answered by somebody else")
         return _end(memory, turn, errand, refusal=refusal)

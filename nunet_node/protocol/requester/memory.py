@@ -88,6 +88,10 @@ class Pursuit:
     avoid: set[Did] = field(default_factory=set)
     """Providers that were lost with an earlier attempt of this job."""
     discovery_ends_ns: int | None = None
+    """Until when a provider is waited for; None while nobody is waited for."""
+    unheard: bool = True
+    """The award that stands may have been commanded, and its answer not heard. So it
+    is after a restart, when nobody remembers."""
 
 
 Question = tuple[str, Any]
@@ -133,6 +137,14 @@ class Memory:
         for peer_id, known in list(self.links.items()):
             if known == session:
                 del self.links[peer_id]
+
+    def forget_errands(self) -> None:
+        """Forget every conversation, but not which orders are pursued."""
+        self.errands.clear()
+        self.questions.clear()
+        self.calls.clear()
+        self.links.clear()
+        self.curious.clear()
 
     def record(
         self, turn: Turn, *facts: OrderFact, notice: Notice | None = None

@@ -7,36 +7,31 @@ awarded at a time; another attempt is made only where the owner allowed it; only
 the custodian's own, consecutive notices change what is believed of a job.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from nunet_node.identity.statement import Statement
 from nunet_node.jobs.lifecycle import State
-from nunet_node.jobs.specification import RetryCause
-from nunet_node.jobs.statements import Accepted, Confirmation, Notice
+from nunet_node.jobs.specification import JobId, RetryCause
+from nunet_node.jobs.statements import Accepted, Confirmation, Notice, Report
 from nunet_node.market.offers import Refusal
 from nunet_node.protocol.effects import (
-    CancelConfirmed,
     CommandRefused,
-    DeliverInputs,
     OrderAccepted,
     ProviderUnreachable,
     SetTimer,
 )
 from nunet_node.protocol.facts import (
-    AwardAccepted,
     AwardDropped,
     AwardIntended,
     BidKept,
-    CancelKept,
     InputsHanded,
-    NoticeKept,
     OrderEnded,
 )
 from nunet_node.protocol.inputs import InputsDelivered, InputsNotDelivered
 from nunet_node.protocol.messages import CANCEL, SUBMIT, WATCH, AdvertsWanted
-from nunet_node.protocol.order import Order
-from nunet_node.protocol.requester import calling, errands
+from nunet_node.protocol.order import Award, Order
+from nunet_node.protocol.requester import believing, calling, errands
 from nunet_node.protocol.requester.memory import (
     BACKOFF_S,
     LOST_AFTER_S,
@@ -48,9 +43,12 @@ from nunet_node.protocol.requester.memory import (
 )
 from nunet_node.protocol.sessions import Voice
 from nunet_node.protocol.turn import NS_PER_S, Turn
+from nunet_node.quantities import INT53_MAX
 from nunet_node.wire.schema import to_plain
 
 AGAIN_TIMER: Final = "again"
+
+BEFORE_ANY: Final = "cancelled before any provider had it"
 
 
 def pursue(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
@@ -78,8 +76,9 @@ def award_next(memory: Memory, turn: Turn, voice: Voice, call: Call) -> None:
     order = turn.ledger.orders[call.job]
     best = calling.next_best(turn, call)
     heard = best and memory.adverts.of_provider(best[0], turn.now.unix_s)
-    if order.ended or call.job not in memory.pursuits:
+    if order.ended or order.cancel_wanted or call.job not in memory.pursuits:
         memory.calls.pop(call.job, None)
+        pursue(memory, turn, voice, order)
     elif best is None:
         calling.none_left(memory, turn, order, call)
     elif not heard:
@@ -93,6 +92,7 @@ def award_next(memory: Memory, turn: Turn, voice: Voice, call: Call) -> None:
             addresses=heard.payload.addresses,
             at_s=turn.now.unix_s,
         )
+        memory.pursuits[order.job].unheard = False
         pursue(memory, turn, voice, memory.record(turn, intended))
 
 
@@ -102,34 +102,45 @@ def ended(memory: Memory, turn: Turn, voice: Voice, outcome: Outcome) -> None:
     if outcome.unreachable:
         unreachable(memory, turn, voice, order, outcome)
         return
+    refusal = outcome.refusal
+    if refusal is None and not _answered(memory, turn, voice, order, outcome):
+        refusal = Refusal(code="peer.wrong-answer", reason="answered something else")
+    if refusal is not None:
+        _refused(memory, turn, voice, order, outcome, refusal)
+        return
     pursuit = memory.pursuits.get(order.job)
     if pursuit is not None:
         pursuit.tries, pursuit.silent_since_ns = 0, None
-    if outcome.refusal is not None:
-        _refused(memory, turn, voice, order, outcome, outcome.refusal)
-    elif isinstance(outcome.answer.payload, Accepted):
-        _accepted(memory, turn, order, outcome.answer)
-    elif isinstance(outcome.answer.payload, Confirmation):
-        _confirmed(memory, turn, order, outcome.answer)
+
+
+def _answered(
+    memory: Memory, turn: Turn, voice: Voice, order: Order, outcome: Outcome
+) -> bool:
+    """Take a provider's answer to a command; tell whether it is one."""
+    said, command, award = outcome.answer.payload, outcome.errand.command, order.award
+    match said:
+        case Accepted() if command == SUBMIT and award is not None:
+            if not believing.accepted(order, said):
+                return False
+            believing.keep_acceptance(memory, turn, order, award, outcome.answer)
+        case Confirmation() if command == CANCEL:
+            if not believing.confirmed(order, said):
+                return False
+            order = believing.keep_confirmation(memory, turn, order, outcome.answer)
+            pursue(memory, turn, voice, order)
+        case Report():
+            return command == WATCH and said.job == order.job
+        case _:
+            return False
+    return True
 
 
 def heard_notice(
     memory: Memory, turn: Turn, voice: Voice, heard: Statement[Notice]
 ) -> None:
     """Believe a notice if it is the custodian's, and the next one."""
-    notice = heard.payload
-    order = turn.ledger.orders.get(notice.job)
-    if order is None or order.award is None or heard.issuer != order.award.provider:
-        return
-    if order.owner is not None and notice.owner != order.owner:
-        return
-    last = order.notice.sequence if order.notice else 0
-    if notice.sequence == last + 1 and notice.previous == order.notice_digest:
-        kept = NoticeKept(job=order.job, notice=notice, data=heard.data)
-        order = memory.record(turn, kept, notice=notice)
-        if order.ended:
-            pursue(memory, turn, voice, order)
-    elif notice.sequence > last + 1:
+    order = believing.notice(memory, turn, heard)
+    if order is not None:
         pursue(memory, turn, voice, order)
 
 
@@ -153,12 +164,16 @@ def delivered(
         _later(memory, turn, voice, order, given.reason)
 
 
-def connection_lost(memory: Memory, turn: Turn, voice: Voice, peer_id: str) -> None:
-    """Plan to reach the custodian of every order that it carried."""
-    for pursuit in list(memory.pursuits.values()):
-        order = turn.ledger.orders[pursuit.job]
-        award = order.award
-        if award and award.peer_id == peer_id and order.in_custody:
+def connection_lost(
+    memory: Memory, turn: Turn, voice: Voice, peer_id: str, told: Collection[JobId]
+) -> None:
+    """Plan to reach the custodian of every order that it carried, but of those told."""
+    for job in [name for name in memory.pursuits if name not in told]:
+        order = turn.ledger.orders.get(job)
+        award = order.award if order else None
+        if order is None or award is None or award.peer_id != peer_id:
+            continue
+        if order.in_custody or order.spec is None:
             _later(memory, turn, voice, order, "the connection was lost")
 
 
@@ -166,22 +181,34 @@ def unreachable(
     memory: Memory, turn: Turn, voice: Voice, order: Order, outcome: Outcome
 ) -> None:
     """Go elsewhere if nothing was said yet; else go on trying, within reason."""
-    if outcome.errand.command == SUBMIT and outcome.errand.step is not Step.COMMANDED:
-        award = order.award
-        if award is not None and award.accepted is None:
-            why = Refusal(code="peer.unreachable", reason=outcome.unreachable)
-            _drop(memory, turn, voice, order, why)
-            return
-    _later(memory, turn, voice, order, outcome.unreachable)
+    if outcome.errand.step is Step.COMMANDED and order.job in memory.pursuits:
+        memory.pursuits[order.job].unheard = True
+    if outcome.errand.command == SUBMIT and not _may_have_it(memory, order):
+        why = Refusal(code="peer.unreachable", reason=outcome.unreachable)
+        _drop(memory, turn, voice, order, why)
+    else:
+        _later(memory, turn, voice, order, outcome.unreachable)
+
+
+def _may_have_it(memory: Memory, order: Order) -> bool:
+    """Tell whether the provider may have accepted, as far as we know."""
+    pursuit, award = memory.pursuits.get(order.job), order.award
+    return (
+        award is None or award.accepted is not None or bool(pursuit and pursuit.unheard)
+    )
 
 
 def _attempt_after(order: Order) -> int:
     if order.award is None:
         return 1
-    if order.award.accepted is None:
+    if order.award.accepted is None and not order.award.lost:
         return order.award.attempt
-    told = order.notice.attempt if order.notice else 0
-    return max(order.award.attempt, told) + 1
+    return _newest_attempt(order) + 1
+
+
+def _newest_attempt(order: Order) -> int:
+    # A provider begins attempts of its own, where the owner allows them.
+    return max(order.attempt, order.notice.attempt if order.notice else 0)
 
 
 def _submit(memory: Memory, turn: Turn, order: Order) -> None:
@@ -195,20 +222,9 @@ def _submit(memory: Memory, turn: Turn, order: Order) -> None:
 
 def _pursue_cancel(memory: Memory, turn: Turn, order: Order) -> None:
     award = order.award
-    if award is None or (award.dropped is not None and award.accepted is None):
-        reason = "cancelled before any provider had it"
-        memory.calls.pop(order.job, None)
-        memory.pursuits.pop(order.job, None)
-        if not order.ended:
-            memory.record(
-                turn,
-                OrderEnded(
-                    job=order.job,
-                    state=State.CANCELLED,
-                    reason=reason,
-                    at_s=turn.now.unix_s,
-                ),
-            )
+    never = award is not None and award.dropped is not None and not award.lost
+    if award is None or (never and award.accepted is None):
+        _finish(memory, turn, order, State.CANCELLED, BEFORE_ANY)
     else:
         _errand_once(memory, turn, order, CANCEL, {})
 
@@ -218,48 +234,6 @@ def _errand_once(
 ) -> None:
     if not errands.under_way(memory, order, command):
         errands.begin(memory, turn, order, command, args)
-
-
-def _accepted(
-    memory: Memory, turn: Turn, order: Order, heard: Statement[Accepted]
-) -> None:
-    accepted, award = heard.payload, order.award
-    if award is None or accepted.job != order.job or accepted.owner != order.owner:
-        return
-    if award.accepted is None:
-        kept = AwardAccepted(
-            job=order.job,
-            attempt=award.attempt,
-            accepted=accepted,
-            data=heard.data,
-            at_s=turn.now.unix_s,
-        )
-        order = memory.record(turn, kept)
-    root = order.spec.inputs if order.spec else None
-    if root is None:
-        memory.record(turn, InputsHanded(job=order.job, attempt=award.attempt))
-    else:
-        turn.do(
-            DeliverInputs(
-                job=order.job, attempt=award.attempt, peer_id=award.peer_id, root=root
-            )
-        )
-    turn.tell(
-        OrderAccepted(job=order.job, provider=award.provider, staged=root is None)
-    )
-
-
-def _confirmed(
-    memory: Memory, turn: Turn, order: Order, heard: Statement[Confirmation]
-) -> None:
-    confirmation = heard.payload
-    if confirmation.job != order.job:
-        return
-    kept = CancelKept(job=order.job, confirmation=confirmation, data=heard.data)
-    memory.record(turn, kept)
-    turn.tell(
-        CancelConfirmed(job=order.job, confirmation=confirmation, data=heard.data)
-    )
 
 
 def _refused(
@@ -279,13 +253,26 @@ def _refused(
         refusal=refusal,
     )
     turn.tell(told)
+    commanded = errand.step is Step.COMMANDED
     if errand.command == SUBMIT and award is not None and award.accepted is None:
-        _drop(memory, turn, voice, order, refusal)
-    elif errand.command == CANCEL:
+        if commanded or not _may_have_it(memory, order):
+            _drop(memory, turn, voice, order, refusal)
+            return
+    elif refusal.code == "job.unknown":
+        _unknown(memory, turn, voice, order)
+        return
+    _later(memory, turn, voice, order, refusal.reason)
+
+
+def _unknown(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
+    """The provider says that there is no such job, or that it is not ours."""
+    award = order.award
+    if order.ended or order.spec is None or award is None:
         memory.pursuits.pop(order.job, None)
-    elif refusal.code == "job.unknown" and not order.ended:
-        reason = "its provider no longer knows it"
-        _lost(memory, turn, voice, order, reason)
+    elif order.cancel_wanted and award.accepted is None:
+        _finish(memory, turn, order, State.CANCELLED, BEFORE_ANY)
+    else:
+        _lost(memory, turn, voice, order, "its provider no longer knows it")
 
 
 def _drop(
@@ -330,7 +317,7 @@ def _later(memory: Memory, turn: Turn, voice: Voice, order: Order, reason: str) 
     if lost and _may_retry(order):
         _retry_elsewhere(memory, turn, voice, order, pursuit, reason)
         return
-    if award.accepted and turn.now.unix_s > award.accepted.lease_until_s:
+    if turn.now.unix_s > _lease_until_s(order, award):
         _lost(memory, turn, voice, order, "its lease ended in silence")
         return
     pause_s = BACKOFF_S[min(pursuit.tries, len(BACKOFF_S) - 1)]
@@ -340,11 +327,18 @@ def _later(memory: Memory, turn: Turn, voice: Voice, order: Order, reason: str) 
         memory.sessions.send(turn, session.id, AdvertsWanted())
 
 
+def _lease_until_s(order: Order, award: Award) -> int:
+    if award.accepted is not None:
+        return award.accepted.lease_until_s
+    # If it accepted and we did not hear it, this is what it said.
+    return award.at_s + order.spec.lease_s if order.spec else INT53_MAX
+
+
 def _may_retry(order: Order) -> bool:
     if order.spec is None or order.cancel_wanted:
         return False
     retry = order.spec.retry
-    return RetryCause.LOST in retry.on and order.attempt < retry.attempts
+    return RetryCause.LOST in retry.on and _newest_attempt(order) < retry.attempts
 
 
 def _lost(memory: Memory, turn: Turn, voice: Voice, order: Order, reason: str) -> None:
@@ -352,11 +346,19 @@ def _lost(memory: Memory, turn: Turn, voice: Voice, order: Order, reason: str) -
     if pursuit is not None and _may_retry(order):
         _retry_elsewhere(memory, turn, voice, order, pursuit, reason)
         return
-    lost = OrderEnded(
-        job=order.job, state=State.LOST, reason=reason, at_s=turn.now.unix_s
-    )
+    _finish(memory, turn, order, State.LOST, reason)
+
+
+def _finish(
+    memory: Memory, turn: Turn, order: Order, state: State, reason: str
+) -> None:
+    memory.calls.pop(order.job, None)
     memory.pursuits.pop(order.job, None)
-    memory.record(turn, lost)
+    if not order.ended:
+        over = OrderEnded(
+            job=order.job, state=state, reason=reason, at_s=turn.now.unix_s
+        )
+        memory.record(turn, over)
 
 
 def _retry_elsewhere(
@@ -379,5 +381,6 @@ def _retry_elsewhere(
         attempt=award.attempt,
         reason=f"lost: {reason}"[:500],
         at_s=turn.now.unix_s,
+        lost=True,
     )
     pursue(memory, turn, voice, memory.record(turn, dropped))

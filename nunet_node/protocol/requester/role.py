@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from nunet_node.capability.invocation import Invocation
 from nunet_node.identity.did import Did, parse_did
 from nunet_node.identity.statement import Statement
 from nunet_node.jobs.specification import JobId
@@ -57,6 +56,10 @@ Wish = (
     | InputsDelivered
     | InputsNotDelivered
 )
+
+
+QUESTIONS: Final = frozenset({STATUS, READ, LOGS})
+"""Commands whose answer is for whoever asked, and changes no record."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,8 +123,25 @@ class RequesterRole:
         for call in calling.session_lost(memory, turn, session):
             pursuing.award_next(memory, turn, self.voice, call)
         self._ended(turn, lost)
-        if not lost:
-            pursuing.connection_lost(memory, turn, self.voice, peer_id)
+        told = {o.errand.job for o in lost if o.errand.command not in QUESTIONS}
+        pursuing.connection_lost(memory, turn, self.voice, peer_id, told)
+
+    def recover(self, turn: Turn) -> None:
+        """Begin every pursuit again, after a turn was taken back.
+
+        What that turn had ordered was never done, so nothing that was under way can
+        be relied upon: sessions are dialled anew.
+        """
+        memory = self.memory
+        for session in memory.sessions.ours():
+            memory.sessions.close(turn, session.id)
+        memory.forget_errands()
+        for job in list(memory.pursuits):
+            order = turn.ledger.orders.get(job)
+            if order is None:
+                del memory.pursuits[job]
+            else:
+                pursuing.pursue(memory, turn, self.voice, order)
 
     def ask_neighbour(self, turn: Turn, peer_id: str) -> None:
         """Ask a connected peer which adverts it has heard."""
@@ -134,9 +154,9 @@ class RequesterRole:
     def adverts_heard(self, turn: Turn) -> None:
         """Look again at every order that waits for a provider."""
         for pursuit in list(self.memory.pursuits.values()):
-            order = turn.ledger.orders[pursuit.job]
-            if pursuit.discovery_ends_ns is not None and order.attempt == 0:
-                calling.start(self.memory, turn, self.voice, order)
+            order = turn.ledger.orders.get(pursuit.job)
+            if pursuit.discovery_ends_ns is not None and order is not None:
+                pursuing.pursue(self.memory, turn, self.voice, order)
 
     def timer(self, turn: Turn, name: str) -> bool:
         """Do what a timer of the submitting side was set for."""
@@ -181,9 +201,14 @@ class RequesterRole:
         pursuing.pursue(self.memory, turn, self.voice, order)
 
     def _custodian(self, turn: Turn, given: CustodianNamed) -> None:
+        order, provider = turn.ledger.orders.get(given.job), parse_did(given.provider)
+        award = order.award if order else None
+        if order and order.spec and (award is None or award.provider != provider):
+            # A link has no authority: it cannot move a job that was placed here.
+            return
         kept = CustodianKept(
             job=given.job,
-            provider=parse_did(given.provider),
+            provider=provider,
             peer_id=given.peer_id,
             addresses=given.addresses[:16],
         )
@@ -251,7 +276,7 @@ class RequesterRole:
 
     def _ended(self, turn: Turn, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
-            if outcome.errand.command in {STATUS, READ, LOGS}:
+            if outcome.errand.command in QUESTIONS:
                 self._told(turn, outcome)
             else:
                 pursuing.ended(self.memory, turn, self.voice, outcome)
@@ -313,9 +338,8 @@ def _read(given: FrameReceived | FrameRejected) -> tuple[Refusal | None, Any]:
     if isinstance(given, FrameRejected):
         return Refusal(code=given.code, reason=given.reason[:500]), None
     body = given.body
-    if isinstance(body, Invocation):
-        return None, None
-    payload = getattr(body, "payload", None)
-    if isinstance(payload, Refusal):
-        return payload, None
+    if not isinstance(body, Statement):
+        return Refusal(code="peer.wrong-answer", reason="answered no statement"), None
+    if isinstance(body.payload, Refusal):
+        return body.payload, None
     return None, body

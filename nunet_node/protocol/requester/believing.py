@@ -1,0 +1,102 @@
+"""What a provider's statements change in an order's record, and what they do not.
+
+Rule: only the custodian is believed, only about the job that it has, and only in
+order; a statement about anything else changes nothing. What has ended for us stays
+ended, whatever is said later.
+"""
+
+from nunet_node.identity.statement import Statement
+from nunet_node.jobs.statements import Accepted, Confirmation, Notice
+from nunet_node.protocol.effects import CancelConfirmed, DeliverInputs, OrderAccepted
+from nunet_node.protocol.facts import (
+    AwardAccepted,
+    CancelKept,
+    InputsHanded,
+    NoticeKept,
+)
+from nunet_node.protocol.order import Award, Order
+from nunet_node.protocol.requester.memory import Memory
+from nunet_node.protocol.turn import Turn
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.schema import encode_record
+
+
+def accepted(order: Order, heard: Accepted) -> bool:
+    """Tell whether this accepts the award that stands."""
+    award, spec = order.award, order.spec
+    return (
+        award is not None
+        and spec is not None
+        and heard.job == order.job
+        and heard.owner == order.owner
+        and heard.spec == Cid.of_dag_cbor(encode_record(spec))
+        # Attempts that the provider began by itself count as the one it accepted.
+        and heard.attempt <= award.attempt
+    )
+
+
+def keep_acceptance(
+    memory: Memory,
+    turn: Turn,
+    order: Order,
+    award: Award,
+    heard: Statement[Accepted],
+) -> None:
+    """Record that the provider has custody, and hand over what the job needs."""
+    if award.accepted is None:
+        kept = AwardAccepted(
+            job=order.job,
+            attempt=award.attempt,
+            accepted=heard.payload,
+            data=heard.data,
+            at_s=turn.now.unix_s,
+        )
+        memory.record(turn, kept)
+    memory.calls.pop(order.job, None)
+    root = order.spec.inputs if order.spec else None
+    if root is None:
+        memory.record(turn, InputsHanded(job=order.job, attempt=award.attempt))
+    else:
+        turn.do(
+            DeliverInputs(
+                job=order.job, attempt=award.attempt, peer_id=award.peer_id, root=root
+            )
+        )
+    turn.tell(
+        OrderAccepted(job=order.job, provider=award.provider, staged=root is None)
+    )
+
+
+def confirmed(order: Order, heard: Confirmation) -> bool:
+    """Tell whether this confirms that the job has ended."""
+    return heard.job == order.job and order.owner in (None, heard.owner)
+
+
+def keep_confirmation(
+    memory: Memory, turn: Turn, order: Order, heard: Statement[Confirmation]
+) -> Order:
+    """Record the custodian's word that the job has ended."""
+    kept = CancelKept(job=order.job, confirmation=heard.payload, data=heard.data)
+    turn.tell(
+        CancelConfirmed(job=order.job, confirmation=heard.payload, data=heard.data)
+    )
+    return memory.record(turn, kept)
+
+
+def notice(memory: Memory, turn: Turn, heard: Statement[Notice]) -> Order | None:
+    """Record a notice if it is the next one; return an order that needs a step.
+
+    A notice out of order says that others were missed: its order needs a step too.
+    """
+    said = heard.payload
+    order = turn.ledger.orders.get(said.job)
+    if order is None or order.award is None or heard.issuer != order.award.provider:
+        return None
+    if order.ended or order.owner not in (None, said.owner):
+        return None
+    last = order.notice.sequence if order.notice else 0
+    if said.sequence == last + 1 and said.previous == order.notice_digest:
+        kept = NoticeKept(job=order.job, notice=said, data=heard.data)
+        order = memory.record(turn, kept, notice=said)
+        return order if order.ended else None
+    return order if said.sequence > last + 1 else None

@@ -95,10 +95,16 @@ async def attempt(
     globs: tuple[str, ...] = (),
     *,
     control_groups: bool = True,
+    warm: bool = False,
 ) -> Outcome:
     """Run one order with these inputs and look at everything it left."""
     await need(order.engine)
-    async with some_executors(control_groups=control_groups) as executors:
+    async with contextlib.AsyncExitStack() as stack:
+        executors = await stack.enter_async_context(
+            some_executors(control_groups=control_groups)
+        )
+        if warm:
+            await stack.enter_async_context(executors.warmed())
         job_dir = await executors.open_job(order.job, 1)
         for path, content in (files or {}).items():
             job_dir.add_file(path, content, executable=content.startswith(b"#!"))

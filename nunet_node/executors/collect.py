@@ -97,6 +97,8 @@ def collect_outputs(
         bytes_max=bytes_max,
         files_max=files_max,
     )
+    # Without privilege the job is its directory's owner, and may have closed it.
+    job_dir.path.chmod(0o700)
     top = os.open(job_dir.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         _walk_folder(walk, top, "", depth=1)

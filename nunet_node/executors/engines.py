@@ -7,7 +7,7 @@ needs memory of its own, which the job is not charged for.
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,21 +50,26 @@ def environment(order: RunOrder, home: str) -> list[tuple[str, str]]:
     ]
 
 
-def bounds(order: RunOrder) -> Bounds:
+def bounds(order: RunOrder, program: Path) -> Bounds:
     """Return what the supervisor enforces for ``order``."""
     return Bounds(
         wall_s=order.wall_s,
-        memory_bytes=memory_with_runner(order),
+        memory_bytes=memory_bytes(order, program),
         disk_bytes=order.disk_bytes,
         log_bytes_max=order.log_bytes_max,
         files_max=order.files_max,
     )
 
 
-def memory_with_runner(order: RunOrder) -> int:
-    """Return what the whole tree may hold, the runner's own memory included."""
-    runner = 0 if order.engine == "process" else RUNNER_MEMORY_BYTES
-    return order.memory_bytes + runner
+def memory_bytes(order: RunOrder, program: Path) -> int:
+    """Return what the whole tree may hold, the runner's own memory included.
+
+    ``program`` is the compiled module, which is read and then mapped.
+    """
+    if order.engine == "process":
+        return order.memory_bytes
+    compiled = 0 if order.engine == "python" else 2 * program.stat().st_size
+    return order.memory_bytes + RUNNER_MEMORY_BYTES + compiled
 
 
 def pids_max(order: RunOrder) -> int:
@@ -78,18 +83,34 @@ class Launch:
 
     request: dict[str, Any]
     barriers: tuple[str, ...]
-    inherit: tuple[int, ...] = ()
+    given: dict[str, int] = field(default_factory=dict)
 
 
-def wasm_launch(
+def launch(
+    order: RunOrder,
+    job_dir: JobDir,
+    program: Path,
+    stack: contextlib.ExitStack,
+    group: ControlGroup | None,
+) -> Launch:
+    """Return how to start ``order`` on ``program``: bubblewrap or a compiled module.
+
+    ``stack`` closes descriptors that only the child needs.
+    """
+    if order.engine == "process":
+        return _process_launch(order, job_dir, program, stack, group)
+    return _wasm_launch(order, job_dir, program, group)
+
+
+def _wasm_launch(
     order: RunOrder, job_dir: JobDir, module: Path, group: ControlGroup | None
 ) -> Launch:
-    """Launch a compiled module, or a script on compiled CPython."""
     python = order.engine == "python"
     job, tmp = str(job_dir.path), str(job_dir.tmp_path)
     request = {
         "kind": "wasm",
         "module": str(module),
+        "trusted": python,
         # -u: what is printed is seen at once; -B: no compiled files in the outputs.
         "argv": ["python", "-u", "-B", *order.argv] if python else list(order.argv),
         "env": environment(order, bubblewrap.JOB_PATH),
@@ -107,16 +128,15 @@ def wasm_launch(
     return Launch(request=request, barriers=("wasm", *_grouped(group)))
 
 
-def process_launch(
+def _process_launch(
     order: RunOrder,
     job_dir: JobDir,
     bwrap: Path,
     stack: contextlib.ExitStack,
     group: ControlGroup | None,
 ) -> Launch:
-    """Launch a native command in its box; ``stack`` closes the filter's descriptor."""
     program = seccomp.native_filter(hidden_memory=group is not None)
-    filter_fd = _readable(program, stack) if program else None
+    given = {"filter": _readable(program, stack)} if program else {}
     limits = _limits(order, job_dir)
     if group is None:
         space = order.memory_bytes * ADDRESS_SPACE_FACTOR
@@ -129,7 +149,6 @@ def process_launch(
             tmp=job_dir.tmp_path,
             env=environment(order, bubblewrap.JOB_PATH),
             argv=order.argv,
-            filter_fd=filter_fd,
         ),
         "limits": limits,
     }
@@ -139,22 +158,20 @@ def process_launch(
     return Launch(
         request=request,
         barriers=(*barriers, *_grouped(group)),
-        inherit=() if filter_fd is None else (filter_fd,),
+        given=given,
     )
 
 
-def ending(
-    order: RunOrder, launch: Launch, watched: Watched, returncode: int, wall_s: float
-) -> RunEnd:
+def ending(order: RunOrder, launch: Launch, watched: Watched) -> RunEnd:
     """Say what a finished child means for the job; reads its control group."""
-    exit_code, reason = _exit(order, watched, returncode)
+    exit_code, reason = _exit(order, watched)
     limit = watched.limit or _limit_of(watched, exit_code)
-    achieved = (*launch.barriers, *watched.records.get("started", ()))
+    achieved = (*launch.barriers, *(watched.heard.started or ()))
     return RunEnd(
         exit_code=exit_code if watched.limit is None else None,
         limit=limit,
         reason=reason if limit is None else _LIMIT_REASONS[limit],
-        usage=watched.usage(wall_s),
+        usage=watched.usage(),
         isolation="+".join(achieved),
         stdout_truncated="stdout" in watched.truncated,
         stderr_truncated="stderr" in watched.truncated,
@@ -183,22 +200,31 @@ _LIMIT_REASONS: Final[dict[Limit, str]] = {
 }
 
 
-def _exit(
-    order: RunOrder, watched: Watched, returncode: int
-) -> tuple[int | None, str | None]:
-    records = watched.records
-    shell_code = _SIGNALLED - returncode if returncode < 0 else returncode
-    if "failed" in records or (returncode == EXIT_NOT_STARTED and not watched.started):
-        return None, f"not started: {records.get('failed', 'the sandbox failed')}"
-    if order.engine == "process":
-        if "exit-code" in records or returncode < 0:
-            return shell_code, None
-        return EXIT_NOT_FOUND, "the command could not be started; see its error stream"
-    if "exit" in records:
-        return int(records["exit"]), records.get("reason")
+def _exit(order: RunOrder, watched: Watched) -> tuple[int | None, str | None]:
+    heard, returncode = watched.heard, watched.returncode
+    if (why := _failure(watched)) is not None:
+        return None, why
     if returncode < 0:
-        return shell_code, f"the runner was ended by signal {-returncode}"
-    return None, "the runner ended without a result"
+        # The child itself, bubblewrap or the runner, was killed.
+        return _SIGNALLED - returncode, None
+    if order.engine != "process":
+        if heard.exit is None:
+            return None, "the runner ended without a result"
+        return heard.exit, heard.reason
+    if heard.box_exit is None:
+        return EXIT_NOT_FOUND, "the command could not be started; see its error stream"
+    return heard.box_exit, None
+
+
+def _failure(watched: Watched) -> str | None:
+    """Return why the guest did not run, or not to an end of its own or a limit's."""
+    if watched.fault is not None:
+        return watched.fault
+    if watched.heard.failed is not None:
+        return f"not started: {watched.heard.failed}"
+    if watched.returncode == EXIT_NOT_STARTED and not watched.started:
+        return "not started: the sandbox failed"
+    return None
 
 
 def _limit_of(watched: Watched, exit_code: int | None) -> Limit | None:

@@ -7,12 +7,13 @@ in this process. Cancelling a run returns only when nothing of the job is alive.
 import contextlib
 import os
 import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import trio
 
-from nunet_node.errors import MisuseError
+from nunet_node.errors import MisuseError, PeerError
 from nunet_node.executors import collect as collecting
 from nunet_node.executors import engines, jobdir
 from nunet_node.executors.collect import Collected, OutputsRefused
@@ -20,7 +21,6 @@ from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.modules import (
     MODULE_BYTES_MAX,
     ModuleCache,
-    ModuleError,
     find_python,
 )
 from nunet_node.executors.port import (
@@ -32,6 +32,7 @@ from nunet_node.executors.port import (
     ScratchError,
 )
 from nunet_node.executors.sandbox import bubblewrap, cgroups
+from nunet_node.executors.spawn import Warm, warmed
 from nunet_node.executors.supervise import OnLog, OnStarted, supervise
 
 GROUP_REMOVALS_MAX: Final = 100
@@ -71,6 +72,7 @@ class LocalExecutors:
         self._modules = ModuleCache(cache, scratch)
         self._control_groups = control_groups
         self._bwrap: Path | None = None
+        self._warm: Warm | None = None
 
     def sweep(self) -> int:
         """Remove what a killed node left; call it before the first job."""
@@ -99,6 +101,20 @@ class LocalExecutors:
         """
         await self._modules.python()
 
+    @contextlib.asynccontextmanager
+    async def warmed(self) -> AsyncIterator[None]:
+        """Start jobs faster within this context, as forks of one warm process.
+
+        Saves each job about 40 ms for some 40 MiB that all of them share. Without it
+        everything works the same.
+        """
+        async with warmed() as warm:
+            self._warm = warm
+            try:
+                yield
+            finally:
+                self._warm = None
+
     async def open_job(self, job_id: str, attempt: int) -> JobDir:
         """Make the directory of one attempt; give it to `remove` in the end.
 
@@ -125,21 +141,24 @@ class LocalExecutors:
         """
         if not order.argv:
             raise MisuseError("an order needs a command")
-        group = self._group(order)
         with contextlib.ExitStack() as stack:
+            group = None
             try:
-                launch = await self._launch(order, job_dir, stack, group)
-                watched, returncode, wall_s = await supervise(
+                program = await self._program(order, job_dir)
+                group = self._group(order, program)
+                launch = engines.launch(order, job_dir, program, stack, group)
+                watched = await supervise(
                     launch.request,
-                    bounds=engines.bounds(order),
+                    bounds=engines.bounds(order, program),
                     job_dir=job_dir,
                     group=group,
-                    inherit=launch.inherit,
+                    given=launch.given,
+                    warm=self._warm,
                     on_started=on_started,
                     on_log=on_log,
                 )
-                return engines.ending(order, launch, watched, returncode, wall_s)
-            except (ModuleError, OSError) as error:
+                return engines.ending(order, launch, watched)
+            except (PeerError, OSError) as error:
                 return RunEnd(exit_code=None, reason=f"not started: {error}")
             finally:
                 await _remove_group(group)
@@ -159,34 +178,23 @@ class LocalExecutors:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(jobdir.remove_job_dir, job_dir)
 
-    def _group(self, order: RunOrder) -> cgroups.ControlGroup | None:
+    async def _program(self, order: RunOrder, job_dir: JobDir) -> Path:
+        """Return what the child loads: bubblewrap, or a compiled module."""
+        if order.engine == "process":
+            return await trio.to_thread.run_sync(self._reachable_bwrap)
+        if order.engine == "python":
+            return await self._modules.python()
+        source = await trio.to_thread.run_sync(_module_bytes, job_dir, order.argv[0])
+        return await self._modules.user_module(source)
+
+    def _group(self, order: RunOrder, program: Path) -> cgroups.ControlGroup | None:
         if not self._control_groups:
             return None
         return cgroups.create(
-            memory_bytes=engines.memory_with_runner(order),
+            memory_bytes=engines.memory_bytes(order, program),
             pids=engines.pids_max(order),
             cpu_millis=order.cpu_millis,
         )
-
-    async def _launch(
-        self,
-        order: RunOrder,
-        job_dir: JobDir,
-        stack: contextlib.ExitStack,
-        group: cgroups.ControlGroup | None,
-    ) -> engines.Launch:
-        """Prepare what the child needs; ``stack`` closes what is left of it here."""
-        if order.engine == "process":
-            bwrap = await trio.to_thread.run_sync(self._reachable_bwrap)
-            return engines.process_launch(order, job_dir, bwrap, stack, group)
-        if order.engine == "python":
-            module = await self._modules.python()
-        else:
-            source = await trio.to_thread.run_sync(
-                _module_bytes, job_dir, order.argv[0]
-            )
-            module = await self._modules.user_module(source)
-        return engines.wasm_launch(order, job_dir, module, group)
 
     def _reachable_bwrap(self) -> Path:
         if self._bwrap is None:

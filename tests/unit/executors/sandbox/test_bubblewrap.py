@@ -11,7 +11,6 @@ def some_options(**changes: object) -> list[str]:
         "tmp": Path("/t"),
         "env": [("A", "1")],
         "argv": ["prog", "--bind"],
-        "filter_fd": None,
     }
     return bubblewrap.options(**(usual | changes))  # type: ignore[arg-type]
 
@@ -49,12 +48,6 @@ def test_the_box_is_sealed_after_the_last_mount():
 )
 def test_the_box_is_always_hardened(word: str):
     assert word in some_options()
-
-
-def test_a_filter_is_named_only_where_there_is_one():
-    assert "--seccomp" not in some_options()
-    words = some_options(filter_fd=7)
-    assert words[words.index("--seccomp") + 1] == "7"
 
 
 def test_a_bwrap_in_a_closed_directory_is_copied_where_all_can_start_it(tmp_path: Path):

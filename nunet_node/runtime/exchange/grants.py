@@ -107,9 +107,9 @@ class Grants:
 
 
 def _keep(
-    table: OrderedDict[K, V], key: K, value: V, entries_max: int = GRANTS_PER_PEER_MAX
+    table: OrderedDict[K, V], key: K, value: V, entries_max: int | None = None
 ) -> None:
     table[key] = value
     table.move_to_end(key)
-    if len(table) > entries_max:
+    if len(table) > (entries_max or GRANTS_PER_PEER_MAX):
         table.popitem(last=False)

@@ -1,0 +1,241 @@
+"""Facts before effects, nothing lost to a full disk, and no listener holds us up."""
+
+import pytest
+import trio
+
+from nunet_node.errors import MisuseError
+from nunet_node.protocol.effects import CloseSession, Drained, SetTimer, Tell
+from nunet_node.protocol.facts import JobStaged
+from nunet_node.protocol.inputs import (
+    AdvertsHeard,
+    FrameRejected,
+    JobExited,
+    NeighbourFound,
+    StoreFilled,
+    TimerFired,
+)
+from nunet_node.protocol.turn import Batch
+from nunet_node.runtime import driver as driver_module
+from nunet_node.runtime.clock import Clock
+from nunet_node.runtime.driver import Driver
+from nunet_node.storage.errors import LedgerUnwritableError
+
+FACT = JobStaged(job="j")
+NOTHING = Batch(facts=(), effects=())
+TOLD = Tell(news=Drained())
+FRAME = FrameRejected(session=3, frame=1, re=None, code="c", reason="r")
+EXIT = JobExited(job="j", attempt=1, exit_code=0)
+
+
+class Log(list):
+    """What happened, and a way to wait for more of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.grew = trio.Event()
+
+    def append(self, item):
+        super().append(item)
+        self.grew.set()
+        self.grew = trio.Event()
+
+    async def until(self, item, count=1):
+        with trio.fail_after(30):
+            while self.count(item) < count:
+                await self.grew.wait()
+
+
+class Machine:
+    """A node that answers each input as it is told to, and writes down what comes."""
+
+    def __init__(self, log, answers):
+        self.log = log
+        self.answers = answers
+
+    def handle(self, event, now):
+        self.log.append(event)
+        answer = self.answers.get(type(event), NOTHING)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def undo(self):
+        self.log.append("undo")
+
+
+class Memory:
+    """A journal on a disk that may be full."""
+
+    def __init__(self, log):
+        self.log = log
+        self.full = False
+
+    def append(self, facts):
+        if self.full:
+            raise LedgerUnwritableError("the disk is full")
+        # From a worker thread, which must not wake tasks; the effects will.
+        list.append(self.log, tuple(facts))
+
+    def is_writable(self):
+        return not self.full
+
+
+class Rig:
+    """A driver with everything around it in one log."""
+
+    def __init__(self, answers=None):
+        self.log = Log()
+        self.memory = Memory(self.log)
+        self.machine = Machine(self.log, answers or {})
+        self.driver = Driver(self.machine, self.memory, Clock())
+
+    def perform(self, effect):
+        self.log.append(effect)
+        if isinstance(effect, Tell):
+            self.driver.publish(effect.news)
+        if isinstance(effect, SetTimer):
+            self.driver.timers.set(effect.name, effect.at_ns)
+
+    def start(self, nursery):
+        nursery.start_soon(self.driver.run, self.perform)
+
+
+async def test_facts_are_written_before_effects_are_performed(nursery):
+    rig = Rig({AdvertsHeard: Batch(facts=(FACT,), effects=(TOLD,))})
+    rig.start(nursery)
+    event = AdvertsHeard(adverts=())
+    await rig.driver.tell(event)
+    assert rig.log == [event, (FACT,), TOLD]
+
+
+async def test_an_input_without_facts_writes_nothing(nursery):
+    rig = Rig({AdvertsHeard: Batch(facts=(), effects=(TOLD,))})
+    rig.memory.full = True
+    rig.start(nursery)
+    await rig.driver.tell(AdvertsHeard(adverts=()))
+    assert rig.log[-1] == TOLD
+
+
+async def test_a_timer_comes_back_as_an_input(nursery, autojump_clock):
+    rig = Rig(
+        {
+            AdvertsHeard: Batch(
+                facts=(), effects=(SetTimer(name="t", at_ns=3_000_000_000),)
+            )
+        }
+    )
+    rig.start(nursery)
+    await rig.driver.tell(AdvertsHeard(adverts=()))
+    await trio.sleep(4)
+    assert rig.log[-1] == TimerFired(name="t")
+
+
+async def test_a_full_disk_takes_back_the_input_and_performs_nothing(nursery):
+    rig = Rig({AdvertsHeard: Batch(facts=(FACT,), effects=(TOLD,))})
+    rig.memory.full = True
+    rig.start(nursery)
+    event = AdvertsHeard(adverts=())
+    with pytest.raises(LedgerUnwritableError):
+        await rig.driver.tell(event)
+    await rig.log.until(StoreFilled(full=True))
+    assert rig.log == [event, "undo", StoreFilled(full=True)]
+
+
+async def test_a_frame_that_cannot_be_kept_ends_its_session(nursery):
+    rig = Rig({FrameRejected: Batch(facts=(FACT,), effects=(TOLD,))})
+    rig.memory.full = True
+    rig.start(nursery)
+    await rig.driver.post(FRAME)
+    await rig.log.until(StoreFilled(full=True))
+    assert CloseSession(session=3) in rig.log
+    assert TOLD not in rig.log
+
+
+async def test_what_happened_while_the_disk_was_full_is_told_again(
+    nursery, monkeypatch
+):
+    monkeypatch.setattr(driver_module, "PROBE_S", 0.01)
+    rig = Rig({JobExited: Batch(facts=(FACT,), effects=(TOLD,))})
+    rig.memory.full = True
+    rig.start(nursery)
+    await rig.driver.post(EXIT)
+    await rig.log.until(StoreFilled(full=True))
+    assert TOLD not in rig.log
+    rig.memory.full = False
+    await rig.log.until(TOLD)
+    assert rig.log[-3:] == [EXIT, (FACT,), TOLD]
+    assert StoreFilled(full=False) in rig.log
+
+
+async def test_a_disk_that_fills_twice_is_told_of_twice(nursery, monkeypatch):
+    monkeypatch.setattr(driver_module, "PROBE_S", 0.01)
+    rig = Rig({JobExited: Batch(facts=(FACT,), effects=(TOLD,))})
+    rig.start(nursery)
+    for round_number in (1, 2):
+        rig.memory.full = True
+        await rig.driver.post(EXIT)
+        await rig.log.until(StoreFilled(full=True), round_number)
+        rig.memory.full = False
+        await rig.log.until(TOLD, round_number)
+    said = [event.full for event in rig.log if isinstance(event, StoreFilled)]
+    assert said == [True, False, True, False]
+
+
+async def test_an_input_that_breaks_the_node_is_dropped_alone(nursery, caplog):
+    rig = Rig({NeighbourFound: MisuseError("a bug")})
+    rig.start(nursery)
+    with pytest.raises(MisuseError):
+        await rig.driver.tell(NeighbourFound(peer_id="p"))
+    await rig.driver.tell(AdvertsHeard(adverts=()))
+    assert rig.log[1:] == ["undo", AdvertsHeard(adverts=())]
+    assert "NeighbourFound" in caplog.text
+
+
+async def test_something_can_be_done_between_two_inputs(nursery):
+    rig = Rig()
+    rig.start(nursery)
+    await rig.driver.between(lambda: rig.log.append("done"))
+    assert rig.log == ["done"]
+
+
+async def test_every_listener_hears_everything_from_when_it_listens(nursery):
+    rig = Rig()
+    first = rig.driver.subscribe()
+    rig.driver.publish("one")
+    second = rig.driver.subscribe()
+    rig.driver.publish("two")
+    assert [first.receive_nowait(), first.receive_nowait()] == ["one", "two"]
+    assert second.receive_nowait() == "two"
+
+
+async def test_a_listener_that_does_not_keep_up_is_dropped(nursery, caplog):
+    rig = Rig()
+    slow, quick = rig.driver.subscribe(1), rig.driver.subscribe()
+    for number in range(3):
+        rig.driver.publish(number)
+    assert [each async for each in slow] == [0]
+    assert [quick.receive_nowait() for _ in range(3)] == [0, 1, 2]
+    assert "does not keep up" in caplog.text
+
+
+async def test_a_listener_that_left_is_forgotten(nursery):
+    rig = Rig()
+    rig.driver.subscribe().close()
+    rig.driver.publish("x")
+    assert rig.driver._listeners == []
+
+
+async def test_effects_before_the_driver_runs_are_our_own_bug(nursery):
+    driver = Driver(Machine([], {}), Memory([]), Clock())
+    with pytest.raises(MisuseError):
+        driver._perform(TOLD)
+
+
+async def test_posting_waits_for_a_place_in_the_queue(monkeypatch, autojump_clock):
+    monkeypatch.setattr(driver_module, "INPUTS_MAX", 2)
+    rig = Rig()
+    await rig.driver.post(EXIT)
+    await rig.driver.post(EXIT)
+    with trio.move_on_after(10) as waiting:
+        await rig.driver.post(EXIT)
+    assert waiting.cancelled_caught

@@ -198,6 +198,12 @@ def test_a_challenge_that_names_another_node_is_not_answered(changes):
         )
 
 
+def test_a_challenge_that_another_node_signed_is_not_answered():
+    statement = replace(opened(issue(book())), issuer=OTHER.did)
+    with pytest.raises(ChallengeError):
+        check_challenge(statement, dialled=NODE.did, own_peer=USER_PEER, **REQUEST)
+
+
 def test_an_answer_is_compared_in_every_part():
     challenge = issue(book()).challenge
     assert answer_mismatch(challenge, **REQUEST) is None

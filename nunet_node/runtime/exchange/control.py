@@ -112,8 +112,11 @@ class Sessions:
         try:
             session.outbox.send_nowait(effect.data)
         except trio.WouldBlock:
-            _log.warning("%s does not read; session reset", session.stream.peer_id)
-            session.scope.cancel()
+            if not session.scope.cancel_called:
+                _log.warning("%s does not read; session reset", session.stream.peer_id)
+                session.scope.cancel()
+                # A frame under way is not cancelled, but ends with its stream.
+                self._tasks.start_soon(session.stream.reset)
         except trio.ClosedResourceError:
             _log.debug("a frame after the end of session %d", effect.session)
 

@@ -7,6 +7,7 @@ goes on where it was.
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
@@ -120,8 +121,8 @@ class Transfers:
         while breaks <= BREAKS_MAX:
             try:
                 stream = await self._host.open_stream(peer_id, LOGS_PROTOCOL)
-                async with stream:
-                    async for said in follow(stream, asked):
+                async with stream, aclosing(follow(stream, asked)) as pieces:
+                    async for said in pieces:
                         if isinstance(said, End):
                             return
                         asked = _beyond(asked, said.stream, len(said.data))

@@ -229,7 +229,7 @@ class Node:
             return
         if isinstance(given, FrameReceived) and isinstance(given.body, AdvertsHeard):
             self._adverts(turn, given.body)
-        elif given.re is not None:
+        if given.re is not None:
             self._requester.answered(turn, given)
         elif isinstance(given, FrameRejected):
             self._reject(turn, session, given)
@@ -239,6 +239,9 @@ class Node:
             self._requester.answered(turn, given)
 
     def _reject(self, turn: Turn, session: Session, given: FrameRejected) -> None:
+        # What could not be opened may have been an answer to a challenge, and a
+        # challenge is spent when it is first presented, even if that fails.
+        self._provider.desk.challenges.end_session(str(session.id))
         if given.frame is not None:
             refusal = Refusal(code=given.code, reason=given.reason[:500])
             refuse(self._provider.desk, turn, session, given.frame, refusal)

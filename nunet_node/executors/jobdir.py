@@ -39,7 +39,7 @@ class JobDir:
 
     root: Path
     uid: int | None
-    uid_lock_fd: int | None
+    locks: list[int]
     inputs: dict[str, FileMark] = field(default_factory=dict)
 
     @property
@@ -144,11 +144,14 @@ def open_job_dir(scratch: Path) -> JobDir:
     Raises:
         ScratchError: no user id is free, or the job's user could not get there.
     """
-    uid, lock = _lease_uid() if os.geteuid() == 0 else (None, None)
-    if uid is not None:
+    uid, locks = None, []
+    if os.geteuid() == 0:
         _require_reachable(scratch)
+        uid, lock = _lease_uid()
+        locks = [lock]
     root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=scratch))
-    job_dir = JobDir(root=root, uid=uid, uid_lock_fd=lock)
+    job_dir = JobDir(root=root, uid=uid, locks=locks)
+    job_dir.locks.append(_locked(root))
     # The job's user passes through but sees neither the names nor the logs.
     root.chmod(0o711 if uid is not None else 0o700)
     for path in (job_dir.path, job_dir.tmp_path):
@@ -163,17 +166,25 @@ def open_job_dir(scratch: Path) -> JobDir:
 def remove_job_dir(job_dir: JobDir) -> None:
     """Delete everything of a job whose processes are gone, and free its user id."""
     remove_tree(job_dir.root)
-    if job_dir.uid_lock_fd is not None:
-        os.close(job_dir.uid_lock_fd)
-        job_dir.uid_lock_fd = None
+    while job_dir.locks:
+        os.close(job_dir.locks.pop())
 
 
 def sweep(scratch: Path) -> int:
-    """Delete what a killed node left in its scratch directory; return how many."""
-    leftovers = [path for path in scratch.glob(f"{_PREFIX}*") if path.is_dir()]
-    for path in leftovers:
+    """Delete what killed nodes left in a scratch directory; return how many.
+
+    A directory that a living node still uses is locked, and stays.
+    """
+    removed = 0
+    for path in scratch.glob(f"{_PREFIX}*"):
+        try:
+            lock = _locked(path)
+        except OSError:
+            continue
         remove_tree(path)
-    return len(leftovers)
+        os.close(lock)
+        removed += 1
+    return removed
 
 
 def remove_tree(root: Path) -> None:
@@ -215,6 +226,21 @@ def _checked_parts(relpath: str) -> list[str]:
                 f"a name in {relpath!r} exceeds {NAME_BYTES_MAX} bytes"
             )
     return parts
+
+
+def _locked(folder: Path) -> int:
+    """Lock a directory for as long as the descriptor is open.
+
+    Raises:
+        OSError: it is gone, no directory, or locked by a living node.
+    """
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def _lease_uid() -> tuple[int, int]:

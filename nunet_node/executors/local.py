@@ -69,7 +69,7 @@ class LocalExecutors:
             ScratchError: somebody else owns one of them, or could write there.
         """
         self._scratch = _own_scratch(scratch)
-        self._modules = ModuleCache(cache, scratch)
+        self._modules = ModuleCache(cache, scratch, control_groups=control_groups)
         self._control_groups = control_groups
         self._bwrap: Path | None = None
         self._warm: Warm | None = None
@@ -185,7 +185,7 @@ class LocalExecutors:
         if order.engine == "python":
             return await self._modules.python()
         source = await trio.to_thread.run_sync(_module_bytes, job_dir, order.argv[0])
-        return await self._modules.user_module(source)
+        return await self._modules.user_module(source, order.wall_s)
 
     def _group(self, order: RunOrder, program: Path) -> cgroups.ControlGroup | None:
         if not self._control_groups:
@@ -208,6 +208,8 @@ class LocalExecutors:
         return self._bwrap
 
     async def _probe_one(self, engine: Engine) -> Capability:
+        if not hasattr(os, "pidfd_open"):
+            return _unready(engine, "jobs run on Linux 5.3 or newer only")
         if engine == "python" and not self._modules.python_ready():
             installed = await trio.to_thread.run_sync(find_python) is not None
             detail = "not compiled yet" if installed else "not installed"
@@ -228,8 +230,8 @@ class LocalExecutors:
             said = job_dir.stderr_path.read_text(errors="replace")[:500].strip()
             why = end.reason or f"exit code {end.exit_code}"
             return _unready(engine, f"{why} {said}".strip())
-        except (OSError, trio.TooSlowError) as error:
-            return _unready(engine, str(error) or "it did not start in time")
+        except Exception as error:  # noqa: BLE001 - whatever breaks an engine, the node goes on
+            return _unready(engine, str(error) or type(error).__name__)
         finally:
             await self.remove(job_dir)
 

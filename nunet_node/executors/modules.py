@@ -14,6 +14,7 @@ import os
 import platform
 import stat
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar, Final
@@ -36,6 +37,8 @@ COMPILE_WALL_S: Final = 120
 """Longest compilation; CPython takes 4 to 8 seconds of one processor."""
 COMPILE_MEMORY_BYTES: Final = 1536 << 20
 """Most memory of a compilation; CPython takes about 400 MiB."""
+COMPILE_PIDS_MAX: Final = 64
+"""Most threads of a compilation: the compiler starts one for each processor."""
 COMPILED_BYTES_MAX: Final = 512 << 20
 """Largest compiled module; CPython's is 30 MiB."""
 CACHE_BYTES_MAX: Final = 2 << 30
@@ -52,10 +55,22 @@ class ModuleError(PeerError):
     code: ClassVar[str] = "executor.module"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """One compilation: CPython on all processors, a stranger's module on one."""
+
+    source: bytes
+    parallel: bool
+    wall_s: int
+    lock: str
+
+
 class ModuleCache:
     """The compiled modules of one user on one machine."""
 
-    def __init__(self, folder: Path, scratch: Path) -> None:
+    def __init__(
+        self, folder: Path, scratch: Path, *, control_groups: bool = True
+    ) -> None:
         """Use ``folder``, creating it if need be.
 
         Raises:
@@ -68,7 +83,7 @@ class ModuleCache:
             raise ScratchError(f"{folder} must be ours alone, with mode 0700")
         self._folder = folder
         self._scratch = scratch
-        self._python: Path | None = None
+        self._control_groups = control_groups
 
     def python_ready(self) -> bool:
         """Tell whether Python jobs can start without compiling first."""
@@ -86,10 +101,19 @@ class ModuleCache:
         source = await trio.to_thread.run_sync(find_python)
         if source is None:
             raise ModuleError("CPython for WASI is not installed")
-        return await self._compiled(place, source.read_bytes(), parallel=True)
+        work = _Work(
+            source=await trio.to_thread.run_sync(source.read_bytes),
+            parallel=True,
+            wall_s=COMPILE_WALL_S,
+            lock="python.lock",
+        )
+        return await self._compiled(place, work)
 
-    async def user_module(self, module_bytes: bytes) -> Path:
-        """Return a stranger's module compiled.
+    async def user_module(self, module_bytes: bytes, wall_s: int) -> Path:
+        """Return a stranger's module compiled, in ``wall_s`` seconds at most.
+
+        One at a time for each user of a machine, because the memory that compiling
+        takes is in nobody's order.
 
         Raises:
             ModuleError: it is too large, no module, or takes too much to compile.
@@ -101,7 +125,13 @@ class ModuleCache:
             with contextlib.suppress(FileNotFoundError):
                 os.utime(place)
                 return place
-        compiled = await self._compiled(place, module_bytes, parallel=False)
+        work = _Work(
+            source=module_bytes,
+            parallel=False,
+            wall_s=min(wall_s, COMPILE_WALL_S),
+            lock="modules.lock",
+        )
+        compiled = await self._compiled(place, work)
         self._trim()
         return compiled
 
@@ -113,34 +143,44 @@ class ModuleCache:
         name = hashlib.sha256("|".join(key).encode()).hexdigest()
         return self._folder / f"{name}.cwasm"
 
-    async def _compiled(self, place: Path, source: bytes, *, parallel: bool) -> Path:
-        async with _locked(place.with_suffix(".lock")):
+    async def _compiled(self, place: Path, work: _Work) -> Path:
+        async with _locked(self._folder / work.lock):
             if self._has(place):
                 return place
-            staging = place.with_suffix(f".{os.getpid()}.part")
+            staging = place.with_suffix(".part")
+            # A node killed while it compiled may have left one.
+            staging.unlink(missing_ok=True)
             try:
-                await self._compile(source, staging, parallel=parallel)
+                await self._compile(work, staging)
                 staging.rename(place)
             finally:
                 staging.unlink(missing_ok=True)
         return place
 
-    async def _compile(self, source: bytes, target: Path, *, parallel: bool) -> None:
-        job_dir = jobdir.open_job_dir(self._scratch)
-        group = cgroups.create(
-            memory_bytes=COMPILE_MEMORY_BYTES,
-            pids=64,
-            cpu_millis=1000 * (os.cpu_count() or 1) if parallel else 1000,
-        )
-        source_fd = os.memfd_create("module")
-        target_fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
+    async def _compile(self, work: _Work, target: Path) -> None:
+        processors = (os.cpu_count() or 1) if work.parallel else 1
+        with contextlib.ExitStack() as stack:
+            job_dir = jobdir.open_job_dir(self._scratch)
+            stack.callback(jobdir.remove_job_dir, job_dir)
+            group = None
+            if self._control_groups:
+                group = cgroups.create(
+                    memory_bytes=COMPILE_MEMORY_BYTES,
+                    pids=COMPILE_PIDS_MAX,
+                    cpu_millis=1000 * processors,
+                )
+            if group is not None:
+                stack.callback(group.remove)
+            source_fd = os.memfd_create("module")
+            stack.callback(os.close, source_fd)
             with os.fdopen(os.dup(source_fd), "wb") as writer:
-                writer.write(source)
+                writer.write(work.source)
             os.lseek(source_fd, 0, os.SEEK_SET)
+            target_fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            stack.callback(os.close, target_fd)
             watched = await supervise(
-                _request(job_dir, parallel=parallel),
-                bounds=_BOUNDS,
+                _request(job_dir, parallel=work.parallel),
+                bounds=_bounds(work.wall_s),
                 job_dir=job_dir,
                 group=group,
                 given={"source": source_fd, "target": target_fd},
@@ -149,12 +189,6 @@ class ModuleCache:
                 why = watched.limit or watched.heard.failed or watched.returncode
                 raise ModuleError(f"compiling failed: {why}")
             os.fsync(target_fd)
-        finally:
-            os.close(source_fd)
-            os.close(target_fd)
-            if group is not None:
-                group.remove()
-            jobdir.remove_job_dir(job_dir)
 
     def _trim(self) -> None:
         """Delete the longest unused modules beyond the cache's size."""
@@ -173,13 +207,14 @@ class ModuleCache:
                 total -= size
 
 
-_BOUNDS: Final = Bounds(
-    wall_s=COMPILE_WALL_S,
-    memory_bytes=COMPILE_MEMORY_BYTES,
-    disk_bytes=1 << 20,
-    log_bytes_max=64 << 10,
-    files_max=16,
-)
+def _bounds(wall_s: int) -> Bounds:
+    return Bounds(
+        wall_s=wall_s,
+        memory_bytes=COMPILE_MEMORY_BYTES,
+        disk_bytes=1 << 20,
+        log_bytes_max=64 << 10,
+        files_max=16,
+    )
 
 
 def find_python() -> Path | None:

@@ -207,6 +207,12 @@ async def test_a_guest_that_asks_for_too_much_memory_at_once_does_not_start():
     assert "memory" in (ran.end.reason or "")
 
 
+async def test_a_job_directory_closed_to_the_node_is_no_harm():
+    ran = await shell_job("echo x > out; chmod 0 /job; sleep 0.2")
+    assert ran.end.limit in {None, "disk"}
+    assert ran.paths == ["out"]
+
+
 @EITHER
 async def test_a_directory_closed_to_the_node_hides_nothing(control_groups: bool):
     ran = await native_python_job(

@@ -18,7 +18,7 @@ def job_dir(tmp_path: Path):
     path = tmp_path / "job-x"
     for folder in (path / "job", path / "tmp"):
         folder.mkdir(parents=True)
-    return JobDir(root=path, uid=None, uid_lock_fd=None)
+    return JobDir(root=path, uid=None, locks=[])
 
 
 def collected(job_dir: JobDir, *globs: str) -> Collected:

@@ -39,6 +39,7 @@ KEY_CASES = (
     "nothing_is_left_after",
     "seen_while_it_runs",
     "closed_to_the_node",
+    "warm",
 )
 
 

@@ -8,7 +8,7 @@ from nunet_node.executors.jobdir import JobDir
 
 @pytest.fixture
 def job_dir(tmp_path: Path):
-    made = JobDir(root=tmp_path, uid=None, uid_lock_fd=None)
+    made = JobDir(root=tmp_path, uid=None, locks=[])
     made.path.mkdir()
     made.add_file("input.csv", b"given")
     for path in ("a.txt", "b.csv", "out/c.csv", "out/deep/d.csv", "out/deep/e.txt"):

@@ -39,9 +39,9 @@ async def cache_in(folder: Path) -> ModuleCache:
 async def test_a_module_is_compiled_once_and_found_again():
     async with some_executors() as executors:
         cache = await cache_in(executors._scratch)
-        first = await cache.user_module(SMALL)
+        first = await cache.user_module(SMALL, 60)
         made = first.stat().st_ino
-        assert await cache.user_module(SMALL) == first
+        assert await cache.user_module(SMALL, 60) == first
         assert first.stat().st_ino == made
 
 
@@ -51,7 +51,7 @@ async def test_two_that_want_one_module_at_once_compile_it_once():
         places: list[tuple[Path, int]] = []
 
         async def one(cache: ModuleCache) -> None:
-            place = await cache.user_module(SMALL)
+            place = await cache.user_module(SMALL, 60)
             places.append((place, place.stat().st_ino))
 
         async with trio.open_nursery() as nursery:
@@ -65,14 +65,14 @@ async def test_a_module_too_large_is_refused_unread(monkeypatch: pytest.MonkeyPa
     async with some_executors() as executors:
         cache = await cache_in(executors._scratch)
         with pytest.raises(ModuleError, match="exceeds"):
-            await cache.user_module(SMALL)
+            await cache.user_module(SMALL, 60)
 
 
 async def test_what_does_not_compile_leaves_nothing_behind():
     async with some_executors() as executors:
         cache = await cache_in(executors._scratch)
         with pytest.raises(ModuleError, match="compiling failed"):
-            await cache.user_module(b"\0asm\1\0\0\0garbage")
+            await cache.user_module(b"\0asm\1\0\0\0garbage", 60)
         left = {path.suffix for path in (executors._scratch / "cache").iterdir()}
         assert left <= {".lock"}
         assert not list(executors._scratch.glob("job-*"))
@@ -83,9 +83,9 @@ async def test_the_longest_unused_module_goes_when_the_cache_is_full(
 ):
     async with some_executors() as executors:
         cache = await cache_in(executors._scratch)
-        first = await cache.user_module(SMALL)
+        first = await cache.user_module(SMALL, 60)
         monkeypatch.setattr(modules, "CACHE_BYTES_MAX", first.stat().st_size + 1)
-        second = await cache.user_module(TRAP)
+        second = await cache.user_module(TRAP, 60)
         assert not first.exists()
         assert second.exists()
 
@@ -118,3 +118,10 @@ async def test_fuel_is_the_same_for_the_same_run():
     first = await attempt(order, {"m.wasm": EXIT_7})
     again = await attempt(order, {"m.wasm": EXIT_7})
     assert first.end.usage.fuel == again.end.usage.fuel > 0
+
+
+async def test_a_module_that_takes_too_long_to_compile_is_refused():
+    async with some_executors() as executors:
+        cache = await cache_in(executors._scratch)
+        with pytest.raises(ModuleError, match="wall"):
+            await cache.user_module(SMALL, 0)

@@ -30,6 +30,8 @@ class Puppet:
     number: int
     user: SigningKey | None = None
     heard: list = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    """Every frame as it came, also one that was meant for somebody else."""
     answer: object = None
     """Called with the puppet and each frame; what it returns is sent in answer."""
     up: bool = True

@@ -370,6 +370,7 @@ class World:
         if link is None:
             return
         other, theirs = link
+        getattr(other, "raw", []).append(effect.data)
         opened = open_frame(
             theirs,
             effect.data,

@@ -56,7 +56,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "nodes": ("node", "Show who is on the network."),
     "did": ("identity", "Show, create, import and export identities."),
     "spec": ("spec", "Write and check job files."),
-    "demo": ("demo", "Run a small network here and a real job on it."),
+    "demo": ("demo.command", "Run a small network here and a real job on it."),
 }
 
 

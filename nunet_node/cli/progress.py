@@ -13,7 +13,6 @@ from nunet_node.market.offers import Bid
 from nunet_node.protocol.effects import (
     BidCounted,
     Called,
-    CancelConfirmed,
     Challenged,
     CommandRefused,
     News,
@@ -132,10 +131,6 @@ def _refused(news: CommandRefused) -> str | None:
     return said if news.provider else None
 
 
-def _confirmed(news: CancelConfirmed) -> str:
-    return f"cancel confirmed: {news.confirmation.state}"
-
-
 _TELLERS: Final[Mapping[type[News], Callable[[Any], str | None]]] = {
     Called: _called,
     BidCounted: _answered,
@@ -144,7 +139,6 @@ _TELLERS: Final[Mapping[type[News], Callable[[Any], str | None]]] = {
     OrderChanged: _changed,
     ProviderUnreachable: _unreachable,
     CommandRefused: _refused,
-    CancelConfirmed: _confirmed,
 }
 
 

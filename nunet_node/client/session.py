@@ -5,7 +5,7 @@ lives as long as the process, and speaks for the user with the user's key alone.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -126,8 +126,18 @@ class Client:
             NoNetworkError: there is no other peer.
         """
         await self.join()
-        now_s = self._now_s()
-        return node_documents(self._peer.adverts.fresh(now_s), now_s)
+        return self._nodes()
+
+    async def until_heard(self, wanted: Callable[[list[Document]], bool]) -> None:
+        """Wait until the nodes heard of are as ``wanted``.
+
+        Only a client that was opened with ``gossip`` hears of changes.
+        """
+        await self.join()
+        with self._peer.subscribe() as news:
+            while not wanted(self._nodes()):
+                while not isinstance(await news.receive(), ProviderHeard):
+                    pass
 
     async def join(self) -> None:
         """Reach the network and hear who offers what; once is enough.
@@ -165,6 +175,10 @@ class Client:
                 continue
             for handle in self._handles.get(each.job, ()):
                 handle.hear(each)
+
+    def _nodes(self) -> list[Document]:
+        now_s = self._now_s()
+        return node_documents(self._peer.adverts.fresh(now_s), now_s)
 
     def _now_s(self) -> int:
         return self._peer.driver.clock.now().unix_s
@@ -219,6 +233,7 @@ async def open_client(
     *,
     bootstrap: Sequence[str] = (),
     identity: str = DEFAULT_IDENTITY,
+    gossip: bool = False,
 ) -> AsyncIterator[Client]:
     """Open a client on a home.
 
@@ -228,6 +243,8 @@ async def open_client(
             on the home is used anyway.
         identity: which of the home's identities acts; the default one is made at
             first need.
+        gossip: whether to hear of every change in what the network offers; a client
+            that lives long may want it.
 
     Raises:
         PeerError: the home, the identity or an address cannot be used.
@@ -240,6 +257,7 @@ async def open_client(
         key=SigningKey(secrets.token_bytes(SEED_BYTES)),
         users=_users(place, chosen),
         bootstrap=tuple(bootstrap),
+        gossip=gossip,
         mdns=alone,
     )
     async with open_peer(settings) as peer, trio.open_nursery() as nursery:

@@ -86,11 +86,22 @@ def create(*, memory_bytes: int, pids: int, cpu_millis: int) -> ControlGroup | N
 
 
 def sweep() -> None:
-    """Remove the empty groups that killed nodes left behind."""
+    """Remove the empty groups that killed nodes left behind.
+
+    The group of a node that lives is left alone: it may be empty because its first
+    process is about to join.
+    """
     for parent in set((_v2_parents() or _v1_parents()).values()):
         for folder in parent.glob(f"{_PREFIX}-*"):
+            if _maker_lives(folder.name):
+                continue
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def _maker_lives(name: str) -> bool:
+    pid = name.removeprefix(f"{_PREFIX}-").partition("-")[0]
+    return Path("/proc", pid).exists()
 
 
 def _set_limits(

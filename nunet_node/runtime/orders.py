@@ -77,9 +77,10 @@ class Orders:
 
     async def load(self, job: JobId) -> Order | None:
         """Read what is new about an order; return it, or None if there is none."""
+        is_news = job in self._node.orders
         facts = await trio.to_thread.run_sync(self._ledger.news_of, job)
         if facts:
-            await self._driver.between(self._applying(facts))
+            await self._driver.between(self._applying(facts, is_news=is_news))
         return self._node.orders.get(job)
 
     async def follow(self, job: JobId) -> bool:
@@ -152,11 +153,15 @@ class Orders:
                 break
         self._reading.discard(job)
 
-    def _applying(self, facts: tuple[OrderFact, ...]) -> Callable[[], None]:
+    def _applying(
+        self, facts: tuple[OrderFact, ...], *, is_news: bool
+    ) -> Callable[[], None]:
         def act() -> None:
             for fact in facts:
-                if is_newer(self._node.orders.get(fact.job), fact):
-                    self._node.apply(fact)
+                if not is_newer(self._node.orders.get(fact.job), fact):
+                    continue
+                self._node.apply(fact)
+                if is_news:
                     notice = fact.notice if isinstance(fact, NoticeKept) else None
                     self._driver.publish(OrderChanged(job=fact.job, notice=notice))
 

@@ -109,7 +109,7 @@ class Peer:
             opener=self._open_frame,
             executors=self.executors,
             gossip=settings.gossip,
-            settle=self._neighbours.settle,
+            neighbours=self._neighbours,
             changed=self._orders.changed,
         )
         self._world = World(around, tasks)

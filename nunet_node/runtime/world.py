@@ -15,7 +15,9 @@ import trio
 
 from nunet_node.errors import MisuseError
 from nunet_node.executors.local import LocalExecutors
+from nunet_node.identity.peer_id import did_of_peer_id
 from nunet_node.jobs.specification import JobId
+from nunet_node.network.discovery import ADDRESSES_MAX
 from nunet_node.network.port import Host, NetworkError
 from nunet_node.protocol import effects as fx
 from nunet_node.protocol.inputs import (
@@ -36,8 +38,12 @@ from nunet_node.runtime.exchange.fetching import Transfers
 from nunet_node.runtime.exchange.grants import Expected, Grants
 from nunet_node.runtime.exchange.handover import BlockServer
 from nunet_node.runtime.exchange.logs import LogBook, LogServer, Stand
+from nunet_node.runtime.exchange.neighbours import Neighbours
 from nunet_node.runtime.work.execution import Execution
 from nunet_node.storage.blocks import BlockStore
+
+JOIN_S: Final = 3
+"""How long a dial waits for what the peers we join by have to say of it."""
 
 PUBLISHING_MAX: Final = 64
 """Adverts on their way at once; the node makes a few a second."""
@@ -57,8 +63,7 @@ class Surroundings:
     executors: LocalExecutors | None
     """None for a peer that runs no jobs."""
     gossip: bool
-    settle: Callable[[str], None]
-    """Called with each peer that said what it knows, or cannot be reached."""
+    neighbours: Neighbours
     changed: Callable[[JobId], None]
     """Called with each order whose record changed."""
 
@@ -73,7 +78,9 @@ class World:
         host, store = around.host, around.store
         self.grants = Grants(partial(blocks_under, store))
         self.transfers = Transfers(host, store)
-        self._sessions = Sessions(host, self._post, self._open, tasks)
+        self._sessions = Sessions(
+            host, self._post, self._open, self._addresses_of, tasks
+        )
         self._blocks = BlockServer(store, self.grants, self._job_of, self._staged)
         self._book = LogBook()
         self._logs = LogServer(self._book, store, self.grants, self._stand)
@@ -125,14 +132,29 @@ class World:
 
     async def _post(self, event: Input) -> None:
         if isinstance(event, SessionFailed):
-            self._around.settle(event.peer_id)
+            self._around.neighbours.settle(event.peer_id)
         await self._around.driver.post(event)
 
     def _open(self, session: SessionId, data: bytes) -> FrameReceived | FrameRejected:
         opened = self._around.opener(session, data)
         if isinstance(opened, FrameReceived) and isinstance(opened.body, AdvertsHeard):
-            self._around.settle(self._sessions.peer_of(session))
+            self._around.neighbours.settle(self._sessions.peer_of(session))
         return opened
+
+    async def _addresses_of(
+        self, peer_id: str, known: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Return where a peer is by its newest advert, then where it was.
+
+        Those we join by are asked first: a peer that came back elsewhere is found
+        through them, or is one of them.
+        """
+        await self._around.neighbours.wait_settled(JOIN_S)
+        now_s = self._around.driver.clock.now().unix_s
+        provider = did_of_peer_id(peer_id)
+        heard = self._around.node.adverts.of_provider(provider, now_s)
+        newest = heard.payload.addresses if heard is not None else ()
+        return tuple(dict.fromkeys((*newest, *known)))[:ADDRESSES_MAX]
 
     def _publish(self, effect: fx.Publish) -> None:
         if not self._around.gossip:

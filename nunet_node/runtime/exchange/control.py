@@ -68,6 +68,9 @@ Opener = Callable[[SessionId, bytes], FrameReceived | FrameRejected]
 
 Post = Callable[[Input], Awaitable[None]]
 
+Router = Callable[[str, tuple[str, ...]], Awaitable[tuple[str, ...]]]
+"""Returns where a peer should be dialled, given where it was."""
+
 _log = logging.getLogger("nunet_node.runtime.control")
 
 
@@ -84,11 +87,17 @@ class Sessions:
     """Every session of a process; each lives in two tasks of the given nursery."""
 
     def __init__(
-        self, host: Host, post: Post, opener: Opener, tasks: trio.Nursery
+        self,
+        host: Host,
+        post: Post,
+        opener: Opener,
+        router: Router,
+        tasks: trio.Nursery,
     ) -> None:
         self._host = host
         self._post = post
         self._opener = opener
+        self._router = router
         self._live: dict[SessionId, _Session] = {}
         self._dialling: set[SessionId] = set()
         self._of_peer: Counter[str] = Counter()
@@ -152,12 +161,18 @@ class Sessions:
 
     async def _reach(self, effect: OpenSession) -> Stream:
         if effect.peer_id not in self._host.connected_peers():
-            if not effect.addresses:
-                raise NetworkError(f"no address of {effect.peer_id} is known")
-            reached = await self._host.connect(effect.addresses)
-            if reached != effect.peer_id:
-                raise NetworkError(f"found {reached} in the place of {effect.peer_id}")
+            await self._connect(effect)
         return await self._host.open_stream(effect.peer_id, CONTROL_PROTOCOL)
+
+    async def _connect(self, effect: OpenSession) -> None:
+        addresses = await self._router(effect.peer_id, effect.addresses)
+        if effect.peer_id in self._host.connected_peers():
+            return
+        if not addresses:
+            raise NetworkError(f"no address of {effect.peer_id} is known")
+        reached = await self._host.connect(addresses)
+        if reached != effect.peer_id:
+            raise NetworkError(f"found {reached} in the place of {effect.peer_id}")
 
     async def _serve(self, stream: Stream) -> None:
         crowded = self._of_peer[stream.peer_id] >= SESSIONS_PER_PEER_MAX

@@ -26,13 +26,19 @@ class Side:
     def __init__(self, host, nursery):
         self.host = host
         self.sender, self.inputs = trio.open_memory_channel(1000)
-        self.sessions = Sessions(host, self.sender.send, self.open_frame, nursery)
+        self.sessions = Sessions(
+            host, self.sender.send, self.open_frame, self.route, nursery
+        )
         self.sessions.serve()
 
     def open_frame(self, session, data):
         if data == b"garbage":
             raise WireError("no frame")
         return FrameReceived(session=session, frame=1, re=None, body=data)
+
+    async def route(self, to, addresses):
+        await trio.lowlevel.checkpoint()
+        return addresses
 
     def dial(self, to, session=1, addresses=()):
         self.sessions.open(

@@ -42,7 +42,7 @@ _SIZE_UNITS: Final = {
     "TIB": 2**40,
 }
 _DURATION_UNITS: Final = {"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400, "W": 604800}
-_QUANTITY: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)")
+_QUANTITY: Final = re.compile(r"([0-9]{1,16}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)")
 
 
 class QuantityError(PeerError):
@@ -169,6 +169,13 @@ def cpu_text(cpu_millis: int) -> str:
 def price_text(price_micro_ntx: int) -> str:
     """Return millionths of an NTX as people write an amount of NTX."""
     return f"{(Decimal(price_micro_ntx) / 10**6).normalize():f}"
+
+
+def amount_text(dimension: str, amount: int) -> str:
+    """Return an amount of a resource as people write it, by the field's name."""
+    if dimension == "cpu_millis":
+        return f"{cpu_text(amount)} CPU"
+    return size_text(amount)
 
 
 def _parse(text: str | int, units: dict[str, int], wanted: str) -> int:

@@ -14,7 +14,7 @@ from typing import Final
 
 from nunet_node.identity.did import Did
 from nunet_node.market.offers import Advert, Bid
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import ResourceVector, amount_text, price_text
 
 CALL_PROVIDERS_MAX: Final = 16
 """Providers asked per job, so that its cost does not grow with the network."""
@@ -62,13 +62,15 @@ def why_unfit(
         return "engine", f"engine {engine} is not offered (offered: {offered})"
     dimension = need.shortfall(advert.total)
     if dimension is not None:
-        wanted, most = getattr(need, dimension), getattr(advert.total, dimension)
-        return dimension, f"{dimension} {wanted} is more than the {most} it has"
+        wanted = amount_text(dimension, getattr(need, dimension))
+        most = amount_text(dimension, getattr(advert.total, dimension))
+        return dimension, f"{dimension}: {wanted} wanted, {most} is all it has"
     if price_micro_ntx_max is not None and advert.price_micro_ntx > price_micro_ntx_max:
-        return (
-            "price",
-            f"price {advert.price_micro_ntx} is above the limit {price_micro_ntx_max}",
+        asked, limit = (
+            price_text(advert.price_micro_ntx),
+            price_text(price_micro_ntx_max),
         )
+        return "price", f"price: {asked} NTX a CPU-hour asked, {limit} is the limit"
     return None
 
 

@@ -56,17 +56,18 @@ class Desk:
 
     def waiting(self, turn: Turn) -> tuple[Waiting, ...]:
         """Return the queue as the scheduler sees it."""
-        return tuple(
-            Waiting(
-                job=job.job,
-                tag=job.queue_tag,
-                sequence=job.sequence,
-                need=job.spec.resources,
-                run_s=job.spec.timeouts.run_s,
-                ready=self.ready(job),
-            )
-            for job in turn.ledger.active_jobs()
-            if not job.holding
+        jobs = turn.ledger.active_jobs()
+        return tuple(self.as_waiting(job) for job in jobs if not job.holding)
+
+    def as_waiting(self, job: Job) -> Waiting:
+        """Return one job as the scheduler sees it."""
+        return Waiting(
+            job=job.job,
+            tag=job.queue_tag,
+            sequence=job.sequence,
+            need=job.spec.resources,
+            run_s=job.spec.timeouts.run_s,
+            ready=self.ready(job),
         )
 
     def holding(self, turn: Turn) -> tuple[Holding, ...]:

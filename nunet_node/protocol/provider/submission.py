@@ -16,7 +16,6 @@ from nunet_node.jobs.scheduler import (
     QUEUE_PER_OWNER_MAX,
     Waiting,
     startable,
-    starts_in_s,
     tag_for,
 )
 from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec, job_id_of
@@ -36,6 +35,7 @@ from nunet_node.protocol.provider import keeping
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.provider.offering import why_not
+from nunet_node.protocol.provider.telling import place_of
 from nunet_node.protocol.sessions import LASTING_TTL_S, Session
 from nunet_node.protocol.turn import Turn
 from nunet_node.wire.cid import Cid
@@ -207,12 +207,8 @@ def _queue(desk: Desk, turn: Turn, args: SubmitArgs, tag: int) -> Queue | None:
     )
     if args.job in startable(desk.total, desk.holding(turn), (*ahead, new)):
         return None
-    short = spec.resources.shortfall(desk.free(turn))
-    reason = f"no room now: too little {short} free" if short else "others are ahead"
-    if not new.ready:
-        reason = f"engine {spec.engine} is being prepared"
-    estimate_s = starts_in_s(desk.total, desk.holding(turn), ahead, spec.resources)
-    return Queue(position=len(ahead) + 1, reason=reason, estimate_s=estimate_s)
+    reason = "" if new.ready else f"engine {spec.engine} is being prepared"
+    return place_of(desk, turn, new, reason)
 
 
 def _answer(desk: Desk, turn: Turn, session: Session, frame: int, job: Job) -> None:

@@ -1,7 +1,7 @@
 """What a provider states about the jobs it keeps: receipts, reports, confirmations."""
 
 from nunet_node.jobs.lifecycle import State
-from nunet_node.jobs.scheduler import in_order, starts_in_s
+from nunet_node.jobs.scheduler import Waiting, in_order, starts_in_s
 from nunet_node.jobs.statements import (
     CONFIRMATION,
     RECEIPT,
@@ -18,22 +18,34 @@ from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.sessions import LASTING_TTL_S
 from nunet_node.protocol.turn import Turn
+from nunet_node.quantities import amount_text
 
 
 def queue_of(desk: Desk, turn: Turn, job: Job) -> Queue:
     """Return where the job stands in the queue, why, and when it should start."""
-    key = (job.queue_tag, job.sequence)
+    return place_of(desk, turn, desk.as_waiting(job), desk.queue_reason(job))
+
+
+def place_of(desk: Desk, turn: Turn, waiting: Waiting, reason: str) -> Queue:
+    """Return the place of a job that is in the queue or about to join it.
+
+    Args:
+        desk: the provider's working memory.
+        turn: the turn in which it is told.
+        waiting: the job as the scheduler sees it.
+        reason: why it waits if it is not for room; empty if it is.
+    """
+    key = (waiting.tag, waiting.sequence)
     ahead = [w for w in in_order(desk.waiting(turn)) if (w.tag, w.sequence) < key]
-    need, free = job.spec.resources, desk.free(turn)
-    short = need.shortfall(free)
+    short = waiting.need.shortfall(desk.free(turn))
     if short is not None:
-        wanted, left = getattr(need, short), getattr(free, short)
-        reason = f"no room now: {short} {wanted} wanted, {left} free"
+        wanted = amount_text(short, getattr(waiting.need, short))
+        left = amount_text(short, getattr(desk.free(turn), short))
+        room = f"no room now: {short}: {wanted} wanted, {left} free"
     else:
-        reason = f"{len(ahead)} jobs are ahead of it"
-    reason = desk.queue_reason(job) or reason
-    estimate_s = starts_in_s(desk.total, desk.holding(turn), ahead, need)
-    return Queue(position=len(ahead) + 1, reason=reason, estimate_s=estimate_s)
+        room = f"no room now: {len(ahead)} jobs are ahead of it"
+    estimate_s = starts_in_s(desk.total, desk.holding(turn), ahead, waiting.need)
+    return Queue(position=len(ahead) + 1, reason=reason or room, estimate_s=estimate_s)
 
 
 def report_of(desk: Desk, turn: Turn, job: Job) -> Report:

@@ -31,6 +31,7 @@ from nunet_node.protocol.order import Order
 from nunet_node.protocol.requester.memory import Call, Memory, Pursuit
 from nunet_node.protocol.sessions import FRESH_TTL_S, Voice
 from nunet_node.protocol.turn import NS_PER_S, Turn
+from nunet_node.quantities import amount_text, price_text
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
 
@@ -258,14 +259,15 @@ def _why_never(heard: list[Candidate], spec: JobSpec) -> str:
         largest = max(getattr(c.advert.total, name) for c in able)
         if wanted > largest:
             return (
-                f"no room ever: {name} {wanted} wanted, "
-                f"the largest offer {who} is {largest}"
+                f"no room ever: {name}: {amount_text(name, wanted)} wanted, "
+                f"the largest offer {who} is {amount_text(name, largest)}"
             )
     limit = spec.price_micro_ntx_max
     cheapest = min(c.advert.price_micro_ntx for c in able)
     if limit is not None and cheapest > limit:
         return (
-            f"no room ever: price limit {limit}, the lowest price {who} is {cheapest}"
+            f"no room ever: price: the limit is {price_text(limit)} NTX a CPU-hour, "
+            f"the lowest asked {who} is {price_text(cheapest)}"
         )
     return f"no room ever: no single provider {who} has enough in every dimension"
 

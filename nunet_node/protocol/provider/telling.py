@@ -33,7 +33,7 @@ def place_of(desk: Desk, turn: Turn, waiting: Waiting, reason: str) -> Queue:
         desk: the provider's working memory.
         turn: the turn in which it is told.
         waiting: the job as the scheduler sees it.
-        reason: why it waits if it is not for room; empty if it is.
+        reason: why it waits if there is room; empty if for others ahead of it.
     """
     key = (waiting.tag, waiting.sequence)
     ahead = [w for w in in_order(desk.waiting(turn)) if (w.tag, w.sequence) < key]
@@ -43,9 +43,9 @@ def place_of(desk: Desk, turn: Turn, waiting: Waiting, reason: str) -> Queue:
         left = amount_text(short, getattr(desk.free(turn), short))
         room = f"no room now: {short}: {wanted} wanted, {left} free"
     else:
-        room = f"no room now: {len(ahead)} jobs are ahead of it"
+        room = reason or f"no room now: {len(ahead)} jobs are ahead of it"
     estimate_s = starts_in_s(desk.total, desk.holding(turn), ahead, waiting.need)
-    return Queue(position=len(ahead) + 1, reason=reason or room, estimate_s=estimate_s)
+    return Queue(position=len(ahead) + 1, reason=room, estimate_s=estimate_s)
 
 
 def report_of(desk: Desk, turn: Turn, job: Job) -> Report:

@@ -42,6 +42,9 @@ RECALL_TIMER: Final = "recall"
 BIDS_S: Final = 3
 """How long a call waits for bids; most calls end when all have answered."""
 
+UNFIT_NOTED_MAX: Final = 32
+"""Providers too small or too dear that an order's record names, half of its room."""
+
 DISCOVERY_S: Final = 10
 """How long to wait for the first provider to be heard of."""
 
@@ -62,11 +65,12 @@ def start(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
         and a.payload.peer_id != memory.peer_id
     ]
     fitting = [c for c in heard if _unfit(c, spec) is None]
+    if fitting or not pursuit.avoid:
+        _note_unfit(memory, turn, order, heard)
     if fitting:
         pursuit.discovery_ends_ns = None
         _call(memory, turn, voice, order, fitting)
     elif heard and not pursuit.avoid:
-        _note_unfit(memory, turn, order, heard)
         _refuse(memory, turn, order, _why_never(heard, spec))
     else:
         _await_discovery(memory, turn, order, pursuit)
@@ -238,15 +242,24 @@ def _unfit(candidate: Candidate, spec: JobSpec) -> tuple[str, str] | None:
 def _note_unfit(
     memory: Memory, turn: Turn, order: Order, heard: list[Candidate]
 ) -> None:
-    if order.spec is None:
-        return
-    for candidate in heard[:64]:
-        unfit = _unfit(candidate, order.spec)
-        refused = unfit[1] if unfit else ""
-        memory.record(
-            turn,
-            BidKept(job=order.job, provider=candidate.provider, refused=refused),
+    """Keep, for ``status``, why a provider was not even asked."""
+    for candidate in heard[:UNFIT_NOTED_MAX]:
+        unfit = _unfit(candidate, order.spec) if order.spec else None
+        if unfit is None:
+            continue
+        dimension, reason = unfit
+        kept = BidKept(job=order.job, provider=candidate.provider, refused=reason)
+        memory.record(turn, kept)
+        why = Refusal(
+            code=f"provider.never-{dimension.replace('_', '-')}",
+            reason=reason,
+            dimension=dimension,
+            never=True,
         )
+        told = BidCounted(
+            job=order.job, provider=candidate.provider, bid=None, refusal=why
+        )
+        turn.tell(told)
 
 
 def _why_never(heard: list[Candidate], spec: JobSpec) -> str:

@@ -25,6 +25,7 @@ from nunet_node.client import (
     order_document,
     status_document,
 )
+from nunet_node.jobs.lifecycle import is_final
 from nunet_node.jobs.statements import Report
 from nunet_node.protocol.order import Order
 from nunet_node.quantities import cpu_text, size_text
@@ -281,7 +282,7 @@ def _next_after(order: Order, report: Report | None) -> str:
     told = report or order
     if told.result is not None:
         return f"nunet-node get {order.job}"
-    if order.ended:
+    if is_final(told.state):
         return "nunet-node list"
     return f"nunet-node wait {order.job}, or nunet-node cancel {order.job}"
 

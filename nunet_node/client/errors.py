@@ -1,5 +1,7 @@
 """What can go wrong for whoever wants a job done."""
 
+from collections.abc import Mapping
+
 from nunet_node.errors import PeerError
 from nunet_node.jobs.specification import JobId
 from nunet_node.market.offers import Refusal
@@ -28,8 +30,9 @@ class AmbiguousJobError(ClientError):
 
     code = "job.ambiguous"
 
-    def __init__(self, what: str, jobs: tuple[JobId, ...]) -> None:
-        super().__init__(f"{what!r} fits several jobs: {', '.join(jobs)}; name one")
+    def __init__(self, what: str, jobs: Mapping[JobId, str]) -> None:
+        listed = ", ".join(f"{job} ({about})" for job, about in sorted(jobs.items()))
+        super().__init__(f"{what!r} fits several jobs, give the id of one: {listed}")
 
 
 class NoNetworkError(ClientError):

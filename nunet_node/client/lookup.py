@@ -24,7 +24,7 @@ def find_order(orders: Mapping[JobId, Order], word: str) -> JobId | None:
     named = [job for job, order in orders.items() if _name(order) == word]
     fitting = named or [job for job in orders if word and job.startswith(word)]
     if len(fitting) > 1:
-        raise AmbiguousJobError(word, tuple(sorted(fitting)))
+        raise AmbiguousJobError(word, {job: orders[job].state for job in fitting})
     return fitting[0] if fitting else None
 
 

@@ -1,0 +1,122 @@
+"""A `nunet-node up` of our own on loopback, and what it takes to keep one.
+
+Rule: a process that is started here is ended here, by its own number.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+_TICKS_IN_S: Final = os.sysconf("SC_CLK_TCK")
+ROOT: Final = Path(__file__).parents[2]
+OFFER: Final = ("--cpus", "16", "--memory", "8GiB", "--disk", "4GiB")
+"""Room for every job in flight, whatever the machine has: what is measured is the
+node, and trivial jobs use nothing of it."""
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of every process here: this tree, and no settings."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("NUNET")}
+    return {**kept, "PYTHONPATH": str(ROOT)}
+
+
+def words(home: Path, *rest: str) -> list[str]:
+    """Return the words of a command on a home."""
+    return [sys.executable, "-m", "nunet_node", "--home", str(home), "--json", *rest]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process and its children hold, in bytes."""
+
+    resident: int
+    proportional: int
+    """Pages that several of them share count once here, in parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Processor time of a node so far, in seconds."""
+
+    own: float
+    jobs: float
+    """Of what it started, and has reaped."""
+
+
+class Provider:
+    """A node that provides; a context manager. ``ready_s`` says how long it took."""
+
+    def __init__(self, home: Path) -> None:
+        listen = ("--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns")
+        began = time.perf_counter()
+        self._process = subprocess.Popen(
+            words(home, "up", *listen, *OFFER),
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=(home.parent / f"{home.name}.log").open("ab"),
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        self.ready_s = time.perf_counter() - began
+        if not line:
+            raise RuntimeError(f"the node ended: see {home}.log")
+        self.address: str = json.loads(line)["addresses"][0]
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def memory(self) -> Memory:
+        """Return what the node and its helpers hold now."""
+        pids = [self.pid, *_children(self.pid)]
+        found = [_memory(pid) for pid in pids]
+        return Memory(
+            sum(m.resident for m in found), sum(m.proportional for m in found)
+        )
+
+    def work(self) -> Work:
+        """Return how much the node has worked."""
+        stat = Path(f"/proc/{self.pid}/stat").read_text()
+        ticks = [int(each) for each in stat.rpartition(")")[2].split()[11:15]]
+        user, system, user_below, system_below = ticks
+        return Work(
+            (user + system) / _TICKS_IN_S, (user_below + system_below) / _TICKS_IN_S
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        assert self._process.stdout is not None
+        # Its last events must not block it.
+        self._process.stdout.read()
+        self._process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    return [
+        int(child)
+        for task in tasks.iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+
+
+def _memory(pid: int) -> Memory:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return Memory(kib["Rss"] * 1024, kib["Pss"] * 1024)

@@ -184,13 +184,24 @@ class Home:
         Raises:
             HomeError: the directory is somebody else's.
         """
+        path = self._scratch_path()
+        return path if path.parent == self.path else _passable(path)
+
+    def drop_scratch(self) -> None:
+        """Remove a scratch directory outside the home, unless something is in it."""
+        path = self._scratch_path()
+        if path.parent != self.path:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+    def _scratch_path(self) -> Path:
         if os.geteuid() != 0:
             return self.path / "scratch"
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
-        parent = Path("/var/tmp")  # noqa: S108 - the directory is checked below
+        parent = Path("/var/tmp")  # noqa: S108 - what lies there is checked
         if not parent.is_dir():
             parent = Path(tempfile.gettempdir())
-        return _passable(parent / f"nunet-node-{digest}")
+        return parent / f"nunet-node-{digest}"
 
 
 def open_home(

@@ -256,6 +256,10 @@ class Peer:
         """Let go of what other processes of the home may want."""
         self._orders.close()
 
+    def abandon(self) -> None:
+        """Remove what jobs left, when no task runs any more. Blocks."""
+        self._world.abandon()
+
     async def _offer_room(self, executors: LocalExecutors) -> None:
         provide = self._settings.provide
         if provide is None:
@@ -330,6 +334,7 @@ async def _assemble(
     home = settings.home
     if settings.is_node:
         stack.enter_context(exclusive(home.node_lock))
+        stack.callback(home.drop_scratch)
     ledger = await trio.to_thread.run_sync(
         partial(Ledger.open, home, provides=settings.is_node)
     )
@@ -346,9 +351,11 @@ async def _assemble(
             )
         )
     )
+    afterwards = stack.enter_context(contextlib.ExitStack())
     tasks = await stack.enter_async_context(trio.open_nursery())
     stack.callback(tasks.cancel_scope.cancel)
     peer = Peer(settings, host, ledger, store, tasks)
+    afterwards.callback(peer.abandon)
     stack.callback(peer.close)
     if settings.is_node:
         stack.callback(home.unannounce)

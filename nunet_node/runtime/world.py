@@ -97,8 +97,12 @@ class World:
             fx.DeliverInputs: self._deliver_inputs,
             fx.Tell: self._tell,
         }
+        self._execution: Execution | None = None
         if around.executors is not None:
-            self._acts.update(self._job_acts(around.executors))
+            self._execution = Execution(
+                around.executors, store, self._book, self._post, tasks
+            )
+            self._acts.update(_job_acts(self._execution))
 
     def serve(self) -> None:
         """Let peers talk to us."""
@@ -117,18 +121,10 @@ class World:
             raise MisuseError(f"{type(effect).__name__} at a peer that runs no jobs")
         act(effect)
 
-    def _job_acts(
-        self, executors: LocalExecutors
-    ) -> Mapping[type[Any], Callable[[Any], None]]:
-        execution = Execution(
-            executors, self._around.store, self._book, self._post, self._tasks
-        )
-        return {
-            fx.StartJob: execution.start,
-            fx.StopJob: execution.stop,
-            fx.StoreResult: execution.store,
-            fx.DiscardScratch: execution.discard,
-        }
+    def abandon(self) -> None:
+        """Remove what jobs left, when no task runs any more. Blocks."""
+        if self._execution is not None:
+            self._execution.abandon()
 
     async def _post(self, event: Input) -> None:
         if isinstance(event, SessionFailed):
@@ -220,3 +216,12 @@ class World:
         if kept is None or kept.attempt != attempt:
             return Stand(ended=True)
         return Stand(ended=kept.ended, result=kept.result)
+
+
+def _job_acts(execution: Execution) -> Mapping[type[Any], Callable[[Any], None]]:
+    return {
+        fx.StartJob: execution.start,
+        fx.StopJob: execution.stop,
+        fx.StoreResult: execution.store,
+        fx.DiscardScratch: execution.discard,
+    }

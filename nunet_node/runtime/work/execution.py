@@ -7,6 +7,7 @@ this survives the process: after a crash the node knows what was under way, and 
 directories that are left over are swept.
 """
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import trio
 
 from nunet_node.errors import PeerError
 from nunet_node.executors.collect import Collected, OutputsRefused
-from nunet_node.executors.jobdir import JobDir
+from nunet_node.executors.jobdir import JobDir, remove_job_dir
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import RunEnd, RunOrder
 from nunet_node.jobs.specification import JobId
@@ -131,6 +132,14 @@ class Execution:
             run.scope.cancel()
             run.storing.cancel()
             self._tasks.start_soon(self._remove, run)
+
+    def abandon(self) -> None:
+        """Remove every directory that is left, when no task runs any more. Blocks."""
+        for run in self._runs.values():
+            if run.job_dir is not None:
+                with contextlib.suppress(OSError):
+                    remove_job_dir(run.job_dir)
+        self._runs.clear()
 
     async def _run(self, order: StartJob, run: _Run) -> None:
         end: RunEnd | None = None

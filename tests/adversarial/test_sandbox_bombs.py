@@ -42,7 +42,7 @@ async def test_one_native_process_cannot_have_more_memory_than_ordered(
     control_groups: bool,
 ):
     ran = await native_python_job(
-        "x = bytearray(b'x' * (120 << 20))\nimport time\ntime.sleep(20)",
+        "x = bytearray(b'x' * (120 << 20))\nimport time\ntime.sleep(600)",
         memory_bytes=64 * MIB,
         control_groups=control_groups,
     )
@@ -56,14 +56,13 @@ async def test_many_processes_together_cannot_have_more_memory(control_groups: b
         "children = []\n"
         "for _ in range(8):\n"
         "    if (child := os.fork()) == 0:\n"
-        "        x = bytearray(b'x' * (30 << 20)); time.sleep(20); os._exit(0)\n"
+        "        x = bytearray(b'x' * (30 << 20)); time.sleep(600); os._exit(0)\n"
         "    children.append(child)\n"
         "raise SystemExit(max(os.waitpid(c, 0)[1] for c in children) != 0)\n",
         memory_bytes=96 * MIB,
         control_groups=control_groups,
     )
     assert ran.end.limit == "memory"
-    assert ran.end.usage.wall_ms < 15_000
 
 
 async def test_memory_cannot_hide_in_nameless_files_without_a_control_group():
@@ -84,7 +83,7 @@ async def test_a_fork_bomb_stays_small(control_groups: bool):
         "try:\n"
         "    while count < 2000:\n"
         "        if os.fork() == 0:\n"
-        "            time.sleep(20); os._exit(0)\n"
+        "            time.sleep(600); os._exit(0)\n"
         "        count += 1\n"
         "except OSError:\n"
         "    pass\n"
@@ -105,7 +104,6 @@ async def test_one_huge_file_is_stopped(control_groups: bool):
         control_groups=control_groups,
     )
     assert ran.end.exit_code != 0
-    assert ran.end.usage.wall_ms < 20_000
 
 
 async def test_many_files_that_exceed_the_disk_are_stopped():
@@ -130,14 +128,45 @@ async def test_a_script_with_many_files_is_stopped():
     assert ran.end.limit == "disk"
 
 
-async def test_files_without_a_name_count_to_the_disk():
+@pytest.mark.parametrize("hide", ["pass", "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)"])
+async def test_files_without_a_name_count_to_the_disk(hide: str):
     ran = await native_python_job(
+        "import ctypes, os, time\n"
+        f"{hide}\n"
+        "held = []\n"
+        "for i in range(10):\n"
+        "    held.append(open('f', 'wb')); os.unlink('f')\n"
+        "    held[-1].write(bytes(4 << 20)); held[-1].flush()\n"
+        "time.sleep(600)\n",
+        disk_bytes=8 * MIB,
+    )
+    assert ran.end.limit == "disk"
+
+
+async def test_files_without_a_name_cannot_hide_behind_mappings():
+    ran = await native_python_job(
+        "import mmap, os, time\n"
+        "held = []\n"
+        "for i in range(20):\n"
+        "    with open('f', 'w+b') as f:\n"
+        "        f.write(bytes(4096)); f.flush()\n"
+        "        held.append(mmap.mmap(os.dup(f.fileno()), 4096))\n"
+        "    os.unlink('f')\n"
+        "os.closerange(3, 256)\n"
+        "time.sleep(600)\n",
+        disk_bytes=8 * MIB,
+    )
+    assert ran.end.limit == "disk"
+
+
+async def test_files_of_a_script_without_a_name_count_to_the_disk():
+    ran = await python_job(
         "import os, time\n"
         "held = []\n"
         "for i in range(10):\n"
         "    held.append(open('f', 'wb')); os.unlink('f')\n"
         "    held[-1].write(bytes(4 << 20)); held[-1].flush()\n"
-        "time.sleep(20)\n",
+        "time.sleep(600)\n",
         disk_bytes=8 * MIB,
     )
     assert ran.end.limit == "disk"
@@ -149,7 +178,7 @@ async def test_temporary_files_count_to_the_disk():
 
 
 async def test_a_directory_too_deep_to_measure_ends_the_job():
-    script = "while mkdir d && cd d; do :; done; sleep 20"
+    script = "while mkdir d && cd d; do :; done; sleep 600"
     ran = await shell_job(script, files_max=20_000)
     assert ran.end.limit == "disk"
 
@@ -220,7 +249,7 @@ async def test_a_directory_closed_to_the_node_hides_nothing(control_groups: bool
         "os.mkdir('d')\n"
         "for i in range(12): open(f'd/{i}', 'wb').write(bytes(1 << 20))\n"
         "os.chmod('d', 0)\n"
-        "time.sleep(20)\n",
+        "time.sleep(600)\n",
         disk_bytes=8 * MIB,
         control_groups=control_groups,
     )

@@ -28,7 +28,7 @@ KEY_CASES = (
     "one_native_process_cannot",
     "memory_cannot_hide",
     "fork_bomb",
-    "files_without_a_name",
+    "without_a_name",
     "too_deep_to_measure",
     "exceed_the_disk",
     "flood_of_output",

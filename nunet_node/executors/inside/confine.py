@@ -17,7 +17,6 @@ from typing import Any, Final
 from nunet_node.executors.inside import landlock
 
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
 _PR_SET_SECCOMP: Final = 22
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SECCOMP_MODE_FILTER: Final = 2
@@ -89,7 +88,6 @@ def confine(request: dict[str, Any]) -> list[str]:
         achieved.append("uid")
     die_with(request["parent"])
     no_new_privileges()
-    _prctl(_PR_SET_DUMPABLE, 0)
     if landlock.restrict(request["writable"]):
         achieved.append("landlock")
     if program:

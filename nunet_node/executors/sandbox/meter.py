@@ -18,6 +18,9 @@ UNMEASURABLE: Final = 2**62
 _BLOCK_BYTES: Final = 512
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _TICK_MS: Final = 1000 // os.sysconf("SC_CLK_TCK")
+NAMELESS_MAPPED_MAX: Final = 8
+"""Most files of a tree that are mapped, but neither named nor open any more: their
+size cannot be seen, only that each keeps to the limit on one file."""
 PIDS_WALKED_MAX: Final = 4096
 """Most processes looked at in one tree; no job is allowed nearly as many."""
 
@@ -46,10 +49,14 @@ def tree_use(root_pid: int, device: int) -> TreeUse:
     """
     memory = cpu = unlinked = 0
     seen_files: set[tuple[int, int]] = set()
+    mapped: set[tuple[int, int]] = set()
     for pid in descendants(root_pid):
         memory += _memory_bytes(pid)
         cpu += _cpu_ms(pid)
         unlinked += _unlinked_bytes(pid, device, seen_files)
+        mapped |= _mapped_nameless(pid, device)
+    if len(mapped - seen_files) > NAMELESS_MAPPED_MAX:
+        unlinked = UNMEASURABLE
     return TreeUse(memory_bytes=memory, cpu_ms=cpu, unlinked_bytes=unlinked)
 
 
@@ -153,6 +160,10 @@ def _unlinked_bytes(pid: int, device: int, seen: set[tuple[int, int]]) -> int:
     total = 0
     try:
         descriptors = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - hot
+    except PermissionError:
+        # A process that ends is closed to us and has no memory any more; one that
+        # has some has made itself unreadable.
+        return UNMEASURABLE if _has_memory(pid) else 0
     except OSError:
         return 0
     for descriptor in descriptors:
@@ -166,6 +177,20 @@ def _unlinked_bytes(pid: int, device: int, seen: set[tuple[int, int]]) -> int:
             seen.add(key)
             total += held.st_blocks * _BLOCK_BYTES
     return total
+
+
+def _has_memory(pid: int) -> bool:
+    return _read(f"/proc/{pid}/statm").split()[:1] not in ([], ["0"])
+
+
+def _mapped_nameless(pid: int, device: int) -> set[tuple[int, int]]:
+    found = set()
+    for line in _read(f"/proc/{pid}/maps").splitlines():
+        if line.endswith(" (deleted)"):
+            major, minor = line.split()[3].split(":")
+            if os.makedev(int(major, 16), int(minor, 16)) == device:
+                found.add((device, int(line.split()[4])))
+    return found
 
 
 def _read(path: str) -> str:

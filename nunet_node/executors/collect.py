@@ -196,15 +196,11 @@ def _entries(folder: int) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _segments(glob: str) -> tuple[str, ...]:
-    """Split a glob; runs of ``**`` become one, plain names reach below themselves."""
+    """Split a glob; a name without wildcards reaches below itself as well."""
     parts = [part for part in glob.split("/") if part not in {"", "."}]
     if glob.endswith("/") or not _WILD & set(glob):
         parts.append("**")
-    return tuple(
-        part
-        for place, part in enumerate(parts)
-        if part != "**" or parts[place - 1 : place] != ["**"]
-    )
+    return tuple(parts)
 
 
 def _matches(glob: tuple[str, ...], segments: list[str]) -> bool:
@@ -222,10 +218,11 @@ def _matches(glob: tuple[str, ...], segments: list[str]) -> bool:
 
 
 def _past_stars(glob: tuple[str, ...], places: set[int]) -> set[int]:
-    beyond = {
-        place + 1 for place in places if place < len(glob) and glob[place] == "**"
-    }
-    return places | beyond
+    reached = set(places)
+    for place, part in enumerate(glob):
+        if part == "**" and place in reached:
+            reached.add(place + 1)
+    return reached
 
 
 def _printable(path: str) -> str:

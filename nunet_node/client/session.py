@@ -34,12 +34,13 @@ from nunet_node.jobs.specification import (
     is_job_id,
     job_id_of,
 )
+from nunet_node.network.host import open_host
 from nunet_node.protocol.effects import Drained, News, ProviderHeard
 from nunet_node.protocol.inputs import CustodianNamed
 from nunet_node.protocol.order import Order
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.ledger import read_orders
-from nunet_node.runtime.peer import Peer, open_peer
+from nunet_node.runtime.peer import OpenNetwork, Peer, open_peer
 from nunet_node.runtime.settings import PeerSettings
 from nunet_node.storage.read_tree import Source
 from nunet_node.wire.cid import Cid
@@ -234,6 +235,7 @@ async def open_client(
     bootstrap: Sequence[str] = (),
     identity: str = DEFAULT_IDENTITY,
     gossip: bool = False,
+    network: OpenNetwork = open_host,
 ) -> AsyncIterator[Client]:
     """Open a client on a home.
 
@@ -245,6 +247,7 @@ async def open_client(
             first need.
         gossip: whether to hear of every change in what the network offers; a client
             that lives long may want it.
+        network: opens the host; libp2p unless given.
 
     Raises:
         PeerError: the home, the identity or an address cannot be used.
@@ -260,7 +263,10 @@ async def open_client(
         gossip=gossip,
         mdns=alone,
     )
-    async with open_peer(settings) as peer, trio.open_nursery() as nursery:
+    async with (
+        open_peer(settings, network=network) as peer,
+        trio.open_nursery() as nursery,
+    ):
         client = Client(peer, place, chosen)
         nursery.start_soon(client.watch, peer.subscribe())
         try:

@@ -1,0 +1,119 @@
+"""Identities are made, shown and moved, and never overwritten or printed."""
+
+import io
+import json
+import stat
+
+import pytest
+
+from nunet_node.cli.main import run
+
+
+@pytest.fixture
+def did(tmp_path, capsys):
+    """Run ``did`` on a home, and return its document."""
+
+    def call(*words, home="home"):
+        code = run(["--json", "--home", str(tmp_path / home), "did", *words])
+        out, _ = capsys.readouterr()
+        return code, json.loads(out)
+
+    return call
+
+
+def test_the_first_command_makes_an_identity_and_says_so(tmp_path, capsys):
+    assert run(["--home", str(tmp_path / "h"), "did"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("did:key:z6Mk")
+    assert "made identity 'default'" in err
+
+
+def test_the_identity_stays_the_same_and_its_file_is_private(did, tmp_path):
+    _, first = did()
+    _, again = did()
+
+    assert first == again
+    assert first["name"] == "default"
+    path = tmp_path / "home/identities/default.id"
+    assert first["path"] == str(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_identities_have_names(did):
+    did("create", "work")
+
+    code, shown = did("--identity", "work")
+    assert (code, shown["name"]) == (0, "work")
+    assert [each["name"] for each in did("list")[1]] == ["work"]
+
+
+def test_an_identity_is_never_overwritten(did):
+    _, first = did("create", "work")
+    code, refused = did("create", "work")
+
+    assert code == 1
+    assert "not overwritten" in refused["error"]["message"]
+    assert did("--identity", "work")[1] == first
+
+
+def test_an_unknown_identity_is_not_made(did):
+    code, shown = did("--identity", "nobody")
+
+    assert code == 1
+    assert "did create nobody" in shown["error"]["message"]
+
+
+def test_an_identity_moves_to_another_home_by_a_private_file(did, tmp_path):
+    _, mine = did()
+    file = tmp_path / "key.id"
+    code, exported = did("export", "--out", str(file))
+    assert (code, exported["path"]) == (0, str(file))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    _, there = did("import", str(file), home="other")
+    assert there["did"] == mine["did"]
+
+
+def test_an_export_overwrites_nothing(did, tmp_path):
+    did()
+    file = tmp_path / "key.id"
+    file.write_text("precious")
+
+    code, _ = did("export", "--out", str(file))
+    assert (code, file.read_text()) == (1, "precious")
+
+
+def test_an_identity_is_read_from_standard_input(did, tmp_path, monkeypatch):
+    _, mine = did()
+    did("export", "--out", str(tmp_path / "key.id"))
+    text = (tmp_path / "key.id").read_text()
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+    code, there = did("import", "-", "--name", "laptop", home="other")
+    assert (code, there["did"], there["name"]) == (0, mine["did"], "laptop")
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"\xff", b"x" * 10_000])
+def test_a_damaged_identity_file_is_refused_by_name(did, tmp_path, data):
+    file = tmp_path / "bad.id"
+    file.write_bytes(data)
+
+    code, shown = did("import", str(file))
+    assert code == 1
+    assert str(file) in shown["error"]["message"]
+
+
+def test_no_secret_is_ever_printed(did, tmp_path, capsys):
+    did()
+    did("export", "--out", str(tmp_path / "key.id"))
+    seed = json.loads((tmp_path / "key.id").read_text())["seed"]
+    run(["--home", str(tmp_path / "home"), "-vv", "did", "list"])
+    run(["--home", str(tmp_path / "home"), "-vv", "did"])
+
+    out, err = capsys.readouterr()
+    assert seed not in out + err
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".x"])
+def test_a_name_cannot_leave_the_home(did, name):
+    assert did("create", name)[0] in (1, 2)

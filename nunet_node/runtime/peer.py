@@ -265,6 +265,7 @@ class Peer:
         if provide is None:
             return
         await trio.to_thread.run_sync(executors.sweep)
+        await self._tasks.start(_stay_warm, executors)
         scratch = self._settings.home.scratch()
         total = provide.offer(await trio.to_thread.run_sync(detect.detect, scratch))
         engines = await detect.engines(executors)
@@ -302,6 +303,14 @@ class Peer:
             audiences={self.did, *self._users},
             own_did=self.did,
         )
+
+
+async def _stay_warm(
+    executors: LocalExecutors, task_status: trio.TaskStatus[None]
+) -> None:
+    async with executors.warmed():
+        task_status.started()
+        await trio.sleep_forever()
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from nunet_node.capability.held.terms import Budget
 from nunet_node.identity.did import Did
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId, JobSpec
@@ -21,6 +22,19 @@ NODE_STREAM: Final = "node"
 
 FACT_BYTES_MAX: Final = 1 << 20
 """Largest fact: an accepted specification fills at most a frame of 256 KiB."""
+
+
+LINKS_MAX: Final = 16
+"""Delegations that one job leans on: its owner's chain and the one that admits it."""
+
+
+class ProofUsed(Record):
+    """A delegation without which the job would not have been accepted."""
+
+    cid: Cid
+    expires_at_s: Count | None = None
+    budget: Budget | None = None
+    """What may be used under it here, of which the job is a part."""
 
 
 class JobAccepted(Record, tag_field="fact", tag="job-accepted"):
@@ -36,6 +50,7 @@ class JobAccepted(Record, tag_field="fact", tag="job-accepted"):
     queue_tag: Count
     answer: bytes
     """The signed acceptance, so that a retry hears the very same words."""
+    proofs: Annotated[tuple[ProofUsed, ...], msgspec.Meta(max_length=LINKS_MAX)] = ()
 
 
 class JobStaged(Record, tag_field="fact", tag="job-staged"):
@@ -73,6 +88,17 @@ class JobForgotten(Record, tag_field="fact", tag="job-forgotten"):
     """An ended job left the ledger to make room."""
 
     job: JobId
+
+
+class RevocationKept(Record, tag_field="fact", tag="revocation-kept"):
+    """A delegation is void here for ever."""
+
+    cid: Cid
+    at_s: Count
+    keep_until_s: Count | None = None
+    """When it would have expired anyway, and a margin; None is never."""
+    data: bytes
+    """The revocation itself, as signed, to be passed on."""
 
 
 class OrderPlaced(Record, tag_field="fact", tag="order-placed"):
@@ -183,9 +209,13 @@ class CustodianKept(Record, tag_field="fact", tag="custodian-kept"):
     provider: Did
     peer_id: str
     addresses: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)]
+    owner: Did | None = None
+    """Whose it is, as the link says, which proves nothing."""
 
 
-ProviderFact = JobAccepted | JobStaged | JobMoved | CancelAccepted | JobForgotten
+JobFact = JobAccepted | JobStaged | JobMoved | CancelAccepted | JobForgotten
+
+ProviderFact = JobFact | RevocationKept
 
 OrderFact = (
     OrderPlaced

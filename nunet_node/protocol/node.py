@@ -125,6 +125,7 @@ class Node:
         be kept, call `undo` before the next input.
         """
         turn = self._turn = Turn(self._ledger, now)
+        self._requester.begin_turn()
         self._route(turn, given)
         if self._undone and not self._provider.desk.full:
             self._undone = False
@@ -139,6 +140,7 @@ class Node:
         """
         self._turn.undo()
         self._provider.undo()
+        self._requester.undo()
         self._undone = True
 
     def _route(self, turn: Turn, given: Input) -> None:

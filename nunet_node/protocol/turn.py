@@ -10,9 +10,16 @@ from dataclasses import dataclass, field
 
 from nunet_node.jobs.specification import JobId
 from nunet_node.protocol.effects import Effect, News, Tell
-from nunet_node.protocol.facts import Fact, OrderFact, ProviderFact
+from nunet_node.protocol.facts import (
+    Fact,
+    JobAccepted,
+    JobFact,
+    OrderFact,
+    RevocationKept,
+)
 from nunet_node.protocol.order import Order, apply_order
 from nunet_node.protocol.provider.custody import Job, apply_job
+from nunet_node.protocol.trust.standing import Standing, accepted, revoked
 from nunet_node.quantities import Now
 
 NS_PER_S = 1_000_000_000
@@ -30,6 +37,8 @@ class Ledger:
     started_tag: int = 0
     """The queue tag of the job started last."""
     sequence: int = 0
+    standing: Standing = field(default_factory=Standing)
+    """Which delegations are void, and what was used up under which."""
 
     def apply(self, fact: Fact) -> None:
         """Change the state by one fact; decide nothing.
@@ -37,13 +46,17 @@ class Ledger:
         Raises:
             MisuseError: the fact does not fit the state.
         """
-        if isinstance(fact, ProviderFact):
+        if isinstance(fact, RevocationKept):
+            self.standing = revoked(self.standing, fact)
+        elif isinstance(fact, JobFact):
             self._apply_job(fact)
         else:
             self.orders[fact.job] = apply_order(self.orders.get(fact.job), fact)
 
-    def _apply_job(self, fact: ProviderFact) -> None:
+    def _apply_job(self, fact: JobFact) -> None:
         before = self.jobs.get(fact.job)
+        if before is None and isinstance(fact, JobAccepted):
+            self.standing = accepted(self.standing, fact)
         after = apply_job(before, fact, self.sequence + 1)
         if after is None:
             self.put(fact.job, None)
@@ -79,6 +92,7 @@ class _Before:
     orders: dict[JobId, Order | None] = field(default_factory=dict)
     started_tag: int = 0
     sequence: int = 0
+    standing: Standing = field(default_factory=Standing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +111,11 @@ class Turn:
         self.now = now
         self._facts: list[Fact] = []
         self._effects: list[Effect] = []
-        self._before = _Before(started_tag=ledger.started_tag, sequence=ledger.sequence)
+        self._before = _Before(
+            started_tag=ledger.started_tag,
+            sequence=ledger.sequence,
+            standing=ledger.standing,
+        )
 
     def record(self, *facts: Fact) -> None:
         """Decide these facts, and see them at once."""
@@ -130,6 +148,7 @@ class Turn:
                 ledger.orders[name] = order
         ledger.started_tag = self._before.started_tag
         ledger.sequence = self._before.sequence
+        ledger.standing = self._before.standing
 
     def after_s(self, seconds: int) -> int:
         """Return the elapsed-clock moment that many seconds from now."""
@@ -138,5 +157,5 @@ class Turn:
     def _remember(self, fact: Fact) -> None:
         if isinstance(fact, OrderFact):
             self._before.orders.setdefault(fact.job, self.ledger.orders.get(fact.job))
-        else:
+        elif isinstance(fact, JobFact):
             self._before.jobs.setdefault(fact.job, self.ledger.jobs.get(fact.job))

@@ -18,9 +18,10 @@ from nunet_node.protocol.facts import (
     CancelAccepted,
     JobAccepted,
     JobForgotten,
+    JobFact,
     JobMoved,
     JobStaged,
-    ProviderFact,
+    ProofUsed,
 )
 from nunet_node.wire.cid import Cid
 
@@ -56,6 +57,8 @@ class Job:
     receipt: bytes | None = None
     history: tuple[Move, ...] = ()
     notices: tuple[bytes, ...] = ()
+    proofs: tuple[ProofUsed, ...] = ()
+    """What it was accepted on, and must still hold when it starts."""
 
     @property
     def ended(self) -> bool:
@@ -78,7 +81,7 @@ class Job:
         return sha256(self.notices[-1]).digest() if self.notices else b""
 
 
-def apply_job(job: Job | None, fact: ProviderFact, sequence: int) -> Job | None:
+def apply_job(job: Job | None, fact: JobFact, sequence: int) -> Job | None:
     """Return the job after ``fact``; None once it is forgotten.
 
     Args:
@@ -120,6 +123,7 @@ def _accepted(job: Job | None, fact: JobAccepted, sequence: int) -> Job:
         answer=fact.answer,
         staged=fact.spec.inputs is None,
         history=job.history if job else (),
+        proofs=fact.proofs,
     )
 
 

@@ -126,7 +126,7 @@ class Memory:
         if known is not None:
             return known, self.sessions.get(known) is not None
         session = self.next_session
-        self.next_session += 1
+        self.next_session += 2  # even numbers are for those who dial us
         self.links[peer_id] = session
         turn.do(OpenSession(session=session, peer_id=peer_id, addresses=addresses))
         return session, False

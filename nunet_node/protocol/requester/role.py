@@ -1,7 +1,7 @@
 """The submitting role: which input goes to which part of it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nunet_node.identity.did import Did, parse_did
@@ -68,6 +68,16 @@ class RequesterRole:
 
     memory: Memory
     voice: Voice
+    pursued: dict[JobId, Pursuit] = field(default_factory=dict)
+    """The pursuits as they were before this turn."""
+
+    def begin_turn(self) -> None:
+        """Note what `undo` has to bring back."""
+        self.pursued = dict(self.memory.pursuits)
+
+    def undo(self) -> None:
+        """Pursue again what the last turn gave up, and nothing that it took up."""
+        self.memory.pursuits = self.pursued
 
     def wish(self, turn: Turn, given: Wish) -> None:
         """Do what the user of this home wants."""
@@ -137,11 +147,7 @@ class RequesterRole:
             memory.sessions.close(turn, session.id)
         memory.forget_errands()
         for job in list(memory.pursuits):
-            order = turn.ledger.orders.get(job)
-            if order is None:
-                del memory.pursuits[job]
-            else:
-                pursuing.pursue(memory, turn, self.voice, order)
+            self._again(turn, job)
 
     def ask_neighbour(self, turn: Turn, peer_id: str) -> None:
         """Ask a connected peer which adverts it has heard."""

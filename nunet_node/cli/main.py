@@ -7,7 +7,7 @@ Every error ends here as one line that names the thing and the remedy:
 ====  ==========================================================
   0   done
   1   any failure that has no number of its own
-  2   the command was written wrong
+  2   the command, or a file that it was given, was written wrong
   3   refused: no such job, or not yours
   124, 125, 130 and a job's own code: see ``submit`` and ``wait``
 ====  ==========================================================
@@ -37,6 +37,11 @@ OWN_FAILURE: Final = 125
 INTERRUPTED: Final = 130
 UNKNOWN_JOB: Final = "job.unknown"
 """Code of the one answer to whoever asks for what is absent or not theirs."""
+
+WRITTEN_WRONG: Final = frozenset(
+    {"spec.file", "spec.quantity", "config", "link.malformed"}
+)
+"""Codes of errors in what a command was given: a file, a link or an amount."""
 
 _DEBUG: Final = 2
 _OPTIONS_WITH_VALUE: Final = frozenset({"--home"})
@@ -180,6 +185,8 @@ def _ended(settings: Settings, command: str, error: BaseException) -> int:
     settings.fail(*_sentence(error))
     if isinstance(error, PeerError) and error.code == UNKNOWN_JOB:
         return REFUSED
+    if isinstance(error, PeerError) and error.code in WRITTEN_WRONG:
+        return USAGE
     return OWN_FAILURE if command in _JOB_CODED else FAILED
 
 

@@ -65,7 +65,7 @@ def test_a_wrong_file_is_named_with_its_key(tmp_path, capsys):
     file = tmp_path / "node.toml"
     file.write_text("memroy = 1\n")
 
-    assert run(["--json", "up", "--config", str(file)]) == 1
+    assert run(["--json", "up", "--config", str(file)]) == 2
     out, err = capsys.readouterr()
     assert json.loads(out)["error"]["code"] == "config"
     assert "did you mean 'memory'" in err

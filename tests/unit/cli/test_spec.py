@@ -14,7 +14,7 @@ def _here(tmp_path, monkeypatch):
 
 def test_a_first_file_is_written_and_is_valid_once_its_script_exists(tmp_path, capsys):
     assert run(["spec", "init"]) == 0
-    assert run(["spec", "validate", "job.yaml"]) == 1
+    assert run(["spec", "validate", "job.yaml"]) == 2
     assert "main.py does not exist" in capsys.readouterr().err
     (tmp_path / "main.py").write_text("")
     assert run(["spec", "validate", "job.yaml"]) == 0
@@ -24,7 +24,7 @@ def test_a_first_file_is_written_and_is_valid_once_its_script_exists(tmp_path, c
 def test_an_existing_file_is_kept(tmp_path, capsys):
     (tmp_path / "job.yaml").write_text("mine")
 
-    assert run(["spec", "init"]) == 1
+    assert run(["spec", "init"]) == 2
     assert (tmp_path / "job.yaml").read_text() == "mine"
     assert "exists already" in capsys.readouterr().err
 
@@ -37,7 +37,7 @@ def test_the_schema_is_json(capsys):
 def test_a_mistake_names_the_file_the_line_and_the_remedy(tmp_path, capsys):
     (tmp_path / "j.yaml").write_text("version: 1\nscript: a.py\nmemry: 1\n")
 
-    assert run(["--json", "spec", "validate", "j.yaml"]) == 1
+    assert run(["--json", "spec", "validate", "j.yaml"]) == 2
     out, err = capsys.readouterr()
     assert json.loads(out)["error"]["code"] == "spec.file"
     assert err.startswith("nunet-node: j.yaml: line 3: memry: no such option")
@@ -62,5 +62,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, data, capsys):
     if data is not None:
         (tmp_path / "j.yaml").write_bytes(data)
 
-    assert run(["spec", "validate", "j.yaml"]) == 1
+    assert run(["spec", "validate", "j.yaml"]) == 2
     assert "j.yaml" in capsys.readouterr().err

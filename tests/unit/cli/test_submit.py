@@ -138,7 +138,7 @@ def test_a_taken_target_is_refused_before_the_job_is_submitted(tmp_path, capsys)
 def test_a_wrong_job_file_is_not_submitted(tmp_path, capsys):
     (tmp_path / "job.yaml").write_text("version: 1\nscritp: job.py\n")
 
-    assert run(["submit", "job.yaml"]) == 125
+    assert run(["submit", "job.yaml"]) == 2
     assert "did you mean 'script'" in capsys.readouterr().err
 
 

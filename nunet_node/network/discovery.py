@@ -14,7 +14,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +42,15 @@ announce any number, and none of them has proved anything yet."""
 LOCAL_SERVICE: Final = "_nunet-node._tcp.local."
 """Under which nodes announce themselves; each by its peer id."""
 
+RESOLVED_MAX: Final = 4
+"""IP addresses tried for one name: each may take seconds to fail."""
+
+_KINDS: Final = {socket.AF_INET: "ip4", socket.AF_INET6: "ip6"}
+_FAMILIES: Final = {
+    "dns": socket.AF_UNSPEC,
+    "dns4": socket.AF_INET,
+    "dns6": socket.AF_INET6,
+}
 _ADDRESS: Final = re.compile(
     r"/(?P<kind>ip4|ip6|dns|dns4|dns6)/(?P<host>[0-9A-Za-z.:_-]{1,253})"
     r"/tcp/(?P<port>[0-9]{1,5})(?:/p2p/(?P<peer>[1-9A-HJ-NP-Za-km-z]{8,128}))?"
@@ -130,6 +139,28 @@ def reachable_addresses(address: Address) -> tuple[Address, ...]:
     return tuple(
         Address(kind=address.kind, host=host, port=address.port, peer_id=None)
         for host in hosts
+    )
+
+
+async def resolve(address: Address) -> tuple[Address, ...]:
+    """Return the IP addresses of an address by name; itself if it is one.
+
+    The system's resolver is asked, so that names that only this machine or this
+    network knows work, too. Nothing is returned for a name without an address.
+    """
+    family = _FAMILIES.get(address.kind)
+    if family is None:
+        return (address,)
+    try:
+        found = await trio.socket.getaddrinfo(
+            address.host, address.port, family, socket.SOCK_STREAM
+        )
+    except OSError:
+        return ()
+    return tuple(
+        replace(address, kind=_KINDS[entry[0]], host=str(entry[4][0]))
+        for entry in found[:RESOLVED_MAX]
+        if entry[0] in _KINDS
     )
 
 

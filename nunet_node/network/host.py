@@ -1,8 +1,7 @@
 """The host on a real network: libp2p over TCP with noise and yamux.
 
 Rule: no exception of py-libp2p leaves this module, and no call waits for a peer
-without a limit. A stream is opened in a task of its own, since a cancelled opening
-would leak a place on the connection (C1). Importing this module imports py-libp2p,
+without a limit. Importing this module imports py-libp2p,
 which takes half a second: import it where a host is opened, not before.
 """
 
@@ -11,8 +10,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import trio
+from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.stream_muxer.exceptions import MuxedStreamError
 from multiaddr import Multiaddr
 
 from nunet_node.errors import MisuseError
@@ -23,6 +24,7 @@ from nunet_node.network.discovery import (
     parse_listen_address,
     parse_multiaddr,
     reachable_addresses,
+    resolve,
     why_not,
 )
 from nunet_node.network.libp2p.gossip import Outlet, SafePubsub, make_router
@@ -49,6 +51,9 @@ DIAL_S: Final = 10
 
 OPEN_S: Final = 10
 """Longest that opening a stream may take: one round trip, on a busy peer."""
+
+LINGER_S: Final = 30
+"""Longest that a stream which we have served waits for the peer to end it, too."""
 
 CLOSE_ALL_S: Final = 3
 """Longest that leaving the network may take, goodbyes to all peers included."""
@@ -140,10 +145,9 @@ class Libp2pHost:
         for place in places:
             if peer_id in self.connected_peers():
                 return peer_id
-            cause = await self._dial(place)
-            if cause is None:
-                return peer_id
-            causes.append(f"{place.transport()}: {cause}")
+            causes.append(f"{place.transport()}: {await self._dial(place)}")
+        if peer_id in self.connected_peers():
+            return peer_id
         raise ConnectFailed(f"cannot reach {peer_id} at " + "; ".join(causes))
 
     async def open_stream(self, peer_id: str, protocol: str) -> Stream:
@@ -151,29 +155,31 @@ class Libp2pHost:
         connection = self._connection(peer_id)
         if connection is None:
             raise NotConnected(f"no connection to {peer_id}")
-        opening = _Opening()
-        self._nursery.start_soon(self._open, connection, protocol, opening)
+        try:
+            muxed = await connection.muxed_conn.open_stream()
+        except MuxedStreamError as error:
+            raise ProtocolRefused(f"no stream to {peer_id}: {error}") from None
         try:
             with trio.fail_after(OPEN_S):
-                await opening.done.wait()
-        except trio.TooSlowError:
-            raise ProtocolRefused(
-                f"{peer_id} did not open a stream within {OPEN_S} s"
-            ) from None
-        finally:
-            opening.abandoned = opening.stream is None or not opening.done.is_set()
-        if opening.stream is None:
-            raise opening.failure(peer_id, protocol, self._connection(peer_id))
-        return Stream(peer_id, protocol, NetStream(opening.stream))
+                await self._inner.multiselect_client.select_one_of(
+                    [protocol], MultiselectCommunicator(muxed), OPEN_S
+                )
+        except BaseException as error:
+            await muxed.reset()
+            if not isinstance(error, Exception):
+                raise
+            raise self._refusal(peer_id, protocol, error) from None
+        return Stream(peer_id, protocol, NetStream(muxed))
 
     def serve(self, protocol: str, handler: StreamHandler) -> None:
         """Serve incoming streams of this protocol."""
 
         async def handle(net_stream: Any) -> None:
             peer_id = str(net_stream.muxed_conn.peer_id)
-            stream = Stream(peer_id, protocol, NetStream(net_stream))
+            stream = Stream(peer_id, protocol, NetStream(net_stream.muxed_stream))
             async with stream:
                 await handler(stream)
+            await _linger(stream)
 
         self._inner.set_stream_handler(protocol, handle)
 
@@ -222,32 +228,39 @@ class Libp2pHost:
 
     async def _dial(self, place: Address) -> str | None:
         """Dial one address; return what went wrong, if anything."""
-        peer = ID.from_string(place.peer_id)
+        cause = "the name has no address"
         try:
             with trio.fail_after(DIAL_S):
-                await self._swarm.dial_addr(Multiaddr(str(place)), peer)
+                for address in await resolve(place):
+                    try:
+                        await self._dial_ip(address)
+                    except SwarmException as error:
+                        cause = root_cause(error)
+                    else:
+                        return None
         except trio.TooSlowError:
             return f"no answer within {DIAL_S} s"
         except Exception as error:  # noqa: BLE001 - the library raises what it likes
             return root_cause(error)
-        return None
+        return cause
 
-    async def _open(self, connection: Any, protocol: str, opening: "_Opening") -> None:
-        stream = None
-        try:
-            stream = await connection.new_stream()
-            await self._inner.multiselect_client.select_one_of(
-                [protocol], MultiselectCommunicator(stream), OPEN_S
-            )
-            stream.set_protocol(protocol)
-            opening.stream = stream
-        except Exception as error:  # noqa: BLE001 - the library raises what it likes
-            opening.error = error
-        if stream is not None and (opening.abandoned or opening.stream is None):
-            opening.stream = None
-            with trio.CancelScope(shield=True), trio.move_on_after(1):
-                await stream.reset()
-        opening.done.set()
+    async def _dial_ip(self, address: Address) -> None:
+        peer = ID.from_string(address.peer_id)
+        await self._swarm.dial_addr(Multiaddr(str(address)), peer)
+
+    def _refusal(
+        self, peer_id: str, protocol: str, error: Exception
+    ) -> NotConnected | ProtocolRefused:
+        """Return why there is no stream."""
+        if self._connection(peer_id) is None:
+            return NotConnected(f"the connection to {peer_id} was lost")
+        if isinstance(error, trio.TooSlowError):
+            cause = f"no answer within {OPEN_S} s"
+        elif "not supported" in str(error):
+            cause = "it does not speak this protocol"
+        else:
+            cause = root_cause(error)
+        return ProtocolRefused(f"{peer_id} opens no stream for {protocol}: {cause}")
 
     def _connections(self, peer_id: str) -> list[Any]:
         everyone = self._swarm.get_connections()
@@ -272,25 +285,6 @@ class Libp2pHost:
             with trio.move_on_after(CLOSE_ALL_S):
                 await self._inner.close()
             self._nursery.cancel_scope.cancel()
-
-
-class _Opening:
-    """A stream being opened by one task for another."""
-
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.stream: Any = None
-        self.error: Exception | None = None
-        self.abandoned = False
-
-    def failure(
-        self, peer_id: str, protocol: str, connection: Any
-    ) -> NotConnected | ProtocolRefused:
-        """Return why there is no stream."""
-        if connection is None:
-            return NotConnected(f"the connection to {peer_id} was lost")
-        cause = root_cause(self.error) if self.error else "it was reset"
-        return ProtocolRefused(f"{peer_id} opens no stream for {protocol}: {cause}")
 
 
 class _Notifee:
@@ -324,6 +318,19 @@ def _look_around(host: Libp2pHost, nursery: trio.Nursery) -> None:
     if wide:
         interfaces = [place.host for place in wide]
         nursery.start_soon(find_local_peers, host, interfaces, list(map(str, wide)))
+
+
+async def _linger(stream: Stream) -> None:
+    """Wait for the peer's end of a stream that we have served, and drop what it says.
+
+    Resetting at once could overtake our last words; leaving it open for good would
+    let a peer that never ends its streams use up its own places.
+    """
+    with trio.move_on_after(LINGER_S) as patience:
+        while await stream.receive_some():
+            pass
+    if patience.cancelled_caught:
+        await stream.reset()
 
 
 async def _listen(inner: Any, addresses: Sequence[Address]) -> None:

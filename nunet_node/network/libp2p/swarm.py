@@ -168,12 +168,10 @@ class BufferedChannel(TrioTCPStream):  # type: ignore[misc] # the library is unt
 
 
 class NetStream:
-    """A library stream as a `stream.ByteStream`."""
+    """A multiplexed stream as a `stream.ByteStream`."""
 
-    def __init__(self, inner: Any) -> None:
-        self._muxed = inner.muxed_stream
-        # The library would keep every stream until the connection ends.
-        inner.swarm_conn.remove_stream(inner)
+    def __init__(self, muxed: Any) -> None:
+        self._muxed = muxed
 
     async def read(self, bytes_max: int) -> bytes:
         """Return some bytes; none at the peer's proper end."""

@@ -13,6 +13,7 @@ from nunet_node.network.discovery import (
     parse_listen_address,
     parse_multiaddr,
     reachable_addresses,
+    resolve,
     stay_connected,
 )
 from nunet_node.network.memory import MemoryNetwork
@@ -206,3 +207,15 @@ async def test_a_host_that_listens_on_loopback_only_looks_for_nobody(monkeypatch
     monkeypatch.setattr("nunet_node.network.host.find_local_peers", fail)
     async with hosts(1, mdns=True):
         pass
+
+
+async def test_a_name_is_resolved_as_the_system_does():
+    address = parse_multiaddr(f"/dns4/localhost/tcp/4040/p2p/{PEER}")
+    assert [str(place) for place in await resolve(address)] == [
+        f"/ip4/127.0.0.1/tcp/4040/p2p/{PEER}"
+    ]
+
+
+async def test_an_ip_address_is_not_resolved():
+    address = parse_multiaddr(f"/ip4/192.0.2.7/tcp/4040/p2p/{PEER}")
+    assert await resolve(address) == (address,)

@@ -222,7 +222,8 @@ class Node:
                 desk.total, desk.engines = given.total, given.engines
                 keeping.schedule(desk, turn)
             case StoreFilled():
-                desk.full = given.full
+                desk.full = self._requester.memory.full = given.full
+                self._undone = True
                 keeping.schedule(desk, turn)
 
     def _frame(self, turn: Turn, given: FrameReceived | FrameRejected) -> None:

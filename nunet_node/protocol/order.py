@@ -89,6 +89,11 @@ class Order:
         return is_final(self.state)
 
     @property
+    def unplaced(self) -> bool:
+        """Whether nobody is being asked to take it, or has it."""
+        return self.award is None or self.award.dropped is not None
+
+    @property
     def in_custody(self) -> bool:
         """Whether some provider is known to have accepted the newest attempt."""
         award = self.award

@@ -115,6 +115,8 @@ class Memory:
     """The session to each peer that we dialled, open or opening."""
     curious: set[SessionId] = field(default_factory=set)
     """Sessions being opened to ask a neighbour what it has heard."""
+    full: bool = False
+    """Nothing can be recorded now, so no order goes on."""
     next_session: int = 1
     next_errand: int = 1
 

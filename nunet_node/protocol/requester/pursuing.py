@@ -54,14 +54,14 @@ BEFORE_ANY: Final = "cancelled before any provider had it"
 def pursue(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
     """Take the next step of an order that this process drives."""
     pursuit = memory.pursuits.get(order.job)
-    if pursuit is None:
+    if pursuit is None or memory.full:
         return
     award = order.award
     if order.cancel_wanted and order.confirmation is None:
         _pursue_cancel(memory, turn, order)
     elif order.ended:
         memory.pursuits.pop(order.job, None)
-    elif award is None or award.dropped is not None:
+    elif award is None or order.unplaced:
         calling.start(memory, turn, voice, order)
     elif order.spec is not None and (award.accepted is None or not award.inputs_handed):
         _submit(memory, turn, order)

@@ -161,7 +161,8 @@ class RequesterRole:
         """Look again at every order that waits for a provider."""
         for pursuit in list(self.memory.pursuits.values()):
             order = turn.ledger.orders.get(pursuit.job)
-            if pursuit.discovery_ends_ns is not None and order is not None:
+            waits = pursuit.discovery_ends_ns is not None
+            if waits and order is not None and order.unplaced:
                 pursuing.pursue(self.memory, turn, self.voice, order)
 
     def timer(self, turn: Turn, name: str) -> bool:

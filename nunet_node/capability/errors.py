@@ -25,7 +25,7 @@ class InvalidClaimError(CapabilityError):
 class UnavailableProofError(CapabilityError):
     """A proof that is named but was not sent along."""
 
-    code = "capability.unavailable_proof"
+    code = "capability.unavailable-proof"
     ucan_name = "UnavailableProof"
 
 
@@ -39,7 +39,7 @@ class ExpiredError(CapabilityError):
 class TooEarlyError(CapabilityError):
     """A proof does not hold yet."""
 
-    code = "capability.too_early"
+    code = "capability.too-early"
     ucan_name = "TooEarly"
 
 

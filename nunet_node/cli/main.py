@@ -39,7 +39,7 @@ UNKNOWN_JOB: Final = "job.unknown"
 """Code of the one answer to whoever asks for what is absent or not theirs."""
 
 WRITTEN_WRONG: Final = frozenset(
-    {"spec.file", "spec.quantity", "config", "link.malformed"}
+    {"spec.file", "spec.quantity", "config.invalid", "link.malformed"}
 )
 """Codes of errors in what a command was given: a file, a link or an amount."""
 
@@ -112,12 +112,30 @@ def cli(ctx: click.Context, home: Path | None, as_json: bool, verbose: int) -> N
     Every command ends by naming the next useful one.
     """
     ctx.obj = Settings(home=home, json=as_json, verbosity=verbose)
+    _log_to_stderr(verbose)
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to whatever stderr is at the time, as `click` does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        click.echo(self.format(record), err=True)
+
+
+def _log_to_stderr(verbosity: int) -> None:
     levels = (logging.ERROR, logging.INFO, logging.DEBUG)
-    logging.basicConfig(
-        level=levels[min(verbose, _DEBUG)],
-        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-        stream=sys.stderr,
+    handler = _StderrHandler(levels[min(verbosity, _DEBUG)])
+    handler.set_name("nunet-node")
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s")
     )
+    root = logging.getLogger()
+    for known in [each for each in root.handlers if each.name == handler.name]:
+        root.removeHandler(known)
+    root.addHandler(handler)
+    if verbosity:
+        root.setLevel(handler.level)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -275,5 +275,5 @@ def _mismatch(detail: str) -> Refusal:
 
 def _too_many(where: str, most: int) -> Refusal:
     return Refusal(
-        code="challenge.too_many", detail=f"{where} has {most} open challenges"
+        code="challenge.too-many", detail=f"{where} has {most} open challenges"
     )

@@ -18,7 +18,7 @@ class InvalidDidError(IdentityError):
 class MethodNotSupportedError(IdentityError):
     """A DID of a method that cannot be resolved without a network."""
 
-    code = "identity.did_method"
+    code = "identity.did-method"
 
 
 class InvalidKeyError(IdentityError):
@@ -30,7 +30,7 @@ class InvalidKeyError(IdentityError):
 class UnsupportedKeyError(IdentityError):
     """A key of a kind that is not spoken, or that cannot do what is asked of it."""
 
-    code = "identity.key_type"
+    code = "identity.key-type"
 
 
 class InvalidSignatureError(IdentityError):
@@ -66,7 +66,7 @@ class StaleError(IdentityError):
 class PeerIdError(IdentityError):
     """Not the peer id of an Ed25519 key."""
 
-    code = "identity.peer_id"
+    code = "identity.peer-id"
 
 
 class ChallengeError(IdentityError):

@@ -46,7 +46,7 @@ class ListenFailed(NetworkError):  # noqa: N818 - read as a fact: no port was op
 class NotConnected(NetworkError):  # noqa: N818 - read as a fact about a peer
     """There is no connection to this peer, or it went away just now."""
 
-    code = "network.not_connected"
+    code = "network.not-connected"
 
 
 class ProtocolRefused(NetworkError):  # noqa: N818 - the peer's answer, as a fact

@@ -24,7 +24,7 @@ class ManifestError(ResultError):
 class TreeTooLargeError(ResultError):
     """More files or bytes than the reader set aside room for."""
 
-    code = "results.too_large"
+    code = "results.too-large"
 
 
 class BlockError(ResultError):

@@ -43,7 +43,7 @@ _AMOUNTS: Final[Mapping[str, Callable[[Any], int]]] = {
 class ConfigError(PeerError):
     """The configuration file cannot be used; names the key."""
 
-    code: ClassVar[str] = "config"
+    code: ClassVar[str] = "config.invalid"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

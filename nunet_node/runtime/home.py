@@ -52,7 +52,7 @@ _OTHERS_ANY: Final = 0o077
 class HomeError(PeerError):
     """The home directory, or a file in it, cannot be used; says what to do."""
 
-    code: ClassVar[str] = "home"
+    code: ClassVar[str] = "home.unusable"
 
 
 class RunningNode(msgspec.Struct, frozen=True, kw_only=True):

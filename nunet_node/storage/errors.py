@@ -10,43 +10,43 @@ from nunet_node.errors import PeerError
 class LedgerDamagedError(PeerError):
     """The journal's file does not hold what was written to it."""
 
-    code = "storage.ledger_damaged"
+    code = "storage.ledger-damaged"
 
 
 class LedgerTooNewError(PeerError):
     """A later version of this program wrote the journal."""
 
-    code = "storage.ledger_too_new"
+    code = "storage.ledger-too-new"
 
 
 class LedgerUnwritableError(PeerError):
     """The facts were not recorded: the disk is full, read-only or failing."""
 
-    code = "storage.ledger_unwritable"
+    code = "storage.ledger-unwritable"
 
 
 class LedgerConflictError(PeerError):
     """Another process extended the stream since the caller last read it."""
 
-    code = "storage.ledger_conflict"
+    code = "storage.ledger-conflict"
 
 
 class HomeInUseError(PeerError):
     """Another process holds the lock on this home."""
 
-    code = "storage.home_in_use"
+    code = "storage.home-in-use"
 
 
 class BlockMissingError(PeerError):
     """No block of that name is stored here."""
 
-    code = "storage.block_missing"
+    code = "storage.block-missing"
 
 
 class BlockDamagedError(PeerError):
     """Bytes do not hash to the name they are kept or sent under."""
 
-    code = "storage.block_damaged"
+    code = "storage.block-damaged"
 
 
 class StoreUnavailableError(PeerError):
@@ -58,10 +58,10 @@ class StoreUnavailableError(PeerError):
 class TreeRefusedError(PeerError):
     """A directory holds something that a tree of plain files cannot carry."""
 
-    code = "storage.tree_refused"
+    code = "storage.tree-refused"
 
 
 class TargetRefusedError(PeerError):
     """The place to write a tree to is taken or cannot be made."""
 
-    code = "storage.target_refused"
+    code = "storage.target-refused"

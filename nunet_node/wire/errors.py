@@ -15,7 +15,7 @@ class WireError(PeerError):
 class TooLargeError(WireError):
     """More bytes, items or levels than the limit for this place."""
 
-    code = "wire.too_large"
+    code = "wire.too-large"
 
 
 class TruncatedError(WireError):
@@ -27,7 +27,7 @@ class TruncatedError(WireError):
 class NonCanonicalError(WireError):
     """A value in another encoding than its only one."""
 
-    code = "wire.non_canonical"
+    code = "wire.non-canonical"
 
 
 class UnsupportedError(WireError):

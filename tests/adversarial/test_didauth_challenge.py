@@ -292,7 +292,7 @@ def test_a_peer_that_asks_for_many_challenges_is_bounded_and_others_are_served(
     made = [a for a in answers if code_of(a) is None]
 
     assert len(made) == SESSION_CHALLENGES_MAX
-    assert {code_of(a) for a in answers[len(made) :]} == {"challenge.too_many"}
+    assert {code_of(a) for a in answers[len(made) :]} == {"challenge.too-many"}
     other = Puppet(world, 52)
     heard = other.command(
         other.dial(provider), provider, SUBMIT, other.submit_args(spec())

@@ -33,7 +33,7 @@ READY_LINE_BYTES_MAX: Final = 65_536
 class DemoError(PeerError):
     """The demonstration cannot go on."""
 
-    code = "demo"
+    code = "demo.failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,7 +127,7 @@ def test_one_session_cannot_hold_many():
     challenges = book()
     for number in range(SESSION_CHALLENGES_MAX):
         assert not isinstance(issue(challenges, number=number), Refusal)
-    assert issue(challenges, number=99).code == "challenge.too_many"
+    assert issue(challenges, number=99).code == "challenge.too-many"
     assert not isinstance(issue(challenges, "t", 100), Refusal)
     assert not isinstance(
         issue(challenges, number=101, now=later(CHALLENGE_TTL_S + 1)), Refusal

@@ -57,12 +57,14 @@ class Watched:
     group: ControlGroup | None
     child: Child
     device: int
+    boxed: bool
     heard: ChildSays = field(default_factory=ChildSays)
     limit: Limit | None = None
     fault: str | None = None
     log_bytes: int = 0
     truncated: set[str] = field(default_factory=set)
     late_status: int | None = None
+    unheard: bytes = b""
     init_handle: int | None = None
     init_is_ours: bool = False
     memory_peak_bytes: int = 0
@@ -70,6 +72,7 @@ class Watched:
     wall_ms: int = 0
     returncode: int = -signal.SIGKILL
     ended: bool = False
+    doomed: trio.Event = field(default_factory=trio.Event)
 
     @property
     def started(self) -> bool:
@@ -83,7 +86,17 @@ class Watched:
         self.kill()
 
     def kill(self) -> None:
-        """Kill the child and, where it has one, the first process of its namespace."""
+        """Kill the tree as soon as every part of it is known.
+
+        Bubblewrap names the first process of its box within milliseconds. Killed
+        before that, it would leave us an orphan that nobody knows to wait for.
+        """
+        self.doomed.set()
+        if not self.boxed or self.init_handle is not None or self.ended:
+            self.kill_known()
+
+    def kill_known(self) -> None:
+        """Kill the child and, where it is known, the first process of its box."""
         ours = self.init_handle if self.init_is_ours else None
         for handle in (ours, self.child.handle):
             if handle is not None:
@@ -129,7 +142,12 @@ async def supervise(  # noqa: PLR0913 - each is a different party to the run
     device = job_dir.path.stat().st_dev
     child = await spawn.start(whole, given, warm)
     watched = Watched(
-        bounds=bounds, job_dir=job_dir, group=group, child=child, device=device
+        bounds=bounds,
+        job_dir=job_dir,
+        group=group,
+        child=child,
+        device=device,
+        boxed=request["kind"] == "process",
     )
     with contextlib.ExitStack() as stack:
         stack.callback(_close_handles, watched)
@@ -151,6 +169,7 @@ async def _watch(
     async with trio.open_nursery() as watching:
         watching.start_soon(_measure, watched)
         watching.start_soon(_expire, watched)
+        watching.start_soon(_insist, watched)
         async with trio.open_nursery() as reading:
             reading.start_soon(_pump, watched, child.stdout, "stdout", on_log)
             reading.start_soon(_pump, watched, child.stderr, "stderr", on_log)
@@ -186,38 +205,60 @@ async def _pump(watched: Watched, reader: int, name: str, on_log: OnLog | None) 
 
 
 async def _listen(watched: Watched, on_started: OnStarted | None) -> None:
-    """Take in what the child says about itself, a line at a time."""
-    pending, total, told = watched.child.early, 0, False
+    """Take in what the child says about itself."""
+    total, told = 0, False
     async with trio.lowlevel.FdStream(watched.child.status) as stream:
+        chunk = watched.child.early
         while True:
-            *lines, pending = pending.split(b"\n")
-            for line in lines:
-                _hear(watched, spawn.said(line))
+            _take_in(watched, chunk)
             if watched.started and not told:
                 told = True
                 if on_started is not None:
                     on_started()
-            chunk = await stream.receive_some()
+            chunk = bytes(await stream.receive_some())
             total += len(chunk)
             if not chunk or total > STATUS_BYTES_MAX:
                 return
-            pending += bytes(chunk)
 
 
-def _hear(watched: Watched, says: ChildSays) -> None:
-    watched.heard = watched.heard.then(says)
-    if says.first_pid is not None and watched.init_handle is None:
-        _watch_namespace(watched, says.first_pid)
+def _take_in(watched: Watched, chunk: bytes) -> None:
+    """Hear every whole line; bubblewrap writes its lines in pieces."""
+    *lines, watched.unheard = (watched.unheard + chunk).split(b"\n")
+    for says in map(spawn.said, lines):
+        watched.heard = watched.heard.then(says)
+        if says.first_pid is not None and watched.init_handle is None:
+            _watch_namespace(watched, says.first_pid)
+            if watched.doomed.is_set():
+                watched.kill_known()
 
 
-def _hear_late(watched: Watched) -> None:
-    """Hear what was said after a cancelled run stopped listening."""
-    if watched.late_status is None:
+async def _named_or_ended(watched: Watched) -> None:
+    """Wait until a box has named its first process, or the child has ended."""
+    if not watched.boxed or watched.late_status is None:
         return
+    while watched.init_handle is None:
+        async with trio.open_nursery() as either:
+            for descriptor in (watched.late_status, watched.child.handle):
+                either.start_soon(_readable_first, descriptor, either.cancel_scope)
+        if not _hear_late(watched):
+            return
+
+
+async def _readable_first(descriptor: int, others: trio.CancelScope) -> None:
+    await trio.lowlevel.wait_readable(descriptor)
+    others.cancel()
+
+
+def _hear_late(watched: Watched) -> bool:
+    """Hear what was said since a cancelled run stopped listening, if anything."""
+    if watched.late_status is None:
+        return False
     os.set_blocking(watched.late_status, False)
+    said = b""
     with contextlib.suppress(BlockingIOError):
-        for line in os.read(watched.late_status, STATUS_BYTES_MAX).splitlines():
-            _hear(watched, spawn.said(line))
+        said = os.read(watched.late_status, STATUS_BYTES_MAX)
+    _take_in(watched, said)
+    return bool(said)
 
 
 def _watch_namespace(watched: Watched, first_pid: int) -> None:
@@ -233,6 +274,13 @@ def _watch_namespace(watched: Watched, first_pid: int) -> None:
 async def _expire(watched: Watched) -> None:
     await trio.sleep(watched.bounds.wall_s)
     watched.stop("wall")
+
+
+async def _insist(watched: Watched) -> None:
+    """Kill a doomed child even if it never names the first process of its box."""
+    await watched.doomed.wait()
+    await trio.sleep(SETTLE_S)
+    watched.kill_known()
 
 
 async def _measure(watched: Watched) -> None:
@@ -273,6 +321,9 @@ def _look(watched: Watched) -> tuple[meter.TreeUse, meter.DiskUse]:
 async def _bury(watched: Watched) -> None:
     """Kill whatever is left, reap the child, and see that the tree is gone."""
     watched.kill()
+    with trio.move_on_after(SETTLE_S):
+        await _named_or_ended(watched)
+    watched.kill_known()
     await trio.lowlevel.wait_readable(watched.child.handle)
     _hear_late(watched)
     watched.returncode, spent_ms = watched.child.reaped()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import trio
 
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Engine
+from nunet_node.executors.sandbox import cgroups
 from nunet_node.executors.sandbox.meter import descendants
 from tests.executors_kit import an_order, cache_folder, need, some_executors
 
@@ -205,3 +207,37 @@ def users_of(pid: int) -> list[str]:
     """The real, effective, saved and file-system user ids of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.split()[1:] for line in lines if line.startswith("Uid:"))
+
+
+@pytest.mark.parametrize("warm", [True, False])
+async def test_jobs_cancelled_at_any_moment_leave_nothing(warm: bool):
+    await need("process")
+    chance = random.Random(7)
+    before = set(descendants(os.getpid()))
+    descriptors = set(os.listdir("/proc/self/fd"))
+
+    async def one(executors: LocalExecutors, patience_s: float) -> None:
+        job_dir = await executors.open_job("job", 1)
+        order = an_order("process", "sh", "-c", "sleep 600 & sleep 600")
+        with trio.move_on_after(patience_s):
+            await executors.run(order, job_dir)
+        await executors.remove(job_dir)
+
+    async with contextlib.AsyncExitStack() as stack:
+        executors = await stack.enter_async_context(some_executors())
+        if warm:
+            await stack.enter_async_context(executors.warmed())
+        async with trio.open_nursery() as nursery:
+            for _ in range(24):
+                nursery.start_soon(one, executors, chance.random() / 5)
+    # The dead count as well: one that nobody waited for would stay in this list.
+    assert set(descendants(os.getpid())) <= before
+    assert set(os.listdir("/proc/self/fd")) == descriptors
+    assert own_groups() == []
+
+
+def own_groups() -> list[Path]:
+    """The control groups that this process has made and not removed."""
+    parents = cgroups._v2_parents() or cgroups._v1_parents()
+    mine = f"nunet-node-{os.getpid()}-*"
+    return [path for parent in parents.values() for path in parent.glob(mine)]

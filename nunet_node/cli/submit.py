@@ -289,8 +289,7 @@ async def _interrupted(scope: trio.CancelScope) -> None:
 
 
 async def _show_output(settings: Settings, handle: JobHandle) -> None:
-    await handle.started()
-    async for piece in handle.logs():
+    async for piece in handle.output():
         write_piece(settings, piece.stream, piece.data)
 
 

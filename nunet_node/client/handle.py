@@ -5,9 +5,10 @@ changed. What the record of the order says is the truth here, and the news only 
 when to look at it again.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -23,6 +24,8 @@ from nunet_node.client.errors import (
 from nunet_node.jobs.lifecycle import STARTED, State
 from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Confirmation, Notice, Receipt, Report
+from nunet_node.network.port import NetworkError
+from nunet_node.network.stream import StreamBroken
 from nunet_node.protocol.effects import (
     CancelConfirmed,
     CommandRefused,
@@ -108,6 +111,11 @@ class JobHandle:
         if self._on_event is not None and self._is_new(news):
             self._on_event(news)
 
+    @property
+    def attempt(self) -> int:
+        """The newest attempt that is known of; 0 before the first."""
+        return _attempt(self.order)
+
     async def placed(self) -> Order:
         """Wait until a provider has the job and its inputs, or it has ended.
 
@@ -145,19 +153,59 @@ class JobHandle:
         answer = await self._ask(ReportWanted(job=self.job), STATUS, ReportReceived)
         return answer.report
 
-    async def logs(self, *, follow: bool = True) -> AsyncGenerator[LogPiece, None]:
-        """Yield what the job wrote from the start; with ``follow``, until its end.
+    async def logs(
+        self, *, follow: bool = True, skip: Mapping[str, int] | None = None
+    ) -> AsyncGenerator[LogPiece, None]:
+        """Yield what the newest attempt wrote; with ``follow``, until its end.
+
+        Args:
+            follow: whether to wait for what is still to come.
+            skip: how many bytes of ``stdout`` and of ``stderr`` to leave out.
 
         Raises:
             UnknownJobError: the provider has no such job, or it is not ours.
             ProviderUnreachableError: it does not answer.
         """
         granted = await self._ask(LogsWanted(job=self.job), LOGS, LogsGranted)
-        asked = Follow(job=self.job, attempt=granted.attempt, follow=follow)
+        asked = Follow(
+            job=self.job,
+            attempt=granted.attempt,
+            stdout_from=skip.get("stdout", 0) if skip else 0,
+            stderr_from=skip.get("stderr", 0) if skip else 0,
+            follow=follow,
+        )
         pieces = self._peer.follow_logs(granted.peer_id, asked)
         async with aclosing(pieces):
             async for stream, data in pieces:
                 yield LogPiece(stream, data)
+
+    async def output(self) -> AsyncGenerator[LogPiece, None]:
+        """Yield what the job writes, over every attempt and every lost connection.
+
+        Ends with the job; only of use while the job is followed or was submitted here.
+
+        Raises:
+            UnknownJobError: the provider has no such job, or it is not ours.
+        """
+        shown = 0
+        at = dict.fromkeys(("stdout", "stderr"), 0)
+        while True:
+            await self._until(partial(_writes_after, shown))
+            attempt = self.attempt
+            if attempt == shown:
+                return
+            try:
+                async with aclosing(self.logs(skip=at)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                        at[piece.stream] += len(piece.data)
+            except (ProviderUnreachableError, NetworkError, StreamBroken):
+                if self.order.ended:
+                    return
+                # News come when it is tried again, and when the custodian is back.
+                await self._changed.wait()
+            else:
+                shown, at = attempt, dict.fromkeys(at, 0)
 
     async def fetch(
         self,
@@ -270,6 +318,16 @@ class JobHandle:
 def _place(notice: Notice | None) -> tuple[int, int]:
     """Return a notice's place in the order of all notices of its job."""
     return (notice.attempt, notice.sequence) if notice else (0, 0)
+
+
+def _attempt(order: Order) -> int:
+    return max(order.attempt, order.notice.attempt if order.notice else 0)
+
+
+def _writes_after(attempt: int, order: Order) -> bool:
+    """Tell whether a later attempt has begun to write, or nothing is to come."""
+    began = order.state in STARTED and _attempt(order) > attempt
+    return order.ended or began
 
 
 def _handed(order: Order) -> bool:

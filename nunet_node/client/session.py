@@ -35,7 +35,7 @@ from nunet_node.jobs.specification import (
     job_id_of,
 )
 from nunet_node.network.host import open_host
-from nunet_node.protocol.effects import Drained, News, ProviderHeard
+from nunet_node.protocol.effects import News, ProviderHeard
 from nunet_node.protocol.inputs import CustodianNamed
 from nunet_node.protocol.order import Order
 from nunet_node.runtime.home import Home, open_home
@@ -50,9 +50,6 @@ DEFAULT_IDENTITY: Final = "default"
 
 JOIN_S: Final = 10
 """How long a command waits for its first neighbour: two slow dials."""
-
-LOCAL_S: Final = 5
-"""How long to look for peers on the local network, if none was named."""
 
 
 class Client:
@@ -149,32 +146,19 @@ class Client:
         if self._joined:
             return
         joined = await self._peer.wait_known(JOIN_S)
-        if not joined.neighbours and not joined.failures:
-            await self._first_heard()
-        elif not joined.neighbours:
+        if not joined.neighbours:
+            why = "; ".join(joined.failures) or "nobody is named to join it by"
             raise NoNetworkError(
-                f"no network: {'; '.join(joined.failures)}; "
-                "name a peer that runs with --bootstrap MULTIADDR"
+                f"no network: {why}; name a peer that runs with --bootstrap MULTIADDR, "
+                "or run `nunet-node up` on this home"
             )
         self._joined = True
-
-    async def _first_heard(self) -> None:
-        """Wait for whoever answers on the local network, as nobody was named."""
-        with trio.move_on_after(LOCAL_S), self._peer.subscribe() as news:
-            while not len(self._peer.adverts):
-                await news.receive()
-            return
-        raise NoNetworkError(
-            "no network: nobody answers on the local one; name a peer with "
-            "--bootstrap MULTIADDR, or run `nunet-node up` on this home"
-        )
 
     async def watch(self, news: trio.MemoryReceiveChannel[News]) -> None:
         """Give news to the jobs they are about; runs as long as the client."""
         async for each in news:
-            if isinstance(each, ProviderHeard | Drained):
-                continue
-            for handle in self._handles.get(each.job, ()):
+            about: JobId | None = getattr(each, "job", None)
+            for handle in self._handles.get(about, ()) if about else ():
                 handle.hear(each)
 
     def _nodes(self) -> list[Document]:
@@ -254,14 +238,12 @@ async def open_client(
     """
     place = home if isinstance(home, Home) else open_home(home)
     chosen = _identity(place, identity)
-    alone = not bootstrap and place.running_node() is None
     settings = PeerSettings(
         home=place,
         key=SigningKey(secrets.token_bytes(SEED_BYTES)),
         users=_users(place, chosen),
         bootstrap=tuple(bootstrap),
         gossip=gossip,
-        mdns=alone,
     )
     async with (
         open_peer(settings, network=network) as peer,

@@ -139,9 +139,8 @@ async def _real_work(stage: Stage, you: Client, target: Path) -> JobHandle:
 
 
 async def _follow_logs(stage: Stage, handle: JobHandle) -> None:
-    await handle.started()
     begun = b""
-    async for piece in handle.logs():
+    async for piece in handle.output():
         *whole, begun = (begun + piece.data).split(b"\n")
         for line in whole:
             stage.say(f"    | {visible(line.decode(errors='replace'))}")

@@ -232,8 +232,23 @@ async def test_a_client_that_gossips_hears_room_go_and_come_back(town):
         await client.until_heard(free(1000))
 
 
-async def test_without_a_network_a_job_is_not_recorded(town, autojump_clock):
+async def test_without_a_network_a_job_is_not_recorded(town):
     async with town.client(bootstrap=()) as client:
         with pytest.raises(NoNetworkError, match="--bootstrap"):
             await client.submit(shell("true"))
         assert await client.orders() == {}
+
+
+async def test_output_is_shown_from_the_first_byte_to_the_end_of_the_job(town):
+    async with town.client() as client:
+        handle = await client.submit(shell("echo one; echo two; exit 1"))
+        written = b"".join([piece.data async for piece in handle.output()])
+
+    assert written == b"one\ntwo\n"
+
+
+async def test_a_job_that_never_ran_has_no_output(town):
+    async with town.client() as client:
+        handle = await client.submit(shell("true", cpu_millis=64_000))
+
+        assert [piece async for piece in handle.output()] == []

@@ -47,12 +47,14 @@ def demo_command(settings: Settings, out: Path | None, count: int) -> None:
     settings.document(
         {"job": ending.job, "link": ending.link, "path": str(ending.result)}
     )
-    shown = ending.result / "outputs"
+    settings.say(f"\nThe result: {ending.result}")
+    for chart in sorted(ending.result.rglob("*.svg")):
+        settings.say(f"  a chart for your browser: {chart}")
     settings.say(
-        f"\nThe result: {shown}\nNext:\n"
+        "Next:\n"
         f"  ls -R {ending.result}\n"
-        "  nunet-node up                           offer this machine\n"
-        "  nunet-node submit --help                run a script of your own"
+        "  nunet-node up              offer this machine to the network\n"
+        "  nunet-node spec init       describe a job of your own"
     )
 
 

@@ -4,7 +4,7 @@ Rule: a delegation that could be opened has a valid signature. Whether it holds 
 was revoked, or fits a chain is asked each time it is used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Final
@@ -63,6 +63,10 @@ class Delegation:
     policy: Policy
     not_before_s: int | None
     expires_at_s: int | None
+    conditions: tuple[Any, ...]
+    """The policy as it was written, for people."""
+    meta: Mapping[str, Any]
+    """What else the issuer signed; it may narrow what is allowed, never widen it."""
     cid: Cid
     data: bytes
 
@@ -77,6 +81,7 @@ def seal_delegation(  # noqa: PLR0913 - the specification's own fields
     expires_at_s: int,
     policy: Sequence[Any] = (),
     not_before_s: int | None = None,
+    meta: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Return a signed delegation; what is minted here always expires.
 
@@ -89,6 +94,7 @@ def seal_delegation(  # noqa: PLR0913 - the specification's own fields
         expires_at_s: the last second in which it holds, unix time.
         policy: conditions on the arguments.
         not_before_s: the first second in which it holds.
+        meta: plain values beside it, such as a budget.
 
     Raises:
         CapabilityError: the command or the policy is not valid.
@@ -103,6 +109,7 @@ def seal_delegation(  # noqa: PLR0913 - the specification's own fields
         nonce=nonce,
         exp=expires_at_s,
         nbf=not_before_s,
+        meta=None if meta is None else dict(meta),
     )
     return seal_token(DELEGATION_TAG, payload, signer)
 
@@ -127,6 +134,8 @@ def open_delegation(data: bytes) -> Delegation:
         policy=parse_policy(payload.pol),
         not_before_s=payload.nbf,
         expires_at_s=payload.exp,
+        conditions=payload.pol,
+        meta=payload.meta or {},
         cid=token.cid,
         data=data,
     )

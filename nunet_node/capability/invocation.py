@@ -71,6 +71,8 @@ class Invocation:
     expires_at_s: int | None
     proofs: tuple[Delegation, ...]
     """From the subject's own delegation down to the issuer; empty if it is itself."""
+    beside: tuple[Delegation, ...] = ()
+    """A second chain that the arguments name; its signatures hold, and no more."""
     cid: Cid
     data: bytes
 

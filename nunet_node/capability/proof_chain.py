@@ -15,6 +15,7 @@ from typing import Any, Final
 from nunet_node.capability.command import Command, proves
 from nunet_node.capability.delegation import Delegation, open_delegation
 from nunet_node.capability.errors import (
+    CapabilityError,
     ExpiredError,
     InvalidAudienceError,
     InvalidClaimError,
@@ -81,8 +82,12 @@ def check_chain(
     """
     _check_ends(chain, act)
     check_joints(chain)
-    for link in chain:
-        _check_link(link, act, now_s, must_expire=must_expire)
+    for number, link in enumerate(chain, start=1):
+        try:
+            check_link(link, act, now_s, must_expire=must_expire)
+        except CapabilityError as error:
+            where = f"link {number} of {len(chain)}, given by {link.issuer}"
+            raise type(error)(f"{where}: {error}") from None
     check_revocation((link.cid for link in chain), revoked)
 
 
@@ -110,6 +115,37 @@ def check_revocation(cids: Iterable[Cid], revoked: AbstractSet[Cid]) -> None:
         raise RevokedError("a proof has been revoked")
 
 
+def check_link(link: Delegation, act: Act, now_s: int, *, must_expire: bool) -> None:
+    """Check one link by itself: whose, when, which command, which arguments.
+
+    Raises:
+        CapabilityError: it does not allow the act; the leaf says why.
+    """
+    if link.subject is not None and link.subject != act.subject:
+        raise InvalidSubjectError("a link is about somebody else's resources")
+    check_time(link, now_s, must_expire=must_expire)
+    if not proves(link.command, act.command):
+        raise InvalidClaimError("a link does not allow this command")
+    if not link.policy.holds(act.args):
+        raise MatchError("the arguments do not satisfy a policy")
+
+
+def check_time(link: Delegation, now_s: int, *, must_expire: bool) -> None:
+    """Check that a link holds now.
+
+    Raises:
+        InvalidClaimError: it never expires, and it must.
+        ExpiredError: it holds no longer.
+        TooEarlyError: it does not hold yet.
+    """
+    if link.expires_at_s is None and must_expire:
+        raise InvalidClaimError("a delegation must expire")
+    if link.expires_at_s is not None and now_s > link.expires_at_s:
+        raise ExpiredError("a proof has expired")
+    if link.not_before_s is not None and now_s < link.not_before_s:
+        raise TooEarlyError("a proof does not hold yet")
+
+
 def _open(cid: Cid, proofs: Mapping[Cid, bytes]) -> Delegation:
     data = proofs.get(cid)
     if data is None:
@@ -132,18 +168,3 @@ def _check_ends(chain: Sequence[Delegation], act: Act) -> None:
         raise InvalidSubjectError("the root of a chain is not its subject's own")
     if leaf.audience != act.invoker:
         raise InvalidAudienceError("the chain was given to somebody else")
-
-
-def _check_link(link: Delegation, act: Act, now_s: int, *, must_expire: bool) -> None:
-    if link.subject is not None and link.subject != act.subject:
-        raise InvalidSubjectError("a link is about somebody else's resources")
-    if link.expires_at_s is None and must_expire:
-        raise InvalidClaimError("a delegation must expire")
-    if link.expires_at_s is not None and now_s > link.expires_at_s:
-        raise ExpiredError("a proof has expired")
-    if link.not_before_s is not None and now_s < link.not_before_s:
-        raise TooEarlyError("a proof does not hold yet")
-    if not proves(link.command, act.command):
-        raise InvalidClaimError("a link does not allow this command")
-    if not link.policy.holds(act.args):
-        raise MatchError("the arguments do not satisfy a policy")

@@ -6,14 +6,27 @@ until a revoked token would have expired anyway (UCAN 1.0, "Revocation").
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
+
+import msgspec
 
 from nunet_node.capability.delegation import Delegation, open_delegation
 from nunet_node.capability.errors import InvalidClaimError, InvalidSubjectError
+from nunet_node.capability.invocation import open_invocation, seal_invocation
 from nunet_node.capability.proof_chain import CHAIN_LINKS_MAX, check_joints
 from nunet_node.identity.did import Did
+from nunet_node.identity.keys import Signer
 from nunet_node.wire.cid import Cid
+from nunet_node.wire.limits import GOSSIP_BYTES_MAX
+from nunet_node.wire.schema import Record, decode_record, encode_record
+
+REVOKE: Final = "/ucan/revoke"
+"""The command that a revocation is, by UCAN's own name for it."""
+
+REVOCATION_TTL_S: Final = 10 * 365 * 86400
+"""Expiry of a revocation whose token has none; nobody relies on it, because what was
+revoked once stays so."""
 
 REVOCATION_KEPT_S: Final = 3600
 """How long an id is kept beyond its token's expiry: far more than clocks differ."""
@@ -27,6 +40,67 @@ class Revocation:
     revoker: Did
     keep_until_s: int | None
     """When the id may be forgotten; None is never, for a token without an expiry."""
+    data: bytes = b""
+    """The signed revocation, to be passed on; empty if there is none yet."""
+
+
+class _Signed(Record):
+    """A revocation as it travels: it proves itself, so that anybody may carry it."""
+
+    invocation: bytes
+    tokens: Annotated[
+        tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=CHAIN_LINKS_MAX)
+    ]
+    """Delegations, each given on in the next; the last is void."""
+
+
+def seal_revocation(
+    *, signer: Signer, tokens: Sequence[bytes], nonce: bytes, now_s: int
+) -> bytes:
+    """Return a signed revocation of the last of these tokens.
+
+    It answers no challenge: presenting it again changes nothing, and it can only take
+    away.
+
+    Raises:
+        CapabilityError: the signer may not revoke it, or the tokens are no chain.
+        InvalidClaimError: it would be too large to be passed on.
+    """
+    revocation = judge_revocation(signer.did, tokens)
+    invocation = seal_invocation(
+        signer=signer,
+        subject=signer.did,
+        audience=signer.did,
+        command=REVOKE,
+        args={"ucan": revocation.cid},
+        nonce=nonce,
+        expires_at_s=revocation.keep_until_s or now_s + REVOCATION_TTL_S,
+    )
+    data = encode_record(_Signed(invocation=invocation, tokens=tuple(tokens)))
+    if len(data) > GOSSIP_BYTES_MAX:
+        raise InvalidClaimError(f"a revocation has at most {GOSSIP_BYTES_MAX} bytes")
+    return data
+
+
+def open_revocation(data: bytes) -> Revocation:
+    """Read and verify a revocation; a function of the bytes alone.
+
+    Raises:
+        WireError: no revocation's bytes.
+        CapabilityError: it is signed by nobody who may, or about something else.
+        PeerError: a token is no valid delegation.
+    """
+    signed = decode_record(_Signed, data, bytes_max=GOSSIP_BYTES_MAX)
+    # Time is no matter: a revocation holds for as long as anybody remembers it.
+    invocation = open_invocation(
+        signed.invocation, now_s=0, audience=None, proofs={}, must_expire=False
+    )
+    revocation = judge_revocation(invocation.issuer, signed.tokens)
+    if invocation.command != REVOKE or invocation.args != {"ucan": revocation.cid}:
+        raise InvalidClaimError("the revocation is of something else")
+    if invocation.audience != invocation.issuer:
+        raise InvalidClaimError("a revocation is made for everybody")
+    return replace(revocation, data=data)
 
 
 def judge_revocation(revoker: Did, tokens: Sequence[bytes]) -> Revocation:

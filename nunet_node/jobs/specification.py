@@ -109,6 +109,9 @@ class JobSpec(Record):
     retry: Retry = Retry()
     price_micro_ntx_max: Count | None = None
     """Highest acceptable price of one CPU-hour; any when absent."""
+    cancel_delegable: bool = False
+    """Whether a delegate may cancel too, if a delegation says so; else the owner's
+    own key alone can."""
 
     @property
     def lease_s(self) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from nunet_node.identity.challenge import DidText
 from nunet_node.quantities import Count, ResourceVector
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record
@@ -42,6 +43,9 @@ LIFETIMES_PER_REFRESH: Final = 3
 
 CALL_ID_BYTES: Final = 16
 
+ANCHORS_MAX: Final = 4
+"""Anchors named in one advert; a provider may trust more than it tells."""
+
 
 class EngineOffer(Record):
     """An engine that a probe found working, and how well it isolates."""
@@ -72,6 +76,10 @@ class Advert(Record):
     queued: Count = 0
     leaving: bool = False
     """The node is going away: forget it."""
+    admission: Annotated[str, msgspec.Meta(max_length=16)] = ""
+    """Whose jobs it takes: ``allow`` or ``capability``; empty is anybody's."""
+    anchors: Annotated[tuple[DidText, ...], msgspec.Meta(max_length=ANCHORS_MAX)] = ()
+    """From whom a chain of delegations has to lead to an owner to be admitted."""
 
 
 class CallForBids(Record):

@@ -134,6 +134,13 @@ class GrantLogs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndGrants:
+    """End everything that this peer may read or follow; it may ask anew."""
+
+    peer_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverInputs:
     """Hand the order's inputs to its provider; answered by `InputsDelivered`."""
 
@@ -261,6 +268,16 @@ class CommandRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationAnswered:
+    """A provider keeps a revocation of ours, on disk; or it does not."""
+
+    cid: Cid
+    provider: str
+    kept: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobMovedHere:
     """A job that this node keeps has moved."""
 
@@ -289,6 +306,7 @@ News = (
     | LogsGranted
     | CancelConfirmed
     | CommandRefused
+    | RevocationAnswered
     | JobMovedHere
     | Drained
 )
@@ -307,6 +325,7 @@ Effect = (
     | DiscardScratch
     | GrantRead
     | GrantLogs
+    | EndGrants
     | DeliverInputs
     | Tell
 )

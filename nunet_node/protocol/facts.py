@@ -95,10 +95,10 @@ class RevocationKept(Record, tag_field="fact", tag="revocation-kept"):
 
     cid: Cid
     at_s: Count
-    keep_until_s: Count | None = None
-    """When it would have expired anyway, and a margin; None is never."""
     data: bytes
     """The revocation itself, as signed, to be passed on."""
+    keep_until_s: Count | None = None
+    """When it would have expired anyway, and a margin; None is never."""
 
 
 class OrderPlaced(Record, tag_field="fact", tag="order-placed"):

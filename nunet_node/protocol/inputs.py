@@ -7,7 +7,9 @@ unverified: statements and invocations were opened before they became inputs.
 from dataclasses import dataclass
 
 from nunet_node.capability.invocation import Invocation
+from nunet_node.capability.revocation import Revocation
 from nunet_node.identity.challenge import Challenge
+from nunet_node.identity.did import Did
 from nunet_node.identity.statement import Statement
 from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.jobs.statements import (
@@ -18,7 +20,12 @@ from nunet_node.jobs.statements import (
     Report,
 )
 from nunet_node.market.offers import Advert, Bid, CallForBids, EngineOffer, Refusal
-from nunet_node.protocol.messages import AdvertsWanted, ChallengeWanted
+from nunet_node.protocol.messages import (
+    AdvertsWanted,
+    ChallengeWanted,
+    RevocationsKept,
+    RevocationsWanted,
+)
 from nunet_node.quantities import ResourceVector
 from nunet_node.wire.cid import Cid
 
@@ -111,9 +118,22 @@ class AdvertsHeard:
     adverts: tuple[Statement[Advert], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationsHeard:
+    """Revocations, by gossip or from a peer; those that did not verify are left out."""
+
+    revocations: tuple[Revocation, ...]
+    answers: bool = False
+    """We asked for them."""
+    more: bool = False
+
+
 OpenedBody = (
     AdvertsWanted
     | AdvertsHeard
+    | RevocationsWanted
+    | RevocationsHeard
+    | Statement[RevocationsKept]
     | ChallengeWanted
     | Invocation
     | Statement[CallForBids]
@@ -211,6 +231,8 @@ class OrderWanted:
     job: JobId
     spec: JobSpec
     salt: bytes
+    owner: Did | None = None
+    """Whose job it is; the first user's unless said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +279,19 @@ class CustodianNamed:
     """The custodian's DID."""
     peer_id: str
     addresses: tuple[str, ...]
+    owner: Did | None = None
+    """Whose job it is, as the link says, which proves nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeWanted:
+    """The user takes a delegation back, at these providers."""
+
+    cid: Cid
+    data: bytes
+    """The signed revocation."""
+    providers: tuple[tuple[Did, str, tuple[str, ...]], ...]
+    """Each provider's DID, peer id and addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,6 +338,7 @@ Input = (
     | SessionClosed
     | PeerGone
     | AdvertsHeard
+    | RevocationsHeard
     | FrameReceived
     | FrameRejected
     | InputsArrived
@@ -317,6 +353,7 @@ Input = (
     | LogsWanted
     | CancelWanted
     | CustodianNamed
+    | RevokeWanted
     | InputsDelivered
     | InputsNotDelivered
     | ResultWritten

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from nunet_node.identity.challenge import Bytes32, CommandText, DidText
+from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record
 
 CONTROL_PROTOCOL: Final = "/nunet/control/1"
@@ -23,6 +24,15 @@ ADVERTS_PER_ANSWER_MAX: Final = 128
 
 ADVERT_BYTES_PER_ANSWER_MAX: Final = 200 << 10
 """Bytes of adverts in one answer, which leaves a frame room for the rest."""
+
+REVOCATIONS_PER_ANSWER_MAX: Final = 128
+"""Revocations in one frame; of usual size they take half of it."""
+
+REVOCATIONS_TOPIC: Final = "/nunet/revocations/1"
+"""Gossip topic of revocations."""
+
+REVOKED: Final = "revocations-kept"
+"""The kind of statement by which a node acknowledges revocations."""
 
 PROOFS_MAX: Final = 16
 """Delegations sent with one command: twice the deepest chain that counts."""
@@ -74,7 +84,45 @@ class Refused(Record, tag_field="kind", tag="refused"):
     data: bytes
 
 
-Body = AdvertsWanted | Adverts | ChallengeWanted | Invoke | Stated | Refused
+class RevocationsWanted(Record, tag_field="kind", tag="revocations-wanted"):
+    """Ask a neighbour for the revocations that it keeps."""
+
+    after: Annotated[bytes, msgspec.Meta(max_length=64)] = b""
+    """Those whose content ids come later; empty asks from the first."""
+    summary: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
+    """Digest of what the asker keeps: if it is the same there is nothing to say."""
+    reply: bool = False
+    """It was asked because it was asked: do not ask back."""
+
+
+class Revocations(Record, tag_field="kind", tag="revocations"):
+    """Revocations, each as its author signed it; told, or in answer."""
+
+    items: Annotated[
+        tuple[bytes, ...], msgspec.Meta(max_length=REVOCATIONS_PER_ANSWER_MAX)
+    ] = ()
+    more: bool = False
+    """There are others after the last of these."""
+
+
+class RevocationsKept(Record):
+    """These tokens are void here, on disk, for ever; a statement."""
+
+    cids: Annotated[
+        tuple[Cid, ...], msgspec.Meta(max_length=REVOCATIONS_PER_ANSWER_MAX)
+    ]
+
+
+Body = (
+    AdvertsWanted
+    | Adverts
+    | ChallengeWanted
+    | Invoke
+    | Stated
+    | Refused
+    | RevocationsWanted
+    | Revocations
+)
 
 
 class Frame(Record):

@@ -8,8 +8,9 @@ virtual time, and again from its journal after a crash.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from nunet_node.capability.held.holdings import Holdings
 from nunet_node.identity.challenge import ChallengeBook
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer
@@ -34,6 +35,7 @@ from nunet_node.protocol.inputs import (
     PeerGone,
     ResultNotStored,
     ResultStored,
+    RevocationsHeard,
     SessionClosed,
     SessionFailed,
     SessionOpened,
@@ -55,6 +57,8 @@ from nunet_node.protocol.provider.role import ProviderRole
 from nunet_node.protocol.requester.memory import Memory
 from nunet_node.protocol.requester.role import RequesterRole
 from nunet_node.protocol.sessions import Session, Sessions, Voice
+from nunet_node.protocol.trust import revoking
+from nunet_node.protocol.trust.admission import Admission
 from nunet_node.protocol.turn import Batch, Ledger, Turn
 from nunet_node.quantities import Now
 
@@ -74,6 +78,10 @@ class NodeSettings:
     """16 random bytes, new for each process."""
     nonce: Callable[[int], bytes]
     """Fresh random bytes, so many."""
+    admission: Admission = field(default_factory=Admission)
+    """Whose jobs are taken."""
+    holdings: Holdings = field(default_factory=Holdings)
+    """The delegations at hand, for acting on others' behalf."""
 
 
 class Node:
@@ -91,6 +99,7 @@ class Node:
             peer_id=settings.peer_id,
             provides=settings.provides,
             price_micro_ntx=settings.price_micro_ntx,
+            admission=settings.admission,
         )
         memory = Memory(
             sessions=self._sessions,
@@ -98,6 +107,7 @@ class Node:
             users=settings.users,
             peer_id=settings.peer_id,
             nonce=settings.nonce,
+            holdings=settings.holdings,
         )
         self._provider = ProviderRole(desk=desk)
         self._requester = RequesterRole(memory=memory, voice=voice)
@@ -153,6 +163,7 @@ class Node:
                 | SessionFailed()
                 | PeerGone()
                 | AdvertsHeard()
+                | RevocationsHeard()
                 | NeighbourFound()
             ):
                 self._peers(turn, given)
@@ -187,18 +198,27 @@ class Node:
         | SessionFailed
         | PeerGone
         | AdvertsHeard
+        | RevocationsHeard
         | NeighbourFound,
     ) -> None:
         match given:
             case SessionOpened():
-                self._sessions.add(given.session, given.peer_id, ours=given.ours)
-                self._requester.session_opened(turn, given.session)
+                session = self._sessions.add(
+                    given.session, given.peer_id, ours=given.ours
+                )
+                if self._requester.session_opened(turn, given.session):
+                    revoking.ask(self._provider.desk, turn, session)
             case SessionClosed() | SessionFailed() | PeerGone():
                 self._gone(turn, given)
             case AdvertsHeard():
                 self._adverts(turn, given)
+            case RevocationsHeard():
+                heard = given.revocations
+                revoking.keep(self._provider.desk, turn, heard, spread=False)
             case NeighbourFound():
-                self._requester.ask_neighbour(turn, given.peer_id)
+                known = self._requester.ask_neighbour(turn, given.peer_id)
+                if known is not None:
+                    revoking.ask(self._provider.desk, turn, known)
 
     def _condition(
         self,
@@ -232,7 +252,11 @@ class Node:
             return
         if isinstance(given, FrameReceived) and isinstance(given.body, AdvertsHeard):
             self._adverts(turn, given.body)
-        if given.re is not None:
+        if isinstance(given, FrameReceived) and isinstance(
+            given.body, RevocationsHeard
+        ):
+            self._provider.heard(turn, session, given)
+        elif given.re is not None:
             self._requester.answered(turn, given)
         elif isinstance(given, FrameRejected):
             self._reject(turn, session, given)
@@ -254,6 +278,7 @@ class Node:
     ) -> None:
         if isinstance(given, PeerGone):
             self.adverts.forget(given.peer_id)
+            self._provider.desk.unlean(given.peer_id)
             return
         session = self._sessions.remove(given.session)
         self._provider.session_closed(given.session)

@@ -7,9 +7,13 @@ be read, an error that ends the session.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from nunet_node.capability.invocation import open_invocation
+from nunet_node.capability.errors import InvalidClaimError
+from nunet_node.capability.invocation import Invocation, open_invocation
+from nunet_node.capability.proof_chain import open_chain
+from nunet_node.capability.revocation import open_revocation
 from nunet_node.errors import PeerError
 from nunet_node.identity.challenge import CHALLENGE_KIND, Challenge
 from nunet_node.identity.did import Did
@@ -27,9 +31,11 @@ from nunet_node.protocol.inputs import (
     FrameReceived,
     FrameRejected,
     OpenedBody,
+    RevocationsHeard,
     SessionId,
 )
 from nunet_node.protocol.messages import (
+    REVOKED,
     Adverts,
     AdvertsWanted,
     Body,
@@ -37,6 +43,9 @@ from nunet_node.protocol.messages import (
     Frame,
     Invoke,
     Refused,
+    Revocations,
+    RevocationsKept,
+    RevocationsWanted,
     Stated,
 )
 from nunet_node.wire.cid import Cid
@@ -49,6 +58,7 @@ STATEMENTS: Final[Mapping[str, tuple[type[Any], bool]]] = {
     offers.BID: (offers.Bid, True),
     offers.REFUSAL: (offers.Refusal, True),
     job_statements.REPORT: (job_statements.Report, True),
+    REVOKED: (RevocationsKept, True),
     job_statements.ACCEPTED: (job_statements.Accepted, False),
     job_statements.NOTICE: (job_statements.Notice, False),
     job_statements.RECEIPT: (job_statements.Receipt, False),
@@ -57,6 +67,9 @@ STATEMENTS: Final[Mapping[str, tuple[type[Any], bool]]] = {
 """Every kind of statement on a session: its record, and whether it must be fresh.
 
 What is not fresh is a lasting fact about a job, repeated after any time away."""
+
+ADMISSION_ARG: Final = "admission"
+"""The argument that names the chain by which the owner is admitted."""
 
 
 def open_frame(
@@ -144,24 +157,54 @@ def advert_is_authentic(data: bytes) -> bool:
         return False
 
 
+def open_revocations(items: Iterable[bytes], *, more: bool = False) -> RevocationsHeard:
+    """Return the revocations that verify; a bad one is no fault of who passed it on."""
+    opened = []
+    for data in items:
+        try:
+            opened.append(open_revocation(data))
+        except PeerError:
+            continue
+    return RevocationsHeard(revocations=tuple(opened), more=more)
+
+
+def revocation_is_authentic(data: bytes) -> bool:
+    """Tell whether gossip carries an authentic revocation.
+
+    A pure function of the bytes, because gossip routers cache the verdict.
+    """
+    return bool(open_revocations((data,)).revocations)
+
+
 def _open_body(
     body: Body, now_s: int, audiences: Collection[str], own_did: Did
 ) -> OpenedBody:
     match body:
-        case AdvertsWanted() | ChallengeWanted():
+        case AdvertsWanted() | ChallengeWanted() | RevocationsWanted():
             return body
         case Adverts():
             return open_adverts(body.items, now_s=now_s)
+        case Revocations():
+            return open_revocations(body.items, more=body.more)
         case Invoke():
-            proofs = {Cid.of_dag_cbor(data): data for data in body.proofs}
-            return open_invocation(
-                body.invocation, now_s=now_s, audience=own_did, proofs=proofs
-            )
+            return _open_command(body, now_s, own_did)
         case Stated():
             return _open_stated(body, now_s, audiences)
         case Refused():
             stated = Stated(statement_kind=offers.REFUSAL, data=body.data)
             return _open_stated(stated, now_s, audiences)
+
+
+def _open_command(body: Invoke, now_s: int, own_did: Did) -> Invocation:
+    proofs = {Cid.of_dag_cbor(data): data for data in body.proofs}
+    invocation = open_invocation(
+        body.invocation, now_s=now_s, audience=own_did, proofs=proofs
+    )
+    named = invocation.args.get(ADMISSION_ARG, ())
+    if not isinstance(named, tuple) or not all(isinstance(c, Cid) for c in named):
+        raise InvalidClaimError("the chain of admission is named by content ids")
+    # Their signatures are checked here; whether the chain admits is the provider's.
+    return replace(invocation, beside=open_chain(named, proofs))
 
 
 def _open_stated(body: Stated, now_s: int, audiences: Collection[str]) -> OpenedBody:

@@ -59,6 +59,8 @@ class Order:
     owner: Did | None = None
     spec: JobSpec | None = None
     """Absent for a job that another home submitted."""
+    claimed_owner: Did | None = None
+    """Whose it is as a link says, until somebody who knows has said it."""
     salt: bytes = b""
     placed_s: int = 0
     bids: tuple[BidKept, ...] = ()
@@ -235,4 +237,5 @@ def _custodian(order: Order, fact: CustodianKept) -> Order:
     return replace(
         order,
         award=replace(award, peer_id=fact.peer_id, addresses=fact.addresses),
+        claimed_owner=fact.owner or order.claimed_owner,
     )

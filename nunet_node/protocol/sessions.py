@@ -64,6 +64,10 @@ class Sessions:
         """Return a session that is still open."""
         return self._open.get(session)
 
+    def of_peer(self, peer_id: str) -> tuple[Session, ...]:
+        """Return the sessions with one peer."""
+        return tuple(s for s in self._open.values() if s.peer_id == peer_id)
+
     def ours(self) -> tuple[Session, ...]:
         """Return the sessions that we dialled."""
         return tuple(s for s in self._open.values() if s.ours)

@@ -15,6 +15,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from nunet_node.capability.errors import RevokedError
 from nunet_node.capability.invocation import Invocation, request_digest
 from nunet_node.errors import PeerError
 from nunet_node.identity.challenge import (
@@ -99,12 +100,15 @@ def issue_challenge(
 def obey(desk: Desk, turn: Turn, asked: Asked) -> None:
     """Carry out a command, or refuse it and change nothing."""
     given = asked.invocation
-    refusal = _why_unproved(desk, turn, asked)
+    refusal = _why_unproved(desk, turn, asked) or _why_revoked(turn, given)
     if refusal is None and given.command == SUBMIT:
         refusal = submit(desk, turn, asked.session, asked.frame, given)
     elif refusal is None:
         refusal = _about_a_job(desk, turn, asked)
-    if refusal is not None:
+    if refusal is None:
+        links = (link.cid for link in given.proofs)
+        desk.lean(turn, asked.session.peer_id, links)
+    else:
         refuse(desk, turn, asked.session, asked.frame, refusal)
 
 
@@ -134,6 +138,19 @@ def _why_unproved(desk: Desk, turn: Turn, asked: Asked) -> Refusal | None:
         request_digest=wanted,
     )
     return _of(mismatch) if mismatch else None
+
+
+def _why_revoked(turn: Turn, given: Invocation) -> Refusal | None:
+    # Opening knows no revocations; between it and here one may have been kept besides.
+    void = turn.ledger.standing.void
+    for number, link in enumerate(given.proofs, start=1):
+        if link.cid in void:
+            reason = (
+                f"link {number} of {len(given.proofs)}, given by {link.issuer}, "
+                "has been revoked"
+            )
+            return Refusal(code=RevokedError.code, reason=reason, never=True)
+    return None
 
 
 def _about_a_job(desk: Desk, turn: Turn, asked: Asked) -> Refusal | None:
@@ -197,7 +214,7 @@ def _read(
 def _cancel(
     desk: Desk, turn: Turn, asked: Asked, job: Job, _: JobArgs | WatchArgs
 ) -> Refusal | None:
-    if asked.invocation.issuer != job.owner:
+    if asked.invocation.issuer != job.owner and not job.spec.cancel_delegable:
         return UNKNOWN
     if job.ended:
         confirm(desk, turn, asked.session.id, asked.frame, job, already=True)

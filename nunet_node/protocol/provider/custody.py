@@ -17,8 +17,8 @@ from nunet_node.jobs.statements import HISTORY_MAX, Move
 from nunet_node.protocol.facts import (
     CancelAccepted,
     JobAccepted,
-    JobForgotten,
     JobFact,
+    JobForgotten,
     JobMoved,
     JobStaged,
     ProofUsed,

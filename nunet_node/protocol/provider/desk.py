@@ -3,6 +3,8 @@
 Everything here is forgotten by a restart; what must not be is in the ledger.
 """
 
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,15 +12,21 @@ from nunet_node.identity.challenge import ChallengeBook
 from nunet_node.jobs.scheduler import Holding, Waiting, free_of
 from nunet_node.jobs.specification import JobId
 from nunet_node.market.offers import EngineOffer
+from nunet_node.protocol.effects import EndGrants
 from nunet_node.protocol.inputs import SessionId
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.sessions import Session, Sessions, Voice
+from nunet_node.protocol.trust.admission import Admission
 from nunet_node.protocol.turn import Turn
 from nunet_node.quantities import ResourceVector
+from nunet_node.wire.cid import Cid
 
 WATCHERS_PER_JOB_MAX: Final = 8
 """Sessions that may watch one job; an owner has few screens."""
 
+LEANING_MAX: Final = 4_096
+"""Peers that were given something under a delegation, for each delegation: as many as
+a node's connections; beyond it the oldest have to ask again."""
 
 NOTHING: Final = ResourceVector()
 
@@ -33,6 +41,7 @@ class Desk:
     peer_id: str
     provides: bool
     price_micro_ntx: int
+    admission: Admission = field(default_factory=Admission)
     total: ResourceVector = NOTHING
     engines: tuple[EngineOffer, ...] = ()
     addresses: tuple[str, ...] = ()
@@ -44,6 +53,8 @@ class Desk:
     watchers: dict[JobId, set[SessionId]] = field(default_factory=dict)
     cancels: dict[JobId, list[tuple[SessionId, int]]] = field(default_factory=dict)
     """Cancel commands whose confirmation waits for the process tree to die."""
+    leaning: OrderedDict[tuple[Cid, str], None] = field(default_factory=OrderedDict)
+    """Which peers were given something under which delegation."""
 
     def engine(self, name: str) -> EngineOffer | None:
         """Return the engine of this name, if it is offered."""
@@ -96,6 +107,32 @@ class Desk:
             watchers.discard(session)
             if not watchers:
                 del self.watchers[name]
+
+    def lean(self, turn: Turn, peer_id: str, cids: Iterable[Cid]) -> None:
+        """Note that what a peer was given ends with these delegations."""
+        for cid in cids:
+            self.leaning[cid, peer_id] = None
+            if len(self.leaning) > LEANING_MAX:
+                self._end(turn, self.leaning.popitem(last=False)[0][1])
+
+    def end_leaning(self, turn: Turn, cids: Iterable[Cid]) -> None:
+        """End whatever was given under these delegations."""
+        void = set(cids)
+        for peer_id in {peer for cid, peer in self.leaning if cid in void}:
+            self._end(turn, peer_id)
+
+    def unlean(self, peer_id: str) -> None:
+        """Forget what a peer was given, because it is gone."""
+        for key in [key for key in self.leaning if key[1] == peer_id]:
+            del self.leaning[key]
+
+    def _end(self, turn: Turn, peer_id: str) -> None:
+        turn.do(EndGrants(peer_id=peer_id))
+        for session in self.sessions.of_peer(peer_id):
+            if not session.ours:
+                self.unwatch(session.id)
+                self.sessions.close(turn, session.id)
+        self.unlean(peer_id)
 
     def queue_reason(self, job: Job) -> str:
         """Return in words why a job waits if it is not for room; else nothing."""

@@ -37,6 +37,7 @@ from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.provider.telling import confirm, queue_of, receipt_of
 from nunet_node.protocol.sessions import LASTING_TTL_S
+from nunet_node.protocol.trust.standing import why_void
 from nunet_node.protocol.turn import Turn
 
 QUEUE_TIMER: Final = "queue"
@@ -94,6 +95,7 @@ def schedule(desk: Desk, turn: Turn) -> None:
     """Give room to whoever is next, and start what has room and inputs."""
     if not desk.awake or desk.draining or desk.full:
         return
+    _end_what_lost_its_authority(desk, turn)
     for name in startable(desk.total, desk.holding(turn), desk.waiting(turn)):
         move(desk, turn, to(turn, turn.ledger.jobs[name], State.ALLOCATED))
     for job in turn.ledger.active_jobs():
@@ -192,6 +194,11 @@ def cancel(desk: Desk, turn: Turn, job: Job) -> None:
 
 def end(desk: Desk, turn: Turn, moved: JobMoved) -> None:
     """Make the last move: free the room, answer who cancelled, start the next."""
+    _end(desk, turn, moved)
+    schedule(desk, turn)
+
+
+def _end(desk: Desk, turn: Turn, moved: JobMoved) -> None:
     job = move(desk, turn, moved)
     turn.do(
         CancelTimer(name=f"{QUEUE_TIMER}:{job.job}"),
@@ -200,7 +207,15 @@ def end(desk: Desk, turn: Turn, moved: JobMoved) -> None:
     )
     for session, frame in desk.cancels.pop(job.job, []):
         confirm(desk, turn, session, frame, job)
-    schedule(desk, turn)
+
+
+def _end_what_lost_its_authority(desk: Desk, turn: Turn) -> None:
+    """End the jobs that have not begun and whose delegations no longer hold."""
+    for job in turn.ledger.active_jobs():
+        if job.proofs and not job.started:
+            why = why_void(turn.ledger.standing, job.proofs, turn.now.unix_s)
+            if why is not None:
+                _end(desk, turn, to(turn, job, State.FAILED, f"not started: {why}"))
 
 
 def queue_timed_out(desk: Desk, turn: Turn, name: JobId) -> None:

@@ -14,6 +14,7 @@ from nunet_node.market.offers import (
     ADDRESSES_MAX,
     ADVERT,
     ADVERT_TOPIC,
+    ANCHORS_MAX,
     BID,
     Advert,
     Bid,
@@ -27,6 +28,7 @@ from nunet_node.protocol.effects import Publish, SetTimer
 from nunet_node.protocol.messages import Stated
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.sessions import Session
+from nunet_node.protocol.trust.admission import Mode
 from nunet_node.protocol.turn import Turn
 
 ADVERT_TIMER: Final = "advert"
@@ -138,6 +140,8 @@ def _advert(
         price_micro_ntx=desk.price_micro_ntx,
         queued=len(desk.waiting(turn)),
         leaving=leaving,
+        admission="" if desk.admission.mode is Mode.OPEN else str(desk.admission.mode),
+        anchors=tuple(sorted(desk.admission.anchors)[:ANCHORS_MAX]),
     )
 
 

@@ -1,6 +1,6 @@
 """The provider role: which input goes to which part of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from nunet_node.capability.invocation import Invocation
@@ -16,9 +16,10 @@ from nunet_node.protocol.inputs import (
     JobStarted,
     ResultNotStored,
     ResultStored,
+    RevocationsHeard,
     SessionId,
 )
-from nunet_node.protocol.messages import ChallengeWanted
+from nunet_node.protocol.messages import ChallengeWanted, RevocationsWanted
 from nunet_node.protocol.provider import keeping
 from nunet_node.protocol.provider.commands import (
     Asked,
@@ -29,6 +30,7 @@ from nunet_node.protocol.provider.commands import (
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.provider.offering import ADVERT_TIMER, Window, answer_call
 from nunet_node.protocol.sessions import Session
+from nunet_node.protocol.trust import revoking
 from nunet_node.protocol.turn import Turn
 
 DRAIN_TIMER: Final = "drain"
@@ -53,6 +55,10 @@ class ProviderRole:
             case Invocation():
                 asked = Asked(session=session, frame=given.frame, invocation=body)
                 obey(self.desk, turn, asked)
+            case RevocationsWanted():
+                revoking.tell(self.desk, turn, session, given.frame, body)
+            case RevocationsHeard():
+                self._revoked(turn, session, given, body)
             case Statement(payload=CallForBids() as call):
                 self._called(turn, session, given.frame, call)
             case _:
@@ -117,6 +123,18 @@ class ProviderRole:
         """Count what the last turn said as unsaid."""
         self.drained = False
         self.window.pending = False
+
+    def _revoked(
+        self,
+        turn: Turn,
+        session: Session,
+        given: FrameReceived,
+        heard: RevocationsHeard,
+    ) -> None:
+        heard = replace(heard, answers=given.re is not None)
+        refusal = revoking.heard_from(self.desk, turn, session, given.frame, heard)
+        if refusal is not None:
+            refuse(self.desk, turn, session, given.frame, refusal)
 
     def _called(
         self, turn: Turn, session: Session, frame: int, call: CallForBids

@@ -6,9 +6,13 @@ both take the last slot, and an answer that was sent is never forgotten. A retry
 of the same submit gets the recorded answer.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
+import msgspec
+
+from nunet_node.capability.errors import CapabilityError
 from nunet_node.capability.invocation import Invocation
+from nunet_node.capability.proof_chain import CHAIN_LINKS_MAX
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did
 from nunet_node.jobs.lifecycle import State
@@ -29,7 +33,13 @@ from nunet_node.jobs.statements import (
 )
 from nunet_node.market.offers import CallForBids, Refusal
 from nunet_node.protocol.effects import ExpectInputs
-from nunet_node.protocol.facts import JobAccepted, JobForgotten, JobMoved
+from nunet_node.protocol.facts import (
+    LINKS_MAX,
+    JobAccepted,
+    JobForgotten,
+    JobMoved,
+    ProofUsed,
+)
 from nunet_node.protocol.messages import Stated
 from nunet_node.protocol.provider import keeping
 from nunet_node.protocol.provider.custody import Job
@@ -37,6 +47,11 @@ from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.provider.offering import why_not
 from nunet_node.protocol.provider.telling import place_of
 from nunet_node.protocol.sessions import LASTING_TTL_S, Session
+from nunet_node.protocol.trust.admission import (
+    proofs_used,
+    why_not_admitted,
+    why_over_budget,
+)
 from nunet_node.protocol.turn import Turn
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record, encode_record, from_plain
@@ -53,6 +68,8 @@ class SubmitArgs(Record):
     salt: bytes
     spec: JobSpec
     challenge: bytes
+    admission: Annotated[tuple[Cid, ...], msgspec.Meta(max_length=CHAIN_LINKS_MAX)] = ()
+    """The delegations by which a provider that asks for them admits the owner."""
 
 
 def submit(
@@ -77,11 +94,17 @@ def submit(
     if refusal is not None:
         return refusal
     if known is None or args.attempt > known.attempt:
-        refusal = _why_not(desk, turn, given.subject, args.spec, spec_cid)
+        try:
+            proofs = proofs_used(given)
+        except CapabilityError as error:
+            return Refusal(code=error.code, reason=str(error)[:500], never=True)
+        refusal = _why_untrusted(desk, turn, given, args, proofs) or _why_not(
+            desk, turn, given.subject, args.spec, spec_cid
+        )
         if refusal is not None:
             return refusal
         _make_room(turn)
-        _accept(desk, turn, given.subject, args, spec_cid)
+        _accept(desk, turn, given.subject, args, spec_cid, proofs)
     _answer(desk, turn, session, frame, turn.ledger.jobs[args.job])
     return None
 
@@ -107,6 +130,25 @@ def _first_attempt(known: Job) -> int:
     # Attempts that this provider began by itself belong to the acceptance.
     attempts = [m.attempt for m in known.history if m.at_s >= known.accepted_s]
     return min(attempts, default=known.attempt)
+
+
+def _why_untrusted(
+    desk: Desk,
+    turn: Turn,
+    given: Invocation,
+    args: SubmitArgs,
+    proofs: tuple[ProofUsed, ...],
+) -> Refusal | None:
+    standing, ledger = turn.ledger.standing, turn.ledger
+    return why_not_admitted(
+        desk.admission, given, standing, turn.now.unix_s
+    ) or why_over_budget(
+        standing,
+        ledger.active_jobs(),
+        proofs,
+        args.spec.resources,
+        counted=args.job in ledger.jobs,
+    )
 
 
 def _why_not(
@@ -151,7 +193,12 @@ def _make_room(turn: Turn) -> None:
 
 
 def _accept(
-    desk: Desk, turn: Turn, owner: Did, args: SubmitArgs, spec_cid: Cid
+    desk: Desk,
+    turn: Turn,
+    owner: Did,
+    args: SubmitArgs,
+    spec_cid: Cid,
+    proofs: tuple[ProofUsed, ...],
 ) -> None:
     spec, now_s = args.spec, turn.now.unix_s
     active = turn.ledger.active_jobs()
@@ -179,6 +226,7 @@ def _accept(
         lease_until_s=accepted.lease_until_s,
         queue_tag=tag,
         answer=desk.voice.state(turn, ACCEPTED, accepted, owner, LASTING_TTL_S),
+        proofs=proofs[:LINKS_MAX],
     )
     turn.record(fact)
     moved = JobMoved(

@@ -20,7 +20,7 @@ from nunet_node.identity.statement import Statement
 from nunet_node.market.offers import Refusal
 from nunet_node.protocol.effects import CancelTimer, Challenged, SetTimer
 from nunet_node.protocol.inputs import SessionId
-from nunet_node.protocol.messages import ChallengeWanted, Invoke
+from nunet_node.protocol.messages import SUBMIT, ChallengeWanted, Invoke
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.requester.memory import Errand, Memory, Outcome, Step
 from nunet_node.protocol.sessions import NONCE_BYTES
@@ -39,8 +39,13 @@ def begin(
     memory: Memory, turn: Turn, order: Order, command: str, args: Mapping[str, Any]
 ) -> bool:
     """Send a command to the order's custodian; tell whether that is possible."""
-    award, signer = order.award, memory.signer_of(order)
-    if award is None or signer is None:
+    award, now_s = order.award, turn.now.unix_s
+    about: dict[str, Any] = {"job": order.job, **args}
+    beside = memory.admission(order, about, now_s) if command == SUBMIT else ()
+    if beside:
+        about["admission"] = tuple(link.cid for link in beside)
+    mandate = memory.mandate(order, command, about, now_s)
+    if award is None or mandate is None:
         return False
     errand = Errand(
         number=memory.next_errand,
@@ -49,8 +54,9 @@ def begin(
         provider=award.provider,
         peer_id=award.peer_id,
         addresses=memory.addresses_of(order, turn),
-        signer=signer,
-        args={"job": order.job, **args},
+        mandate=mandate,
+        args=about,
+        beside=beside,
     )
     memory.next_errand += 1
     memory.errands[errand.number] = errand
@@ -116,7 +122,7 @@ def answered(
 def _ask(memory: Memory, turn: Turn, errand: Errand) -> None:
     errand.step = Step.CHALLENGE_ASKED
     wanted = ChallengeWanted(
-        subject=errand.signer.did,
+        subject=errand.mandate.signer.did,
         command=errand.command,
         request_digest=_digest(errand),
     )
@@ -131,7 +137,7 @@ def _challenged(
             heard,
             dialled=errand.provider,
             own_peer=memory.peer_id,
-            subject=errand.signer.did,
+            subject=errand.mandate.signer.did,
             command=errand.command,
             request_digest=_digest(errand),
         )
@@ -139,16 +145,24 @@ def _challenged(
         refusal = Refusal(code=error.code, reason=str(error))
         return _end(memory, turn, errand, refusal=refusal)
     errand.step = Step.COMMANDED
+    mandate = errand.mandate
     data = seal_invocation(
-        signer=errand.signer,
-        subject=errand.signer.did,
+        signer=mandate.signer,
+        subject=mandate.subject,
         audience=errand.provider,
         command=errand.command,
         args={**errand.args, "challenge": challenge_digest(heard.data)},
         nonce=memory.nonce(NONCE_BYTES),
         expires_at_s=turn.now.unix_s + COMMAND_TTL_S,
+        proofs=[link.cid for link in mandate.proofs],
     )
-    _send(memory, turn, errand, Invoke(invocation=data))
+    links = {link.cid: link.data for link in (*mandate.proofs, *errand.beside)}
+    _send(
+        memory,
+        turn,
+        errand,
+        Invoke(invocation=data, proofs=tuple(links.values())),
+    )
     turn.tell(
         Challenged(job=errand.job, provider=errand.provider, command=errand.command)
     )
@@ -180,5 +194,7 @@ def _end(
 
 
 def _digest(errand: Errand) -> bytes:
-    did = errand.signer.did
-    return request_digest(did, did, errand.provider, errand.command, errand.args)
+    signer, subject = errand.mandate.signer, errand.mandate.subject
+    return request_digest(
+        signer.did, subject, errand.provider, errand.command, errand.args
+    )

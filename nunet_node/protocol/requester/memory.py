@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final
 
+from nunet_node.capability.command import Command
+from nunet_node.capability.delegation import Delegation
+from nunet_node.capability.held.holdings import Holdings
+from nunet_node.capability.proof_chain import Act
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer
 from nunet_node.jobs.specification import JobId
@@ -18,9 +22,11 @@ from nunet_node.market.table import AdvertTable
 from nunet_node.protocol.effects import OpenSession, OrderChanged
 from nunet_node.protocol.facts import OrderFact
 from nunet_node.protocol.inputs import SessionId
+from nunet_node.protocol.messages import SUBMIT
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.sessions import Sessions
 from nunet_node.protocol.turn import Turn
+from nunet_node.wire.cid import Cid
 
 LOST_AFTER_S: Final = 30
 """Silence after which a custodian counts as lost to whoever waits for it."""
@@ -37,6 +43,16 @@ class Step(Enum):
     COMMANDED = auto()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mandate:
+    """Who signs a command, on whose resources, and by what right."""
+
+    signer: Signer
+    subject: Did
+    proofs: tuple[Delegation, ...] = ()
+    """From the subject down to the signer; empty if they are one."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Errand:
     """One command on its way: reach, be challenged, command, be answered."""
@@ -47,8 +63,10 @@ class Errand:
     provider: Did
     peer_id: str
     addresses: tuple[str, ...]
-    signer: Signer
+    mandate: "Mandate"
     args: Mapping[str, Any]
+    beside: tuple[Delegation, ...] = ()
+    """The chain that admits the owner, which the arguments name."""
     session: SessionId = 0
     step: Step = Step.CONNECTING
 
@@ -95,7 +113,8 @@ class Pursuit:
 
 
 Question = tuple[str, Any]
-"""What a frame asked: ``("errand", number)`` or ``("call", (job, provider))``."""
+"""What a frame asked: ``("errand", number)``, ``("call", (job, provider))`` or
+``("revoke", (provider, cid))``."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,12 +126,17 @@ class Memory:
     users: Mapping[Did, Signer]
     peer_id: str
     nonce: Callable[[int], bytes]
+    holdings: Holdings = field(default_factory=Holdings)
     errands: dict[int, Errand] = field(default_factory=dict)
     questions: dict[tuple[SessionId, int], Question] = field(default_factory=dict)
     calls: dict[JobId, Call] = field(default_factory=dict)
     pursuits: dict[JobId, Pursuit] = field(default_factory=dict)
     links: dict[str, SessionId] = field(default_factory=dict)
     """The session to each peer that we dialled, open or opening."""
+    revokes: dict[tuple[Did, Cid], tuple[SessionId, bytes]] = field(
+        default_factory=dict
+    )
+    """Revocations that are on their way: to whom, in which session."""
     curious: set[SessionId] = field(default_factory=set)
     """Sessions being opened to ask a neighbour what it has heard."""
     full: bool = False
@@ -157,13 +181,51 @@ class Memory:
         turn.tell(OrderChanged(job=job, notice=notice))
         return turn.ledger.orders[job]
 
-    def signer_of(self, order: Order) -> Signer | None:
-        """Return who may speak for the order's owner here."""
-        if order.owner is not None and order.owner in self.users:
-            return self.users[order.owner]
-        if order.spec is not None:
+    def mandate(
+        self, order: Order, command: str, args: Mapping[str, Any], now_s: int
+    ) -> Mandate | None:
+        """Return who may use a command on this order here, and by what right."""
+        owner = order.owner or order.claimed_owner
+        if owner is not None and owner in self.users:
+            return Mandate(signer=self.users[owner], subject=owner)
+        if owner is not None:
+            mandate = self._delegated(owner, Command(command), args, now_s)
+            if mandate is not None:
+                return mandate
+        if order.spec is not None or not self.users:
             return None
-        return next(iter(self.users.values()), None)
+        # A stranger's job: its custodian says that it is not ours, and nothing else.
+        did, signer = next(iter(self.users.items()))
+        return Mandate(signer=signer, subject=did)
+
+    def _delegated(
+        self, owner: Did, command: Command, args: Mapping[str, Any], now_s: int
+    ) -> Mandate | None:
+        for did, signer in self.users.items():
+            act = Act(invoker=did, subject=owner, command=command, args=args)
+            chain = self.holdings.chain(act, now_s)
+            if chain is not None:
+                return Mandate(signer=signer, subject=owner, proofs=chain)
+        return None
+
+    def admission(
+        self, order: Order, args: Mapping[str, Any], now_s: int
+    ) -> tuple[Delegation, ...]:
+        """Return the chain by which the order's provider admits the owner, if any."""
+        heard = order.award and self.adverts.of_provider(order.award.provider, now_s)
+        if not heard or order.owner is None:
+            return ()
+        for anchor in heard.payload.anchors:
+            act = Act(
+                invoker=order.owner,
+                subject=Did(anchor),
+                command=Command(SUBMIT),
+                args=args,
+            )
+            chain = self.holdings.chain(act, now_s)
+            if chain is not None:
+                return chain
+        return ()
 
     def addresses_of(self, order: Order, turn: Turn) -> tuple[str, ...]:
         """Return where the order's custodian should be now, best guess first."""

@@ -35,13 +35,14 @@ from nunet_node.protocol.inputs import (
     ReadWanted,
     ReportWanted,
     ResultWritten,
+    RevokeWanted,
     SessionId,
 )
 from nunet_node.protocol.messages import LOGS, READ, STATUS, AdvertsWanted
 from nunet_node.protocol.order import Order
-from nunet_node.protocol.requester import calling, errands, pursuing
+from nunet_node.protocol.requester import calling, errands, pursuing, spreading
 from nunet_node.protocol.requester.memory import Memory, Outcome, Pursuit
-from nunet_node.protocol.sessions import Voice
+from nunet_node.protocol.sessions import Session, Voice
 from nunet_node.protocol.turn import Turn
 
 Wish = (
@@ -52,6 +53,7 @@ Wish = (
     | LogsWanted
     | CancelWanted
     | CustodianNamed
+    | RevokeWanted
     | ResultWritten
     | InputsDelivered
     | InputsNotDelivered
@@ -88,6 +90,8 @@ class RequesterRole:
                 pursuing.delivered(self.memory, turn, self.voice, given)
             case CustodianNamed():
                 self._custodian(turn, given)
+            case RevokeWanted():
+                spreading.begin(self.memory, turn, given)
             case ResultWritten():
                 self._written(turn, given)
             case _:
@@ -107,16 +111,22 @@ class RequesterRole:
         if kind == "call":
             self._bid(turn, about, body, refusal)
             return
+        if kind == "revoke":
+            spreading.answered(self.memory, turn, about, body, refusal)
+            return
         outcome = errands.answered(self.memory, turn, about, body, refusal)
         self._ended(turn, (outcome,) if outcome else ())
 
-    def session_opened(self, turn: Turn, session: SessionId) -> None:
-        """Say what waited to be said."""
-        if session in self.memory.curious:
+    def session_opened(self, turn: Turn, session: SessionId) -> bool:
+        """Say what waited to be said; tell whether it was opened to ask a neighbour."""
+        curious = session in self.memory.curious
+        if curious:
             self.memory.curious.discard(session)
             self.memory.sessions.send(turn, session, AdvertsWanted())
         calling.session_opened(self.memory, turn, self.voice, session)
         errands.session_opened(self.memory, turn, session)
+        spreading.session_opened(self.memory, turn, session)
+        return curious
 
     def session_lost(
         self, turn: Turn, session: SessionId, peer_id: str, reason: str
@@ -129,6 +139,7 @@ class RequesterRole:
         memory.questions = {
             q: a for q, a in memory.questions.items() if q[0] != session
         }
+        spreading.session_lost(memory, turn, session, reason)
         lost = errands.session_lost(memory, turn, session, reason)
         for call in calling.session_lost(memory, turn, session):
             pursuing.award_next(memory, turn, self.voice, call)
@@ -149,13 +160,18 @@ class RequesterRole:
         for job in list(memory.pursuits):
             self._again(turn, job)
 
-    def ask_neighbour(self, turn: Turn, peer_id: str) -> None:
-        """Ask a connected peer which adverts it has heard."""
+    def ask_neighbour(self, turn: Turn, peer_id: str) -> Session | None:
+        """Ask a connected peer which adverts it has heard.
+
+        Returns:
+            The session with it, if one is open already.
+        """
         session, is_open = self.memory.reach(turn, peer_id, ())
         if is_open:
             self.memory.sessions.send(turn, session, AdvertsWanted())
-        else:
-            self.memory.curious.add(session)
+            return self.memory.sessions.get(session)
+        self.memory.curious.add(session)
+        return None
 
     def adverts_heard(self, turn: Turn) -> None:
         """Look again at every order that waits for a provider."""
@@ -192,7 +208,7 @@ class RequesterRole:
 
     def _place(self, turn: Turn, given: OrderWanted) -> None:
         if given.job not in turn.ledger.orders:
-            owner = next(iter(self.memory.users))
+            owner = given.owner or next(iter(self.memory.users))
             placed = OrderPlaced(
                 job=given.job,
                 owner=owner,
@@ -218,6 +234,7 @@ class RequesterRole:
             provider=provider,
             peer_id=given.peer_id,
             addresses=given.addresses[:16],
+            owner=given.owner,
         )
         self.memory.record(turn, kept)
 

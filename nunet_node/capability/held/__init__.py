@@ -1,0 +1,1 @@
+"""Delegations in people's hands: as text, as terms, as a collection, in words."""

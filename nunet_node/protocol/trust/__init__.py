@@ -1,0 +1,1 @@
+"""Whom a provider trusts: standing of delegations, admission, revocation."""

@@ -41,7 +41,7 @@ class Ledger:
         self._orders = orders
         self._home = home
         self._seen: dict[str, int] = {}
-        self._own: set[int] = set()
+        self._own: dict[str, set[int]] = {}
         self._turn = threading.Lock()
 
     @classmethod
@@ -80,7 +80,9 @@ class Ledger:
         if orders:
             with self._turn:
                 last = self._orders.append(orders)
-                self._own.update(range(last - len(orders) + 1, last + 1))
+                first = last - len(orders) + 1
+                for seq, (stream, _) in enumerate(orders, first):
+                    self._own.setdefault(stream, set()).add(seq)
 
     def provider_facts(self) -> Iterator[ProviderFact]:
         """Yield everything that this home's node ever promised, in order."""
@@ -98,14 +100,20 @@ class Ledger:
         The first call for an order returns all of it.
         """
         with self._turn:
+            own = self._own.pop(job, set())
             facts: list[OrderFact] = []
             for seq, _, data in self._orders.read(job, self._seen.get(job, 0)):
                 self._seen[job] = seq
-                if seq in self._own:
-                    self._own.discard(seq)
-                else:
+                if seq not in own:
                     facts.append(_order_fact(data))
             return tuple(facts)
+
+    def forget(self, job: JobId) -> None:
+        """Take all of an ended order as read, and keep no account of who wrote it."""
+        last = self._orders.last(job)
+        with self._turn:
+            self._own.pop(job, None)
+            self._seen[job] = last
 
     def last_of(self, job: JobId) -> int:
         """Return a number that grows whenever the order's record does."""

@@ -104,6 +104,7 @@ class Orders:
         if order is not None and _is_done(order):
             self._done.add(job)
             self._release(job)
+            self._ledger.forget(job)
 
     async def pick_up(
         self, users: Callable[[], Awaitable[Mapping[Did, Signer]]]

@@ -265,7 +265,9 @@ class Peer:
         if provide is None:
             return
         await trio.to_thread.run_sync(executors.sweep)
-        await self._tasks.start(_stay_warm, executors)
+        warm = trio.Event()
+        self._tasks.start_soon(_stay_warm, executors, warm)
+        await warm.wait()
         scratch = self._settings.home.scratch()
         total = provide.offer(await trio.to_thread.run_sync(detect.detect, scratch))
         engines = await detect.engines(executors)
@@ -305,11 +307,9 @@ class Peer:
         )
 
 
-async def _stay_warm(
-    executors: LocalExecutors, task_status: trio.TaskStatus[None]
-) -> None:
+async def _stay_warm(executors: LocalExecutors, warm: trio.Event) -> None:
     async with executors.warmed():
-        task_status.started()
+        warm.set()
         await trio.sleep_forever()
 
 

@@ -94,6 +94,7 @@ class World:
             fx.ExpectInputs: self._expect_inputs,
             fx.GrantRead: self._grant_read,
             fx.GrantLogs: self._grant_logs,
+            fx.EndGrants: lambda effect: self.grants.forget(effect.peer_id),
             fx.DeliverInputs: self._deliver_inputs,
             fx.Tell: self._tell,
         }

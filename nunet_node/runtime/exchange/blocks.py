@@ -49,6 +49,9 @@ broken transfer loses little."""
 GROUPS_WAITING_MAX: Final = 2
 """Groups that wait for the disk while more are read."""
 
+STALL_S: Final = 60
+"""How long a sender may send nothing: a large block's turn on a slow disk fits in."""
+
 FRAME_BYTES_MAX: Final = 16_384
 """Largest frame of this protocol: a full request has eleven kilobytes."""
 
@@ -319,7 +322,10 @@ async def _request(
 
 
 async def _take_block(stream: Stream, cid: Cid) -> bytes:
-    data = await stream.receive()
+    with trio.move_on_after(STALL_S) as patience:
+        data = await stream.receive()
+    if patience.cancelled_caught:
+        raise BlockProtocolError(f"the peer sent nothing for {STALL_S} s")
     if data is None:
         raise BlockProtocolError("the peer ended the transfer early")
     said: Block | No = decode_record(Block | No, data, bytes_max=FRAME_BYTES_MAX)
@@ -331,7 +337,10 @@ async def _take_block(stream: Stream, cid: Cid) -> bytes:
 async def _take_bytes(stream: Stream, size_bytes: int) -> bytes:
     taken = bytearray()
     while len(taken) < size_bytes:
-        data = await stream.receive_some(min(size_bytes - len(taken), BLOCK_BYTES_MAX))
+        rest_bytes = min(size_bytes - len(taken), BLOCK_BYTES_MAX)
+        data = b""
+        with trio.move_on_after(STALL_S):
+            data = await stream.receive_some(rest_bytes)
         if not data:
             raise BlockProtocolError("the peer ended the transfer within a block")
         taken += data

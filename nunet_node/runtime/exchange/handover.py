@@ -52,6 +52,10 @@ OWNERS_KEPT_MAX: Final = 1024
 """Owners whose handed-over blocks are remembered; one that is forgotten sends its
 common inputs once more."""
 
+HANDOVERS_MAX: Final = 8
+"""Hand-overs at once; each holds a few groups of blocks in memory, and more would
+not make the disk faster. The rest wait."""
+
 IDLE_S: Final = 60
 """How long a peer may leave a stream without a request."""
 
@@ -111,6 +115,8 @@ class BlockServer:
         self._staged = staged
         self._handed = HandedOver()
         self._streams: dict[str, int] = {}
+        self._taking: set[JobId] = set()
+        self._room = trio.CapacityLimiter(HANDOVERS_MAX)
 
     def serve(self, host: Host) -> None:
         """Let peers open block streams with us."""
@@ -160,15 +166,28 @@ class BlockServer:
         if expected is None or expected.root != offer.root:
             await stream.send(encode_record(No()))
             return
+        if job in self._taking:
+            # The first stream goes on; a second would only cost memory.
+            await stream.reset()
+            return
+        self._taking.add(job)
+        try:
+            await self._stage(stream, job, offer.attempt, expected)
+        except PeerError as error:
+            _log.info("inputs of %s from %s: %s", job, stream.peer_id, error)
+            raise
+        finally:
+            self._taking.discard(job)
+        await stream.send(encode_record(Staged()))
+
+    async def _stage(
+        self, stream: Stream, job: JobId, attempt: int, expected: Expected
+    ) -> None:
         kept = self._job_of(job)
         if kept is None or not kept.staged:
-            try:
+            async with self._room:
                 await self._take_inputs(stream, job, expected)
-            except PeerError as error:
-                _log.info("inputs of %s from %s: %s", job, stream.peer_id, error)
-                raise
-            await self._staged(job, offer.attempt)
-        await stream.send(encode_record(Staged()))
+            await self._staged(job, attempt)
 
     def _owner_of(self, job: JobId) -> str:
         kept = self._job_of(job)

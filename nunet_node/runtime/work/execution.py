@@ -165,6 +165,10 @@ class Execution:
         except (PeerError, OSError) as error:
             _log.warning("job %s could not be run: %s", order.job, error)
             return RunEnd(exit_code=None, reason=f"could not be started: {error}")
+        except Exception:  # noqa: BLE001 - shown in the log
+            # A job that finds a bug of ours must not end everybody else's.
+            _log.exception("job %s met a bug", order.job)
+            return RunEnd(exit_code=None, reason="could not be started: a bug here")
 
     async def _execute(self, order: StartJob, run: _Run, job_dir: JobDir) -> RunEnd:
         def on_log(_name: str, _data: bytes) -> None:
@@ -173,10 +177,10 @@ class Execution:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._say_started, order, run)
             try:
-                end: RunEnd | PeerError | OSError = await self._executors.run(
+                end: RunEnd | Exception = await self._executors.run(
                     _run_order(order), job_dir, run.started.set, on_log
                 )
-            except (PeerError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - raised below, not in a group
                 end = error
             if not run.started.is_set():
                 nursery.cancel_scope.cancel()
@@ -238,6 +242,9 @@ class Execution:
             )
         except (PeerError, OSError) as error:
             return _not_stored(order, str(error))
+        except Exception:  # noqa: BLE001 - shown in the log
+            _log.exception("what job %s left met a bug", order.job)
+            return _not_stored(order, "a bug here")
         return ResultStored(
             job=order.job,
             attempt=order.attempt,

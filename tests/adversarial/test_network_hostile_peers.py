@@ -360,3 +360,26 @@ async def test_a_full_host_refuses_and_serves_those_it_has():
                 await d.connect(a.addresses())
             await until(lambda: d.connected_peers() == frozenset())
             assert await answers(b, a.peer_id)
+
+
+async def test_without_the_remedy_a_handler_that_raises_ends_the_host(monkeypatch):
+    monkeypatch.setattr(
+        swarm.SafeSwarm, "set_stream_handler", swarm.Swarm.set_stream_handler
+    )
+    monkeypatch.setattr(
+        "nunet_node.network.libp2p.remedies._survivor", lambda f, **_: f
+    )
+
+    async def fail(_stream):
+        raise ValueError("a bug of ours")
+
+    async def provoke():
+        async with pair(gossip=False) as (a, b):
+            a.serve("/nunet/test-fail/1", fail)
+            await b.open_stream(a.peer_id, "/nunet/test-fail/1")
+            await until(lambda: not swarm_of(a).manager.is_running)
+            raise RuntimeError("ended")
+
+    with pytest.raises(Exception) as caught:
+        await provoke()
+    assert "TooSlowError" not in repr(caught.value)

@@ -1,10 +1,13 @@
 """Peers come, go and come back, and nothing is used up by it."""
 
+import socket
+
 import pytest
 import trio
+from libp2p.transport.tcp import tcp
 
 from nunet_node.network.host import open_host
-from nunet_node.network.libp2p import remedies, swarm
+from nunet_node.network.libp2p import swarm
 from nunet_node.network.port import ConnectFailed, HostSettings, ListenFailed
 from tests.network_peers import (
     ECHO,
@@ -144,15 +147,38 @@ async def copy(source, sink, piece_bytes):
         pass
 
 
-def test_every_trap_has_one_name():
-    traps = [remedy.trap for remedy in remedies.REMEDIES]
-    assert len(traps) == len(set(traps))
+async def test_a_host_can_stop_amid_messages():
+    async with hosts(1) as (a,):
+        await a.subscribe("t", lambda _: True)
+        for number in range(3):
+            async with open_host(settings(20 + number)) as b:
+                await b.subscribe("t", lambda _: True)
+                await b.connect(a.addresses())
+                await until(lambda b=b: b._pubsub.router.mesh.get("t"))
+                async with trio.open_nursery() as nursery:
+                    for word in range(100):
+                        nursery.start_soon(a.publish, "t", b"%d %d" % (number, word))
+        await a.publish("t", b"still here")
 
 
-def test_another_version_of_the_library_is_refused(monkeypatch):
-    remedies.install.cache_clear()
-    monkeypatch.setattr(remedies, "version", lambda _: "0.9.0")
-    with pytest.raises(remedies.MisuseError, match=r"0\.9\.0.*0\.8\.1"):
-        remedies.install()
-    monkeypatch.undo()
-    remedies.install()
+async def test_what_a_peer_claims_of_itself_is_not_asked_for():
+    async with pair() as (a, b):
+        assert await answers(b, a.peer_id)
+        for host, other in ((a, b), (b, a)):
+            known = host._inner.peerstore
+            claimed = [p for p in known.peer_ids() if str(p) == other.peer_id]
+            assert not any(known.get_protocols(peer) for peer in claimed)
+
+
+async def test_without_the_remedy_two_hosts_share_one_port(monkeypatch):
+    def share(sock):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+    async with hosts(1) as (first,):
+        del first
+    # `install` has run by now, so that it does not run again below.
+    monkeypatch.setattr(tcp, "_set_reuse_flags", share)
+    async with hosts(1) as (a,):
+        place = a.addresses()[0].split("/p2p/")[0]
+        async with open_host(settings(2, listen=(place,))) as b:
+            assert b.addresses()[0].startswith(place)

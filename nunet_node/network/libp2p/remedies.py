@@ -1,10 +1,10 @@
 """What is wrong with py-libp2p 0.8.1 for us, and what is done about each thing.
 
 Rule: every trap that was found has a name here, the harm it does and the remedy's
-place; `tests/adversarial/test_network_*.py` fails when a remedy is taken out. Most
-remedies are subclasses (`swarm`, `gossip`) or settings; those that can only be made
-on the library itself are made by `install`, which refuses any other version, since
-what it replaces may have moved there.
+place; ``tests/unit/network/libp2p/test_remedies.py`` names the test that holds each.
+Most remedies are subclasses (`swarm`, `gossip`) or settings; those that can only be
+made on the library itself are made by `install`, which refuses any other version,
+since what it replaces may have moved there.
 """
 
 import functools
@@ -94,7 +94,7 @@ REMEDIES: Final = tuple(
         ("N4", "two writers on one stream interleave", "stream.Stream"),
     )
 )
-"""Every trap known, by its name in tests and in ``docs/protocol/network.md``."""
+"""Every trap known."""
 
 
 @functools.cache

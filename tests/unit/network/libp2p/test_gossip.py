@@ -91,3 +91,7 @@ async def test_forwarders_remembered_are_bounded(meshed, monkeypatch):
     for number in range(10):
         a._pubsub._may_forward(f"peer {number}", message)
     assert len(a._pubsub._buckets) == 3
+
+
+def test_the_mesh_is_mended_every_second():
+    assert make_router().heartbeat_interval == 1

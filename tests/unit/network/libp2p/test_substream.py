@@ -189,3 +189,11 @@ async def test_a_reset_is_said_once(stream, conn):
     await stream.reset()
     await stream.reset()
     assert conn.said == [(RST, 0)]
+
+
+async def test_a_reader_may_pause_for_long(stream, conn, autojump_clock):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.write, bytes(WINDOW_BYTES + 10))
+        await trio.sleep(CREDIT_S - 1)
+        stream.add_credit(10)
+    assert len(conn.sent) == WINDOW_BYTES + 10

@@ -4,6 +4,7 @@ Rule: these work from any home that holds the owner's key. The home that submitt
 knows where its jobs are; elsewhere a link says it, or the network is asked.
 """
 
+import codecs
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ from nunet_node.storage.materialise import check_target
 
 JOB: Final = click.argument("job", metavar="JOB")
 
+_UTF8: Final = codecs.getincrementaldecoder("utf-8")
 _Use = Callable[[JobHandle], Awaitable[int]]
 
 
@@ -132,9 +134,11 @@ def logs_command(
     """Print what JOB wrote: its output to ours, its errors to ours."""
 
     async def use(handle: JobHandle) -> int:
+        # A piece may end within a character; the rest comes with the next one.
+        decode = {name: _UTF8(errors="replace").decode for name in ("stdout", "stderr")}
         async for piece in handle.logs(follow=follow):
             if settings.json:
-                text = piece.data.decode(errors="replace")
+                text = decode[piece.stream](piece.data)
                 settings.document({"stream": piece.stream, "text": text})
             else:
                 write_piece(settings, piece.stream, piece.data)
@@ -170,7 +174,7 @@ def get_command(
         settings.document(order_document(handle.order))
         if not settings.json:
             settings.say(str(path))
-        settings.note(f"result verified; next: ls {path}/outputs")
+        settings.note(f"result verified; next: ls -R {path}")
         return 0
 
     return _with_job(settings, job, bootstrap, identity, use)

@@ -67,7 +67,7 @@ def test_a_wrong_file_is_named_with_its_key(tmp_path, capsys):
 
     assert run(["--json", "up", "--config", str(file)]) == 2
     out, err = capsys.readouterr()
-    assert json.loads(out)["error"]["code"] == "config"
+    assert json.loads(out)["error"]["code"] == "config.invalid"
     assert "did you mean 'memory'" in err
 
 

@@ -291,7 +291,8 @@ class Node:
             self._requester.session_lost(turn, session.id, session.peer_id, reason)
 
     def _adverts(self, turn: Turn, given: AdvertsHeard) -> None:
-        news = [h for h in given.adverts if self.adverts.hear(h, turn.now.unix_s)]
+        others = (h for h in given.adverts if h.issuer != self._provider.desk.voice.did)
+        news = [h for h in others if self.adverts.hear(h, turn.now.unix_s)]
         for heard in news:
             turn.tell(
                 ProviderHeard(provider=heard.issuer, peer_id=heard.payload.peer_id)

@@ -60,9 +60,7 @@ def start(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
     heard = [
         Candidate(provider=a.issuer, advert=a.payload)
         for a in memory.adverts.fresh(turn.now.unix_s)
-        if a.payload.engines
-        and a.issuer not in pursuit.avoid
-        and a.payload.peer_id != memory.peer_id
+        if a.payload.engines and a.issuer not in pursuit.avoid
     ]
     fitting = [c for c in heard if _unfit(c, spec) is None]
     if fitting or not pursuit.avoid:

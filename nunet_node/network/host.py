@@ -5,6 +5,9 @@ without a limit. Importing this module imports py-libp2p,
 which takes half a second: import it where a host is opened, not before.
 """
 
+import nunet_node.network.libp2p  # noqa: F401 - first: it decides how to load libp2p
+
+# isort: split
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final

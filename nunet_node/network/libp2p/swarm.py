@@ -9,6 +9,7 @@ is bounded for each connection and for all together. The traps' names are those 
 import logging
 from collections import Counter
 from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 import trio
@@ -47,6 +48,14 @@ HANDSHAKES_MAX: Final = 256
 HANDSHAKES_PER_ADDRESS_MAX: Final = 64
 """Of those, how many may come from one IP address: a site behind one router starts
 up at once, but no single machine may fill the table."""
+
+PRESENT_PER_ADDRESS_MAX: Final = 100
+"""Incoming connections from one IP address, whoever they prove to be: peer ids are
+free, so one machine could otherwise fill the table of 300. Many nodes on this very
+machine are a test or a demonstration."""
+
+LOOPBACK: Final = "loopback"
+"""The source of connections from this machine."""
 
 HANDSHAKE_S: Final = 10
 """Longest that an incoming connection may take to prove who it is."""
@@ -88,6 +97,7 @@ class SafeSwarm(Swarm):  # type: ignore[misc] # the library is untyped
         super()._init_connection_management()
         self.auto_connector = _NoAutoConnector()
         self._handshakes: Counter[str] = Counter()
+        self._present: Counter[str] = Counter()
 
     def set_stream_handler(self, stream_handler: Any) -> None:
         """Serve incoming streams; one that fails is reset and hurts no other."""
@@ -103,30 +113,37 @@ class SafeSwarm(Swarm):  # type: ignore[misc] # the library is untyped
         super().set_stream_handler(guarded)
 
     async def _handle_inbound_connection(self, channel: Any, maddr: Any) -> None:
-        remote = channel.get_remote_address()
-        address = remote[0] if remote else ""
-        if not self._may_shake_hands(address):
-            await channel.close()
+        source = source_of(channel)
+        if not self._may_enter(source):
             return
-        self._handshakes[address] += 1
-        muxed = None
+        self._present[source] += 1
+        try:
+            muxed = await self._shake_hands(channel, maddr, source)
+            # The socket is closed when this returns; the library waits for the end
+            # of the whole host here, and keeps the place of every connection ever.
+            if muxed is not None:
+                await muxed.event_closed.wait()
+        finally:
+            self._present -= Counter((source,))
+
+    async def _shake_hands(self, channel: Any, maddr: Any, source: str) -> Any:
+        """Let a stranger prove who it is; return the connection, or None."""
+        self._handshakes[source] += 1
         try:
             with trio.move_on_after(HANDSHAKE_S):
                 raw = RawConnection(BufferedChannel(channel), initiator=False)
-                muxed = await self.upgrade_inbound_raw_conn(raw, maddr)
+                return await self.upgrade_inbound_raw_conn(raw, maddr)
         except Exception as error:  # noqa: BLE001 - anything may come from a stranger
-            _log.debug("an incoming connection from %s failed: %r", address, error)
+            _log.debug("an incoming connection from %s failed: %r", source, error)
         finally:
-            self._handshakes -= Counter((address,))
-        # The socket is closed when this returns; the library waits for the end of
-        # the whole host here, and so keeps the place of every connection there was.
-        if muxed is not None:
-            await muxed.event_closed.wait()
+            self._handshakes -= Counter((source,))
+        return None
 
-    def _may_shake_hands(self, address: str) -> bool:
+    def _may_enter(self, source: str) -> bool:
         return (
-            self._handshakes[address] < HANDSHAKES_PER_ADDRESS_MAX
+            self._handshakes[source] < HANDSHAKES_PER_ADDRESS_MAX
             and self._handshakes.total() < HANDSHAKES_MAX
+            and (source == LOOPBACK or self._present[source] < PRESENT_PER_ADDRESS_MAX)
         )
 
     async def upgrade_outbound_raw_conn(
@@ -196,6 +213,23 @@ class NetStream:
     async def reset(self) -> None:
         """Drop both directions."""
         await self._muxed.reset()
+
+
+def source_of(channel: Any) -> str:
+    """Return what a connection's limits go by: its IPv4 address, or IPv6 network.
+
+    Whoever has one IPv6 address usually has the 2^64 of its network.
+    """
+    try:
+        address = ip_address(channel.stream.socket.getpeername()[0].partition("%")[0])
+    except (OSError, ValueError):
+        return ""
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback:
+        return LOOPBACK
+    if address.version == 4:  # noqa: PLR2004 - the internet's versions
+        return str(address)
+    return str(ip_network((address, 64), strict=False))
 
 
 def make_host(seed: bytes, connections_max: int) -> BasicHost:

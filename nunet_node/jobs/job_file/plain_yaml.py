@@ -80,7 +80,8 @@ class Value:
         found: dict[str, Value] = {}
         for key_node, node in self.node.value:
             key = Value(key_node, self.path).text()
-            path = f"{self.path}.{key}" if self.path else key
+            shown = key if key.isprintable() else repr(key)
+            path = f"{self.path}.{shown}" if self.path else shown
             if key in found:
                 raise Value(key_node, path).wrong("given twice")
             found[key] = Value(node, path)

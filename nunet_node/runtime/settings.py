@@ -6,16 +6,19 @@ Everything that a peer is made of stands here, so that `peer` only puts it toget
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
+from nunet_node.capability.held.holdings import Holdings
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer, SigningKey
 from nunet_node.identity.peer_id import peer_id_of
 from nunet_node.protocol.node import NodeSettings
+from nunet_node.protocol.trust.admission import Admission
 from nunet_node.quantities import ResourceVector
 from nunet_node.runtime.home import Home, cache_directory
 
-BOOT_BYTES = 16
+BOOT_BYTES: Final = 16
 """Length of the random name of a process, which voids challenges of an earlier one."""
 
 
@@ -45,9 +48,13 @@ class PeerSettings:
     gossip: bool = False
     mdns: bool = False
     drain_s: int = 60
+    admission: Admission = field(default_factory=Admission)
+    """Whose jobs are taken, by a node that provides."""
 
 
-def node_settings(settings: PeerSettings, users: Mapping[Did, Signer]) -> NodeSettings:
+def node_settings(
+    settings: PeerSettings, users: Mapping[Did, Signer], holdings: Holdings
+) -> NodeSettings:
     """Return what the protocol's node is made of."""
     provide = settings.provide
     return NodeSettings(
@@ -58,6 +65,8 @@ def node_settings(settings: PeerSettings, users: Mapping[Did, Signer]) -> NodeSe
         price_micro_ntx=provide.price_micro_ntx if provide is not None else 0,
         boot=secrets.token_bytes(BOOT_BYTES),
         nonce=secrets.token_bytes,
+        admission=settings.admission,
+        holdings=holdings,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from nunet_node.capability.invocation import request_digest, seal_invocation
 from nunet_node.errors import PeerError
 from nunet_node.identity.challenge import (
+    SESSION_CHALLENGES_MAX,
     Challenge,
     challenge_digest,
     check_challenge,
@@ -120,6 +121,11 @@ def answered(
 
 
 def _ask(memory: Memory, turn: Turn, errand: Errand) -> None:
+    """Ask for a challenge; wait if the provider would find that we hold too many."""
+    beside = [e for e in memory.errands.values() if e.session == errand.session]
+    asked = sum(e.step is Step.CHALLENGE_ASKED for e in beside)
+    if asked >= SESSION_CHALLENGES_MAX:
+        return
     errand.step = Step.CHALLENGE_ASKED
     wanted = ChallengeWanted(
         subject=errand.mandate.signer.did,
@@ -127,6 +133,16 @@ def _ask(memory: Memory, turn: Turn, errand: Errand) -> None:
         request_digest=_digest(errand),
     )
     _send(memory, turn, errand, wanted)
+
+
+def _ask_next(memory: Memory, turn: Turn, session: SessionId) -> None:
+    """Let the next errand ask that waited for another's challenge to be spent."""
+    if memory.sessions.get(session) is None:
+        return
+    for errand in memory.errands.values():
+        if errand.session == session and errand.step is Step.CONNECTING:
+            _ask(memory, turn, errand)
+            return
 
 
 def _challenged(
@@ -166,6 +182,7 @@ def _challenged(
     turn.tell(
         Challenged(job=errand.job, provider=errand.provider, command=errand.command)
     )
+    _ask_next(memory, turn, errand.session)
     return None
 
 
@@ -188,6 +205,8 @@ def _end(
 ) -> Outcome:
     memory.errands.pop(errand.number, None)
     turn.do(CancelTimer(name=f"{ERRAND_TIMER}:{errand.number}"))
+    if errand.step is Step.CHALLENGE_ASKED:
+        _ask_next(memory, turn, errand.session)
     return Outcome(
         errand=errand, answer=answer, refusal=refusal, unreachable=unreachable
     )

@@ -252,3 +252,18 @@ async def test_a_job_that_never_ran_has_no_output(town):
         handle = await client.submit(shell("true", cpu_millis=64_000))
 
         assert [piece async for piece in handle.output()] == []
+
+
+async def test_more_commands_at_once_than_a_session_may_have_challenges(town):
+    codes = {}
+
+    async def run(client, number):
+        handle = await client.submit(shell(f"exit {number}", cpu_millis=500))
+        codes[number] = (await handle.ended()).exit_code
+        await handle.report()
+
+    async with town.client() as client, trio.open_nursery() as nursery:
+        for number in range(1, 25):
+            nursery.start_soon(run, client, number)
+
+    assert codes == {number: number for number in range(1, 25)}

@@ -4,9 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 import trio
+from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.io.trio import TrioTCPStream
+from libp2p.io.utils import read_exactly
+from trio.testing import memory_stream_pair
 
 from nunet_node.network.libp2p import swarm
-from nunet_node.network.libp2p.swarm import LOOPBACK, source_of
+from nunet_node.network.libp2p.swarm import LOOPBACK, BufferedChannel, source_of
 from nunet_node.network.port import ConnectFailed
 from tests.network_peers import hosts, until
 
@@ -48,3 +52,14 @@ async def test_one_address_cannot_fill_the_table(monkeypatch):
                     await others[2].connect(a.addresses())
                 except ConnectFailed:
                     await trio.sleep(0.01)
+
+
+async def test_a_connection_that_has_ended_is_not_read_again_and_again():
+    ours, theirs = memory_stream_pair()
+    channel = BufferedChannel(TrioTCPStream(ours))
+    await theirs.send_all(b"two")
+    await theirs.aclose()
+
+    assert await channel.read(2) == b"tw"
+    with pytest.raises(ConnectionClosedError):
+        await read_exactly(channel, 2)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 import trio
 
+from nunet_node.capability.held.terms import link_of
 from nunet_node.cli.identity import ensure_identity
 from nunet_node.cli.options import BOOTSTRAP, IDENTITY
 from nunet_node.cli.output import Settings, fields, table
@@ -32,6 +33,12 @@ from nunet_node.protocol.order import Order
 from nunet_node.quantities import cpu_text, size_text
 from nunet_node.runtime.home import open_home
 from nunet_node.runtime.ledger import read_orders
+from nunet_node.runtime.wallet.tokens import (
+    TokenError,
+    is_token_file,
+    keep_token,
+    read_token_text,
+)
 from nunet_node.storage.materialise import check_target
 
 JOB: Final = click.argument("job", metavar="JOB")
@@ -168,6 +175,8 @@ def get_command(
     """Fetch the result of JOB, verify every block, and write it to a new directory."""
     if out is not None:
         check_target(out)
+    if is_token_file(job):
+        job = _shared_job(settings, job)
 
     async def use(handle: JobHandle) -> int:
         path = await handle.fetch(free_target(out, handle))
@@ -205,6 +214,15 @@ def cancel_command(
         return 0
 
     return _with_job(settings, job, bootstrap, identity, use, tell=True)
+
+
+def _shared_job(settings: Settings, file: str) -> str:
+    """Keep the token in a file, and return the link of the job that it shares."""
+    chain = keep_token(open_home(settings.home), read_token_text(Path(file)))
+    link = link_of(chain[-1].meta)
+    if not link:
+        raise TokenError(f"{file} shares no job; `nunet-node cap show` says what it is")
+    return link
 
 
 def _with_job(

@@ -18,7 +18,7 @@ from nunet_node.cli.options import BOOTSTRAP, IDENTITY, LISTEN, Parsed, checked
 from nunet_node.cli.output import Settings, table, visible
 from nunet_node.cli.progress import line_of, short
 from nunet_node.client import node_documents, open_client
-from nunet_node.identity.did import Did
+from nunet_node.identity.did import Did, parse_did
 from nunet_node.protocol.effects import (
     JobMovedHere,
     News,
@@ -33,7 +33,7 @@ from nunet_node.quantities import (
     parse_size_bytes,
     size_text,
 )
-from nunet_node.runtime.config import Config, read_config
+from nunet_node.runtime.config import Config, check_admission, read_config
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.peer import Peer, open_peer
 from nunet_node.runtime.settings import PeerSettings, Provide
@@ -62,6 +62,24 @@ _STOP: Final = (signal.SIGINT, signal.SIGTERM)
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="A TOML file with these settings; options override it.",
+)
+@click.option(
+    "--admission",
+    type=click.Choice(["open", "allow", "capability"]),
+    help="Whose jobs to run. [open]",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    type=Parsed(checked(parse_did), "DID"),
+    help="An owner whose jobs to run under `allow`. Repeatable.",
+)
+@click.option(
+    "--anchor",
+    "anchors",
+    multiple=True,
+    type=Parsed(checked(parse_did), "DID"),
+    help="Whose delegations admit owners under `capability`. Repeatable.",
 )
 @click.option("--no-provide", is_flag=True, help="Run no jobs of others.")
 @click.option("--no-mdns", is_flag=True, help="Do not look around the local network.")
@@ -100,28 +118,18 @@ def nodes_command(
 
 
 def _config(
-    *,
-    listen: tuple[str, ...],
-    bootstrap: tuple[str, ...],
-    config_file: Path | None,
-    no_provide: bool,
-    no_mdns: bool,
-    **amounts: str | None,
+    *, config_file: Path | None, no_provide: bool, no_mdns: bool, **given: Any
 ) -> Config:
     """Lay the options over the file."""
     config = read_config(config_file) if config_file else Config()
-    changes: dict[str, Any] = {
-        name: text for name, text in amounts.items() if text is not None
-    }
-    if listen:
-        changes["listen"] = listen
-    if bootstrap:
-        changes["bootstrap"] = bootstrap
+    changes = {name: said for name, said in given.items() if said not in (None, ())}
     if no_provide:
         changes["provide"] = False
     if no_mdns:
         changes["mdns"] = False
-    return msgspec.structs.replace(config, **changes)
+    config = msgspec.structs.replace(config, **changes)
+    check_admission(config, "the options")
+    return config
 
 
 def _peer_settings(home: Home, config: Config) -> PeerSettings:
@@ -137,6 +145,7 @@ def _peer_settings(home: Home, config: Config) -> PeerSettings:
         gossip=True,
         mdns=config.mdns,
         drain_s=config.drain_s,
+        admission=config.admitted,
     )
 
 

@@ -18,12 +18,13 @@ import click
 import trio
 
 from nunet_node.cli.identity import DEFAULT_NAME, ensure_identity
-from nunet_node.cli.options import BOOTSTRAP, Parsed
+from nunet_node.cli.options import BOOTSTRAP, Parsed, checked
 from nunet_node.cli.output import Settings
 from nunet_node.cli.progress import Teller, exit_code_of
 from nunet_node.cli.spec import load_job_file
 from nunet_node.client import JobHandle, open_client, order_document
 from nunet_node.errors import PeerError
+from nunet_node.identity.did import parse_did
 from nunet_node.jobs.job_file import JobFile, JobFileError, engine_of, name_of
 from nunet_node.jobs.job_file.values import (
     parse_engine,
@@ -58,6 +59,7 @@ class _Plan:
     bootstrap: tuple[str, ...]
     out: Path | None
     detach: bool
+    owner: str | None = None
 
 
 class _RawCommand(click.Command):
@@ -117,7 +119,12 @@ class _RawCommand(click.Command):
     help="NTX for a CPU-hour, at most. [any]",
 )
 @click.option("--name", type=Parsed(parse_name, "NAME"), help="What to call the job.")
-@click.option("--identity", metavar="NAME", help="Which of your identities owns it.")
+@click.option("--identity", metavar="NAME", help="Which of your identities asks.")
+@click.option(
+    "--owner",
+    type=Parsed(checked(parse_did), "DID"),
+    help="Whose job it is. [whoever delegated that to the identity; else its own]",
+)
 @click.option("--detach", is_flag=True, help="Return once a provider has the job.")
 @click.option(
     "--out",
@@ -162,6 +169,7 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> _Plan:
         bootstrap=given["bootstrap"],
         out=given["out"],
         detach=given["detach"],
+        owner=given["owner"],
     )
 
 
@@ -201,7 +209,7 @@ async def _submit(settings: Settings, plan: _Plan) -> int:
     async with open_client(
         settings.home, bootstrap=plan.bootstrap, identity=plan.identity
     ) as client:
-        handle = await client.submit(plan.work, Teller(settings))
+        handle = await client.submit(plan.work, Teller(settings), owner=plan.owner)
         settings.note(f"job {handle.job} ({name_of(plan.work)})")
         if plan.detach:
             return await _detach(settings, handle)

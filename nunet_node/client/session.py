@@ -7,11 +7,16 @@ lives as long as the process, and speaks for the user with the user's key alone.
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 import trio
 
+from nunet_node.capability.command import Command
+from nunet_node.capability.delegation import Delegation
+from nunet_node.capability.held.terms import link_of
+from nunet_node.client.delegating import Revoked, revocation
 from nunet_node.client.documents import Document, node_documents
 from nunet_node.client.errors import (
     ClientError,
@@ -21,7 +26,7 @@ from nunet_node.client.errors import (
 from nunet_node.client.handle import JobHandle, OnEvent
 from nunet_node.client.lookup import find_order
 from nunet_node.errors import PeerError
-from nunet_node.identity.did import Did
+from nunet_node.identity.did import Did, parse_did
 from nunet_node.identity.keys import SEED_BYTES, SigningKey
 from nunet_node.identity.peer_id import peer_id_of
 from nunet_node.identity.wallet import Identity
@@ -35,8 +40,9 @@ from nunet_node.jobs.specification import (
     job_id_of,
 )
 from nunet_node.network.host import open_host
-from nunet_node.protocol.effects import News, ProviderHeard
-from nunet_node.protocol.inputs import CustodianNamed
+from nunet_node.protocol.effects import News, ProviderHeard, RevocationAnswered
+from nunet_node.protocol.inputs import CustodianNamed, RevokeWanted
+from nunet_node.protocol.messages import STATUS, SUBMIT
 from nunet_node.protocol.order import Order
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.ledger import read_orders
@@ -47,6 +53,9 @@ from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
 
 DEFAULT_IDENTITY: Final = "default"
+
+ACKNOWLEDGE_S: Final = 15
+"""How long a provider may take to keep a revocation: a slow dial and a slow disk."""
 
 JOIN_S: Final = 10
 """How long a command waits for its first neighbour: two slow dials."""
@@ -63,13 +72,19 @@ class Client:
         self._joined = False
 
     async def submit(
-        self, work: JobFile | JobSpec, on_event: OnEvent | None = None
+        self,
+        work: JobFile | JobSpec,
+        on_event: OnEvent | None = None,
+        *,
+        owner: str | None = None,
     ) -> JobHandle:
         """Store the inputs here, record the order, and call for bids.
 
         Args:
             work: the job; the inputs of a `JobFile` are read now.
             on_event: called with everything that happens to the job.
+            owner: whose job it is. Unless said it is that of the one who delegated
+                submitting to this identity, or else this identity's own.
 
         Returns:
             The job's handle; `JobHandle.placed` says when a provider has it.
@@ -82,9 +97,9 @@ class Client:
         spec = await self._specified(work) if isinstance(work, JobFile) else work
         salt = secrets.token_bytes(SALT_BYTES)
         cid = Cid.of_dag_cbor(encode_record(spec))
-        job = job_id_of(self.identity.did, cid, salt)
-        handle = self._handle(job, on_event)
-        await self._peer.place(spec, salt=salt)
+        whose = self._owner(owner)
+        handle = self._handle(job_id_of(whose, cid, salt), on_event)
+        await self._peer.place(spec, salt=salt, owner=whose)
         return handle
 
     async def find(self, word: str, on_event: OnEvent | None = None) -> JobHandle:
@@ -105,12 +120,60 @@ class Client:
         if job is not None:
             await self._peer.load(job)
             return self._handle(job, on_event)
+        if link is None and is_job_id(word):
+            link = self._shared(JobId(word))
         if link is not None:
             await self._name_custodian(link)
             return self._handle(link.job, on_event)
         if is_job_id(word):
             return await self._search(JobId(word), on_event)
         raise UnknownJobError(word)
+
+    async def revoke(self, chain: tuple[Delegation, ...]) -> Revoked:
+        """Take back the last link of a chain, and have every provider heard keep that.
+
+        The revocation stays in this home whatever comes, and a node that runs on the
+        home brings it to its neighbours.
+
+        Raises:
+            ClientError: nobody whose key is in this home gave any of the links.
+            NoNetworkError: there is no other peer.
+        """
+        data = await trio.to_thread.run_sync(
+            revocation, self.home, chain, self._now_s()
+        )
+        self._peer.holdings.void([chain[-1].cid])
+        await self.join()
+        reached = [
+            (heard.issuer, heard.payload.peer_id, heard.payload.addresses)
+            for heard in self._peer.adverts.fresh(self._now_s())
+            if heard.payload.engines
+        ]
+        named = link_of(chain[-1].meta)
+        if is_link(named):
+            kept = parse_link(named)
+            if kept.custodian not in [did for did, _, _ in reached]:
+                peer_id = peer_id_of(kept.custodian)
+                reached.append((kept.custodian, peer_id, kept.addresses))
+        wanted = RevokeWanted(cid=chain[-1].cid, data=data, providers=tuple(reached))
+        return await self._acknowledged(wanted)
+
+    async def _acknowledged(self, wanted: RevokeWanted) -> Revoked:
+        """Tell providers of a revocation, and wait for the word of each."""
+        silent = dict.fromkeys((did for did, _, _ in wanted.providers), "no answer")
+        kept: list[str] = []
+        with self._peer.subscribe() as news:
+            await self._peer.tell(wanted)
+            with trio.move_on_after(ACKNOWLEDGE_S):
+                left = set(silent)
+                while left:
+                    each = await news.receive()
+                    if isinstance(each, RevocationAnswered) and each.cid == wanted.cid:
+                        left.discard(Did(each.provider))
+                        silent[Did(each.provider)] = each.reason
+                        kept += [each.provider] if each.kept else []
+        missed = tuple((did, why) for did, why in silent.items() if did not in kept)
+        return Revoked(cid=wanted.cid, acknowledged=tuple(kept), missed=missed)
 
     async def orders(self) -> dict[JobId, Order]:
         """Return the jobs of this home, as their records stand."""
@@ -165,6 +228,36 @@ class Client:
         now_s = self._now_s()
         return node_documents(self._peer.adverts.fresh(now_s), now_s)
 
+    def _owner(self, named: str | None) -> Did:
+        """Return whose job a new one is."""
+        mine, now_s = self.identity.did, self._now_s()
+        may = self._peer.holdings.principals(mine, Command(SUBMIT), now_s)
+        if named is not None:
+            owner = parse_did(named)
+            if owner != mine and owner not in may:
+                raise ClientError(
+                    f"{mine} may not submit for {owner}: no delegation that is held "
+                    "here says so (see `nunet-node cap list`)"
+                )
+            return owner
+        # Who admits others by delegation does not make them its deputies by it.
+        fresh = self._peer.adverts.fresh(now_s)
+        others = may - {Did(did) for heard in fresh for did in heard.payload.anchors}
+        if len(others) > 1:
+            raise ClientError(
+                f"{mine} may submit for several: {', '.join(sorted(others))}; "
+                "say whose job it is with --owner DID"
+            )
+        return next(iter(others), mine)
+
+    def _shared(self, job: JobId) -> Link | None:
+        """Return the link of a job that somebody shared with this home."""
+        for delegation in self._peer.holdings.all():
+            text = link_of(delegation.meta)
+            if is_link(text) and (link := parse_link(text)).job == job:
+                return link
+        return None
+
     def _now_s(self) -> int:
         return self._peer.driver.clock.now().unix_s
 
@@ -188,16 +281,22 @@ class Client:
             provider=link.custodian,
             peer_id=peer_id_of(link.custodian),
             addresses=link.addresses,
+            owner=link.owner,
         )
         await self._peer.tell(named)
 
     async def _search(self, job: JobId, on_event: OnEvent | None) -> JobHandle:
         """Ask one provider after another; one that refuses says nothing by it."""
         await self.join()
-        for heard in list(self._peer.adverts.fresh(self._now_s())):
+        asked = Command(STATUS)
+        others = self._peer.holdings.principals(self.identity.did, asked, self._now_s())
+        for heard, owner in product(
+            list(self._peer.adverts.fresh(self._now_s())),
+            (self.identity.did, *sorted(others)),
+        ):
             link = Link(
                 job=job,
-                owner=self.identity.did,
+                owner=owner,
                 custodian=heard.issuer,
                 addresses=heard.payload.addresses,
             )

@@ -9,11 +9,13 @@ import difflib
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 
 from nunet_node.errors import PeerError
+from nunet_node.identity.did import Did, parse_did
+from nunet_node.protocol.trust.admission import ADMISSION_DIDS_MAX, Admission, Mode
 from nunet_node.quantities import (
     ResourceVector,
     parse_cpu_millis,
@@ -30,6 +32,7 @@ BOOTSTRAP_MAX: Final = 64
 
 Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=BOOTSTRAP_MAX)]
 
+Dids = Annotated[tuple[str, ...], msgspec.Meta(max_length=ADMISSION_DIDS_MAX)]
 
 _AMOUNTS: Final[Mapping[str, Callable[[Any], int]]] = {
     "cpus": parse_cpu_millis,
@@ -67,6 +70,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mdns: bool = True
     """Whether to look for peers on the local network, when listening beyond this
     machine."""
+    admission: Literal["open", "allow", "capability"] = "open"
+    """Whose jobs to run: anybody's, those of `allow`, or those of owners to whom a
+    delegation leads from one of `anchors`."""
+    allow: Dids = ()
+    """DIDs of the owners whose jobs are run under ``allow``."""
+    anchors: Dids = ()
+    """DIDs whose delegations admit owners under ``capability``."""
     drain: int | str = "60s"
     """How long running jobs may still take when the node is asked to stop."""
 
@@ -92,6 +102,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             QuantityError: it is not an amount.
         """
         return parse_price_micro_ntx(self.price)
+
+    @property
+    def admitted(self) -> Admission:
+        """Whose jobs are run."""
+        return Admission(
+            mode=Mode(self.admission),
+            allow=frozenset(map(Did, self.allow)),
+            anchors=frozenset(map(Did, self.anchors)),
+        )
 
     @property
     def drain_s(self) -> int:
@@ -147,9 +166,37 @@ def parse_config(plain: dict[str, Any], source: str) -> Config:
         except PeerError as error:
             raise ConfigError(f"{source}: {key}: {error}") from None
     try:
-        return msgspec.convert(plain, Config)
+        config = msgspec.convert(plain, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}") from None
+    check_admission(config, source)
+    return config
+
+
+def check_admission(config: Config, source: str) -> None:
+    """Check that a configuration's words on admission fit each other.
+
+    Raises:
+        ConfigError: a DID is none, or nobody could ever be admitted.
+    """
+    for key in ("allow", "anchors"):
+        for text in getattr(config, key):
+            try:
+                parse_did(text)
+            except PeerError as error:
+                raise ConfigError(f"{source}: {key}: {error}") from None
+    if config.admission == "allow" and not config.allow:
+        raise ConfigError(f"{source}: admission allow needs allow, a list of DIDs")
+    if config.admission == "capability" and not config.anchors:
+        raise ConfigError(
+            f"{source}: admission capability needs anchors, DIDs to trust"
+        )
+    if config.allow and config.admission != "allow":
+        raise ConfigError(f"{source}: allow has no effect but under admission allow")
+    if config.anchors and config.admission != "capability":
+        raise ConfigError(
+            f"{source}: anchors have no effect but under admission capability"
+        )
 
 
 def _size(text: int | str | None) -> int | None:

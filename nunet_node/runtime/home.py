@@ -8,6 +8,7 @@ may use one home at once; what only one may do is guarded by a lock file.
 
     node.key           the key of `nunet-node up` on this home
     identities/*.id    the users' keys, one file a name
+    tokens/            delegations that they gave or were given
     ledger.db          what this node promised as a provider
     orders.db          the jobs that this home's users want done
     blocks/            the content-addressed store
@@ -44,7 +45,7 @@ NODE_NAME: Final = "node"
 SMALL_FILE_BYTES_MAX: Final = 65_536
 """Largest key or address file that is read; real ones have a few hundred bytes."""
 
-_DIRECTORIES: Final = ("identities", "blocks", "locks", "scratch")
+_DIRECTORIES: Final = ("identities", "tokens", "blocks", "locks", "scratch")
 _OTHERS_WRITE: Final = 0o022
 _OTHERS_ANY: Final = 0o077
 

@@ -8,14 +8,13 @@ An order is read from disk when somebody asks about it, not before.
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 import trio
 
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did
-from nunet_node.identity.keys import Signer
 from nunet_node.jobs.specification import JobId, JobSpec, job_id_of
 from nunet_node.protocol.effects import OrderChanged
 from nunet_node.protocol.facts import NoticeKept, OrderFact
@@ -70,7 +69,9 @@ class Orders:
         job = job_id_of(owner, Cid.of_dag_cbor(encode_record(spec)), salt)
         await self.load(job)
         if self._hold(job):
-            await self._driver.tell(OrderWanted(job=job, spec=spec, salt=salt))
+            await self._driver.tell(
+                OrderWanted(job=job, spec=spec, salt=salt, owner=owner)
+            )
         else:
             await self.follow(job)
         return job
@@ -106,13 +107,11 @@ class Orders:
             self._release(job)
             self._ledger.forget(job)
 
-    async def pick_up(
-        self, users: Callable[[], Awaitable[Mapping[Did, Signer]]]
-    ) -> None:
+    async def pick_up(self, users: Callable[[], Awaitable[Collection[Did]]]) -> None:
         """Drive every order of the home that nobody else drives; never returns.
 
         Args:
-            users: returns the identities of the home, read anew.
+            users: returns for whom this home may speak, read anew.
         """
         while True:
             try:
@@ -129,7 +128,7 @@ class Orders:
         for job in list(self._held):
             self._release(job)
 
-    async def _pick_up_one(self, job: JobId, signers: Mapping[Did, Signer]) -> None:
+    async def _pick_up_one(self, job: JobId, signers: Collection[Did]) -> None:
         if not self._hold(job):
             return
         order = await self.load(job)

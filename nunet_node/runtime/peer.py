@@ -10,7 +10,14 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +28,6 @@ import trio
 from nunet_node.errors import PeerError
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.identity.did import Did
-from nunet_node.identity.keys import Signer
 from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec
 from nunet_node.market.table import AdvertTable
 from nunet_node.network.host import open_host
@@ -39,7 +45,7 @@ from nunet_node.protocol.inputs import (
     SessionId,
 )
 from nunet_node.protocol.node import Node
-from nunet_node.protocol.opening import open_frame
+from nunet_node.protocol.opening import open_frame, open_revocations
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.quantities import ResourceVector
@@ -57,6 +63,7 @@ from nunet_node.runtime.settings import (
     executors,
     node_settings,
 )
+from nunet_node.runtime.wallet import tokens
 from nunet_node.runtime.work import detect
 from nunet_node.runtime.world import Surroundings, World
 from nunet_node.storage.blocks import BlockStore
@@ -90,7 +97,8 @@ class Peer:
         self._settings = settings
         self._host = host
         self._users = dict(settings.users)
-        self.node = Node(node_settings(settings, self._users))
+        self.holdings = tokens.holdings(settings.home)
+        self.node = Node(node_settings(settings, self._users, self.holdings))
         self.driver = Driver(self.node, ledger, Clock())
         self._orders = Orders(settings.home, ledger, self.driver, self.node, tasks)
         self._neighbours = Neighbours(
@@ -173,14 +181,18 @@ class Peer:
         """
         return await self._host.connect(addresses)
 
-    async def place(self, spec: JobSpec, *, salt: bytes | None = None) -> JobId:
-        """Place an order for the first user, and drive it.
+    async def place(
+        self, spec: JobSpec, *, salt: bytes | None = None, owner: Did | None = None
+    ) -> JobId:
+        """Place an order, and drive it.
 
         Args:
             spec: the job; its inputs are in the home's store already.
             salt: `SALT_BYTES` bytes; the same again name the same job.
+            owner: whose job it is, the first user's unless said; somebody else's
+                needs a delegation that the home holds.
         """
-        owner = next(iter(self._users))
+        owner = owner or next(iter(self._users))
         return await self._orders.place(
             owner, spec, salt or secrets.token_bytes(SALT_BYTES)
         )
@@ -239,6 +251,9 @@ class Peer:
         self._tasks.start_soon(self.driver.run, self._world.perform)
         self._world.serve()
         await self.driver.tell(NodeStarted())
+        if self._settings.is_node:
+            void = await trio.to_thread.run_sync(tokens.voids, self._settings.home)
+            await self.driver.tell(open_revocations(void.values()))
         if self.executors is not None:
             await self._offer_room(self.executors)
             addresses = self._host.addresses()
@@ -286,11 +301,14 @@ class Peer:
         ready = tuple(offer for offer in engines if offer.ready)
         await self.driver.post(CapacityProbed(total=total, engines=ready))
 
-    async def _read_users(self) -> Mapping[Did, Signer]:
+    async def _read_users(self) -> Collection[Did]:
         home = self._settings.home
         for identity in await trio.to_thread.run_sync(home.identities):
             self._users.setdefault(identity.did, identity.key)
-        return self._users
+        held = await trio.to_thread.run_sync(tokens.holdings, home)
+        self.holdings.add(held.all())
+        self.holdings.void(held.revoked)
+        return self._users.keys() | self.holdings.subjects()
 
     def _peer_gone(self, peer_id: str) -> None:
         self._world.grants.forget(peer_id)
@@ -302,7 +320,7 @@ class Peer:
             session,
             data,
             now_s=self.driver.clock.now().unix_s,
-            audiences={self.did, *self._users},
+            audiences={self.did, *self._users, *self.holdings.subjects()},
             own_did=self.did,
         )
 

@@ -81,14 +81,14 @@ class Holdings:
             return chain
         return None
 
-    def above(self, delegation: Delegation) -> Chain:
-        """Return the chain that ends with a delegation, as far as it is held."""
-        subject = delegation.subject
-        if subject is None or delegation.issuer == subject:
-            return (delegation,)
-        for chain in self._chains(delegation.issuer, subject, delegation.command):
-            return (*chain, delegation)
-        return (delegation,)
+    def from_subject(
+        self, invoker: Did, subject: Did, command: Command
+    ) -> Chain | None:
+        """Return the shortest chain for a command, whatever its policies ask."""
+        for chain in self._chains(invoker, subject, command):
+            if not any(link.cid in self._void for link in chain):
+                return chain
+        return None
 
     def _chains(self, invoker: Did, subject: Did, command: Command) -> list[Chain]:
         """Return every chain from the subject to the invoker, the shortest first."""

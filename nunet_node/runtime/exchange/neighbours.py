@@ -22,7 +22,13 @@ from nunet_node.network.port import (
     PeerConnected,
 )
 from nunet_node.protocol.inputs import AdvertsHeard, Input, NeighbourFound, PeerGone
-from nunet_node.protocol.opening import advert_is_authentic, open_adverts
+from nunet_node.protocol.messages import REVOCATIONS_TOPIC
+from nunet_node.protocol.opening import (
+    advert_is_authentic,
+    open_adverts,
+    open_revocations,
+    revocation_is_authentic,
+)
 
 ADVERTS_AT_ONCE_MAX: Final = 64
 """Gossiped adverts verified in one go: a few milliseconds between other tasks."""
@@ -79,6 +85,10 @@ class Neighbours:
             if gossip:
                 heard = await self._host.subscribe(ADVERT_TOPIC, advert_is_authentic)
                 nursery.start_soon(self._listen, heard)
+                void = await self._host.subscribe(
+                    REVOCATIONS_TOPIC, revocation_is_authentic
+                )
+                nursery.start_soon(self._listen_for_revocations, void)
             if self._named:
                 addresses = list(self._named.values())
                 nursery.start_soon(
@@ -113,6 +123,14 @@ class Neighbours:
         self._failures[peer_id] = str(error)
         self.settle(peer_id)
         await trio.lowlevel.checkpoint()
+
+    async def _listen_for_revocations(
+        self, heard: trio.MemoryReceiveChannel[GossipMessage]
+    ) -> None:
+        async for message in heard:
+            opened = open_revocations((message.data,))
+            if opened.revocations:
+                await self._post(opened)
 
     async def _listen(self, heard: trio.MemoryReceiveChannel[GossipMessage]) -> None:
         async for message in heard:

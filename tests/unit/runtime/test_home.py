@@ -18,7 +18,7 @@ def test_a_new_home_is_private(tmp_path):
     home = open_home(tmp_path / "deep/home")
     assert mode_of(home.path) == 0o700
     assert {p.name: mode_of(p) for p in home.path.iterdir()} == dict.fromkeys(
-        ("identities", "blocks", "locks", "scratch"), 448
+        ("identities", "tokens", "blocks", "locks", "scratch"), 448
     )
 
 

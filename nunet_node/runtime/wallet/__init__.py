@@ -1,0 +1,1 @@
+"""What a home's users hold besides their plain keys."""

@@ -170,16 +170,18 @@ async def take_tree(
         PeerError: the peer sent something else than asked for, or broke off; what
             came before is kept.
     """
-
-    def missing_of(tree: Tree) -> tuple[WantedBlock, ...]:
-        return missing_blocks(tree, taking.has)
-
     data = await _take_small(stream, (root,), store, taking)
     manifest = parse_root(data[0], taking.limits)
     pages = await _take_small(stream, manifest.pages, store, taking)
-    tree = await trio.to_thread.run_sync(parse_tree, manifest, pages)
-    missing = await trio.to_thread.run_sync(missing_of, tree)
-    await _take_chunks(stream, missing, store, _Progress(tree, missing, taking))
+
+    def read() -> tuple[Tree, tuple[WantedBlock, ...]]:
+        tree = parse_tree(manifest, pages)
+        return tree, missing_blocks(tree, taking.has)
+
+    tree, missing = await trio.to_thread.run_sync(read)
+    progress = _Progress(tree, missing, taking)
+    if missing:
+        await _take_chunks(stream, missing, store, progress)
     return tree
 
 
@@ -219,11 +221,14 @@ async def _take_small(
             for cid, data in blocks:
                 batch.put(data, cid)
 
+    if not cids:
+        return []
     found = await trio.to_thread.run_sync(known)
     lacking = [cid for cid in cids if cid not in found]
     async with aclosing(_request(stream, lacking)) as blocks:
         fetched = [(cid, data) async for cid, data in blocks]
-    await trio.to_thread.run_sync(keep, fetched)
+    if fetched:
+        await trio.to_thread.run_sync(keep, fetched)
     for cid, _ in fetched:
         taking.on_block(cid)
     found.update(fetched)

@@ -9,7 +9,9 @@ from nunet_node.quantities import (
     cpu_text,
     parse_cpu_millis,
     parse_duration_s,
+    parse_price_micro_ntx,
     parse_size_bytes,
+    price_text,
     size_text,
 )
 
@@ -93,3 +95,20 @@ def test_taking_more_than_there_is_leaves_nothing_and_no_debt():
     need = ResourceVector(cpu_millis=2, memory_bytes=3)
     assert room.less(need) == ResourceVector(memory_bytes=2)
     assert (room + need).less(need) == room
+
+
+@pytest.mark.parametrize(
+    ("text", "price_micro_ntx"),
+    [("3", 3_000_000), ("0.25", 250_000), (0.5, 500_000), ("0.000001", 1), (0, 0)],
+)
+def test_a_price_is_exact_to_a_millionth_and_is_written_as_it_was_read(
+    text, price_micro_ntx
+):
+    assert parse_price_micro_ntx(text) == price_micro_ntx
+    assert price_text(price_micro_ntx) == str(text)
+
+
+@pytest.mark.parametrize("text", ["", "free", "-1", "0.0000001", "1e30", "nan", "inf"])
+def test_what_is_no_amount_of_money_is_refused(text):
+    with pytest.raises(QuantityError):
+        parse_price_micro_ntx(text)

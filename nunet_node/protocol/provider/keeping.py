@@ -111,7 +111,7 @@ def schedule(desk: Desk, turn: Turn) -> None:
 def inputs_arrived(desk: Desk, turn: Turn, given: InputsArrived) -> None:
     """The job's inputs are on disk: only room may keep it waiting now."""
     job = _current(turn, given.job, given.attempt)
-    if job is not None and not job.staged:
+    if job is not None and not job.staged and not job.ended:
         turn.record(JobStaged(job=job.job))
         turn.do(CancelTimer(name=f"{STAGING_TIMER}:{job.job}"))
         schedule(desk, turn)

@@ -200,6 +200,8 @@ class World:
         self.elapsed_ns = 0
         self.peers = []
         self.apart = set()
+        self.starts_at_once = True
+        """Whether a job runs as soon as it is started."""
         self.watch = None
         """Called with each peer and effect, for transcripts."""
         self._heap = []
@@ -321,7 +323,8 @@ class World:
                 assert all(r.job != effect.job for r in peer.running), "twice at once"
                 peer.running.append(effect)
                 started = ins.JobStarted(job=effect.job, attempt=effect.attempt)
-                self.later(0, peer, started)
+                if self.starts_at_once:
+                    self.later(0, peer, started)
             case fx.StopJob():
                 if not any(r.job == effect.job for r in peer.running):
                     return

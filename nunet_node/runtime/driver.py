@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import trio
 
-from nunet_node.errors import MisuseError, PeerError
+from nunet_node.errors import MisuseError
 from nunet_node.protocol.effects import CloseSession, Effect, News
 from nunet_node.protocol.facts import Fact
 from nunet_node.protocol.inputs import (
@@ -166,8 +166,9 @@ class Driver:
         except LedgerUnwritableError as error:
             _log.error("%s", error)
             await self._give_back(item, error)
-        except (MisuseError, PeerError) as error:
-            # One bad input must not stop the node for everybody else.
+        except Exception as error:  # noqa: BLE001 - shown in the log
+            # One bad input, or a bug that it finds, must not stop the node for
+            # everybody else; what it began has been taken back.
             _log.exception("an input was dropped: %s", type(item.event).__name__)
             self._refuse(item, error)
         else:

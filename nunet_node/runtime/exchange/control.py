@@ -239,6 +239,10 @@ class Sessions:
         except PeerError as error:
             _log.info("session with %s ended: %s", session.stream.peer_id, error)
             session.scope.cancel()
+        except Exception:  # noqa: BLE001 - shown in the log
+            # A frame that finds a bug of ours ends its own session only.
+            _log.exception("session with %s met a bug", session.stream.peer_id)
+            session.scope.cancel()
 
 
 class _Budget:

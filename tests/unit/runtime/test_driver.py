@@ -181,10 +181,11 @@ async def test_a_disk_that_fills_twice_is_told_of_twice(nursery, monkeypatch):
     assert said == [True, False, True, False]
 
 
-async def test_an_input_that_breaks_the_node_is_dropped_alone(nursery, caplog):
-    rig = Rig({NeighbourFound: MisuseError("a bug")})
+@pytest.mark.parametrize("bug", [MisuseError("a bug"), KeyError("a worse one")])
+async def test_an_input_that_breaks_the_node_is_dropped_alone(nursery, caplog, bug):
+    rig = Rig({NeighbourFound: bug})
     rig.start(nursery)
-    with pytest.raises(MisuseError):
+    with pytest.raises(type(bug)):
         await rig.driver.tell(NeighbourFound(peer_id="p"))
     await rig.driver.tell(AdvertsHeard(adverts=()))
     assert rig.log[1:] == ["undo", AdvertsHeard(adverts=())]

@@ -34,6 +34,8 @@ class Side:
     def open_frame(self, session, data):
         if data == b"garbage":
             raise WireError("no frame")
+        if data == b"cunning":
+            raise RecursionError
         return FrameReceived(session=session, frame=1, re=None, body=data)
 
     async def route(self, to, addresses):
@@ -136,6 +138,17 @@ async def test_what_is_no_frame_ends_the_session(sides):
     a.send(b"garbage")
     assert await b.next() == SessionClosed(session=number)
     assert await a.next() == SessionClosed(session=1)
+
+
+async def test_a_frame_that_finds_a_bug_ends_its_own_session_only(sides, caplog):
+    a, b = sides
+    number = await opened(a, b)
+    b.send(b"cunning", number)
+    assert await a.next() == SessionClosed(session=1)
+    assert await b.next() == SessionClosed(session=number)
+    a.dial(b.host.peer_id, 3)
+    assert isinstance(await a.next(), SessionOpened)
+    assert "met a bug" in caplog.text
 
 
 async def test_frames_for_a_session_that_is_gone_go_nowhere(sides):

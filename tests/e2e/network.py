@@ -89,7 +89,7 @@ class _Lines:
     def _read(self) -> None:
         for line in self._stream:
             with self._changed:
-                self._lines.append(line.decode(errors="replace").rstrip("\n"))
+                self._lines.append(line.decode(errors="replace"))
                 self._changed.notify_all()
         with self._changed:
             self._ended = True
@@ -111,7 +111,7 @@ class _Lines:
 
     def text(self) -> str:
         with self._changed:
-            return "\n".join(self._lines)
+            return "".join(self._lines)
 
     def close(self) -> None:
         self._thread.join(DEADLINE_S)
@@ -125,6 +125,7 @@ class Running:
         self, home: Path, words: tuple[object, ...], cwd: Path, *, as_json: bool
     ) -> None:
         self.words = words
+        self.home = home
         self._process = subprocess.Popen(
             _command(home, words, as_json=as_json),
             cwd=cwd,

@@ -213,6 +213,8 @@ class ResultStored:
     size_bytes: int
     reason: str = ""
     """What was left out and why; empty if nothing was."""
+    refused: str = ""
+    """Why all outputs were left out, which fails the job; its logs are stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,7 +159,7 @@ def result_stored(desk: Desk, turn: Turn, given: ResultStored) -> None:
     job = _current(turn, given.job, given.attempt)
     if job is None or job.state is not State.STORING:
         return
-    state, reason = _outcome(job)
+    state, reason = _outcome(job, given.refused)
     reason = "; ".join(part for part in (reason, given.reason) if part)
     if state is State.FAILED and _may_retry(job, RetryCause.FAILED):
         turn.do(DiscardScratch(job=job.job, attempt=job.attempt))
@@ -279,7 +279,7 @@ def _may_retry(job: Job, cause: RetryCause) -> bool:
     return not job.cancelling and cause in retry.on and job.attempt < retry.attempts
 
 
-def _outcome(job: Job) -> tuple[State, str]:
+def _outcome(job: Job, refused: str) -> tuple[State, str]:
     if job.limit == "wall":
         return State.TIMED_OUT, f"ran for its {job.spec.timeouts.run_s} s and was ended"
     if job.limit:
@@ -288,6 +288,8 @@ def _outcome(job: Job) -> tuple[State, str]:
         return State.FAILED, job.reason or "it could not be run"
     if job.exit_code:
         return State.FAILED, f"exit code {job.exit_code}"
+    if refused:
+        return State.FAILED, refused
     return State.COMPLETED, ""
 
 

@@ -52,6 +52,7 @@ def keep_acceptance(
             at_s=turn.now.unix_s,
         )
         memory.record(turn, kept)
+        memory.went_on(order.job)
     memory.calls.pop(order.job, None)
     root = order.spec.inputs if order.spec else None
     if root is None:
@@ -98,5 +99,6 @@ def notice(memory: Memory, turn: Turn, heard: Statement[Notice]) -> Order | None
     if said.sequence == last + 1 and said.previous == order.notice_digest:
         kept = NoticeKept(job=order.job, notice=said, data=heard.data)
         order = memory.record(turn, kept, notice=said)
+        memory.went_on(order.job)
         return order if order.ended else None
     return order if said.sequence > last + 1 else None

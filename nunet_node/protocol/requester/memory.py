@@ -164,6 +164,16 @@ class Memory:
             if known == session:
                 del self.links[peer_id]
 
+    def went_on(self, job: JobId) -> None:
+        """Note that an order got further, so that the next trouble is a new one.
+
+        An answer alone is no progress: a peer that answers and goes away, again and
+        again, must not be asked without a pause.
+        """
+        pursuit = self.pursuits.get(job)
+        if pursuit is not None:
+            pursuit.tries = 0
+
     def forget_errands(self) -> None:
         """Forget every conversation, but not which orders are pursued."""
         self.errands.clear()
@@ -203,7 +213,7 @@ class Memory:
     ) -> Mandate | None:
         for did, signer in self.users.items():
             act = Act(invoker=did, subject=owner, command=command, args=args)
-            chain = self.holdings.chain(act, now_s)
+            chain = self.holdings.best(act, now_s)
             if chain is not None:
                 return Mandate(signer=signer, subject=owner, proofs=chain)
         return None
@@ -222,7 +232,7 @@ class Memory:
                 command=Command(SUBMIT),
                 args=args,
             )
-            chain = self.holdings.chain(act, now_s)
+            chain = self.holdings.best(act, now_s)
             if chain is not None:
                 return chain
         return ()

@@ -110,7 +110,7 @@ def ended(memory: Memory, turn: Turn, voice: Voice, outcome: Outcome) -> None:
         return
     pursuit = memory.pursuits.get(order.job)
     if pursuit is not None:
-        pursuit.tries, pursuit.silent_since_ns = 0, None
+        pursuit.silent_since_ns = None
 
 
 def _answered(
@@ -157,6 +157,7 @@ def delivered(
     if isinstance(given, InputsDelivered):
         handed = InputsHanded(job=order.job, attempt=given.attempt)
         memory.record(turn, handed)
+        memory.went_on(order.job)
         turn.tell(
             OrderAccepted(job=order.job, provider=order.award.provider, staged=True)
         )

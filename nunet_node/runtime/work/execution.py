@@ -69,6 +69,9 @@ EXIT_CODE_KILLED: Final = 137
 
 Post = Callable[[Input], Awaitable[None]]
 
+NO_OUTPUTS: Final = Collected(files=(), skipped=(), skipped_more=0)
+"""What is kept of outputs that are more than the job may leave."""
+
 _Key = tuple[JobId, int]
 
 _log = logging.getLogger("nunet_node.runtime.execution")
@@ -235,8 +238,10 @@ class Execution:
             found = await self._executors.collect(
                 job_dir, spec.outputs, bytes_max=bytes_max, files_max=OUTPUT_FILES_MAX
             )
+            refused = ""
             if isinstance(found, OutputsRefused):
-                return _not_stored(order, _too_much(found))
+                # The logs are worth keeping, and tell why there is so much.
+                refused, found = _too_much(found), NO_OUTPUTS
             root, tree = await trio.to_thread.run_sync(
                 self._write_result, order, job_dir, found
             )
@@ -251,6 +256,7 @@ class Execution:
             root=root,
             size_bytes=tree.size_bytes,
             reason=_left_out(found),
+            refused=refused,
         )
 
     def _write_result(
@@ -310,10 +316,11 @@ def _exited(order: StartJob | StopJob, end: RunEnd | None) -> JobExited:
         return JobExited(
             job=order.job, attempt=order.attempt, exit_code=None, limit="cancelled"
         )
+    killed = end.exit_code is None and end.limit and end.limit != "wall"
     return JobExited(
         job=order.job,
         attempt=order.attempt,
-        exit_code=end.exit_code,
+        exit_code=EXIT_CODE_KILLED if killed else end.exit_code,
         limit=end.limit or "",
         reason=end.reason or "",
         isolation=end.isolation,

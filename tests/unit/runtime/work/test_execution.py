@@ -182,11 +182,12 @@ async def test_stopping_what_does_not_run_is_answered(bench):
     assert (exited.job, exited.limit) == ("job", "cancelled")
 
 
-async def test_outputs_over_their_limit_are_refused_with_it(bench):
-    spec = shell("head -c 5000 /dev/zero > big", output_bytes_max=1000)
-    refused = await bench.keep(spec, await bench.run(spec))
-    assert isinstance(refused, ResultNotStored)
-    assert "exceed their limit of 1000B" in refused.reason
+async def test_outputs_over_their_limit_are_refused_but_the_logs_are_kept(bench):
+    spec = shell("echo why; head -c 5000 /dev/zero > big", output_bytes_max=1000)
+    stored = await bench.keep(spec, await bench.run(spec))
+    assert isinstance(stored, ResultStored)
+    assert "exceed their limit of 1000B" in stored.refused
+    assert set(bench.files(stored.root)) == {"stdout", "stderr", "exit_code"}
 
 
 async def test_what_cannot_be_an_output_is_named(bench):

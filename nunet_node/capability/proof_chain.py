@@ -85,10 +85,10 @@ def check_chain(
     for number, link in enumerate(chain, start=1):
         try:
             check_link(link, act, now_s, must_expire=must_expire)
+            check_revocation((link.cid,), revoked)
         except CapabilityError as error:
             where = f"link {number} of {len(chain)}, given by {link.issuer}"
             raise type(error)(f"{where}: {error}") from None
-    check_revocation((link.cid for link in chain), revoked)
 
 
 def check_joints(chain: Sequence[Delegation]) -> None:

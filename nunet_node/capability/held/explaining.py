@@ -19,6 +19,7 @@ from nunet_node.capability.errors import (
     InvalidAudienceError,
     InvalidClaimError,
     InvalidSubjectError,
+    MatchError,
     RevokedError,
 )
 from nunet_node.capability.held.terms import budget_of
@@ -132,15 +133,9 @@ def _faults_of(
     act: Act | None,
     revoked: AbstractSet[Cid],
 ) -> list[Fault]:
-    found: list[CapabilityError] = []
-    if link is root and link.subject is None:
-        found.append(InvalidClaimError("the first link must name whose it is"))
-    elif link is root and link.issuer != link.subject:
-        found.append(InvalidSubjectError(f"{link.issuer} is not {link.subject}"))
+    found = _root(link) if link is root else _below(link, root)
     if above is not None:
         found += _joint(above, link)
-    if link.subject not in (None, root.subject):
-        found.append(InvalidSubjectError("it is about somebody else's resources"))
     if link.cid in revoked:
         found.append(RevokedError("it has been revoked"))
     try:
@@ -149,8 +144,24 @@ def _faults_of(
         if act is not None:
             check_link(link, act, now_s, must_expire=True)
     except CapabilityError as error:
-        found.append(error)
+        # Without arguments it cannot be told whether they satisfy a policy.
+        if act is None or act.args or not isinstance(error, MatchError):
+            found.append(error)
     return [_fault(error) for error in found]
+
+
+def _root(link: Delegation) -> list[CapabilityError]:
+    if link.subject is None:
+        return [InvalidClaimError("the first link must name whose it is")]
+    if link.issuer != link.subject:
+        return [InvalidSubjectError(f"{link.issuer} is not {link.subject}")]
+    return []
+
+
+def _below(link: Delegation, root: Delegation) -> list[CapabilityError]:
+    if link.subject in (None, root.subject):
+        return []
+    return [InvalidSubjectError("it is about somebody else's resources")]
 
 
 def _joint(above: Delegation, link: Delegation) -> list[CapabilityError]:

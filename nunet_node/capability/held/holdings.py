@@ -81,6 +81,11 @@ class Holdings:
             return chain
         return None
 
+    def best(self, act: Act, now_s: int) -> Chain | None:
+        """Return a chain for an act, or one that fails, so that a receiver says how."""
+        failing = self._chains(act.invoker, act.subject, act.command)[:1]
+        return self.chain(act, now_s) or (failing[0] if failing else None)
+
     def from_subject(
         self, invoker: Did, subject: Did, command: Command
     ) -> Chain | None:

@@ -4,10 +4,18 @@ import pytest
 
 from nunet_node.capability.delegation import seal_delegation
 from nunet_node.capability.errors import CapabilityError
+from nunet_node.capability.invocation import seal_invocation
 from nunet_node.capability.proof_chain import CHAIN_LINKS_MAX
-from nunet_node.capability.revocation import REVOCATION_KEPT_S, judge_revocation
+from nunet_node.capability.revocation import (
+    REVOCATION_KEPT_S,
+    REVOKE,
+    judge_revocation,
+    open_revocation,
+    seal_revocation,
+)
 from nunet_node.errors import PeerError
 from nunet_node.identity.keys import SigningKey
+from nunet_node.wire import cbor
 from nunet_node.wire.cid import Cid
 
 OWNER, TEAM, PERSON, STRANGER = (SigningKey(bytes([i]) * 32) for i in range(1, 5))
@@ -83,3 +91,72 @@ def test_nobody_else_may(revoker, tokens):
 def test_a_token_that_is_none_cannot_be_revoked():
     with pytest.raises(PeerError):
         judge_revocation(OWNER.did, [b"\xa0"])
+
+
+def sealed(signer, *tokens):
+    return seal_revocation(signer=signer, tokens=tokens, nonce=bytes(12), now_s=0)
+
+
+def test_a_signed_revocation_proves_itself_whenever_it_is_read():
+    data = sealed(OWNER, FIRST, SECOND)
+    revocation = open_revocation(data)
+    assert revocation.cid == Cid.of_dag_cbor(SECOND)
+    assert revocation.revoker == OWNER.did
+    assert revocation.data == data
+
+
+def test_a_stranger_cannot_even_sign_one():
+    with pytest.raises(CapabilityError):
+        sealed(STRANGER, FIRST, SECOND)
+
+
+def swapped(data, **changes):
+    plain = cbor.decode(data, bytes_max=len(data))
+    return cbor.encode({**plain, **changes})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        swapped(sealed(OWNER, FIRST), tokens=()),
+        swapped(sealed(OWNER, FIRST), tokens=(FIRST, SECOND)),
+        swapped(sealed(OWNER, FIRST), tokens=(SECOND,)),
+        swapped(sealed(OWNER, FIRST), invocation=FIRST),
+        swapped(sealed(OWNER, FIRST), more=1),
+    ],
+)
+def test_a_revocation_that_was_altered_is_refused(data):
+    with pytest.raises(PeerError):
+        open_revocation(data)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"command": "/nunet/job/cancel"},
+        {"args": {"ucan": Cid.of_dag_cbor(SECOND)}},
+        {"args": {"ucan": Cid.of_dag_cbor(FIRST), "more": 1}},
+        {"audience": TEAM.did},
+        {"signer": STRANGER, "subject": STRANGER.did, "audience": STRANGER.did},
+    ],
+)
+def test_a_command_about_something_else_revokes_nothing(changes):
+    given = {
+        "signer": OWNER,
+        "subject": OWNER.did,
+        "audience": OWNER.did,
+        "command": REVOKE,
+        "args": {"ucan": Cid.of_dag_cbor(FIRST)},
+        "nonce": bytes(12),
+        "expires_at_s": 10,
+    }
+    invocation = seal_invocation(**{**given, **changes})
+    with pytest.raises(PeerError):
+        open_revocation(swapped(sealed(OWNER, FIRST), invocation=invocation))
+
+
+def test_a_revocation_too_large_for_gossip_is_not_signed():
+    large = link(OWNER, TEAM, meta={"words": "x" * 16_000})
+    with pytest.raises(CapabilityError, match="at most"):
+        sealed(OWNER, large)

@@ -10,6 +10,7 @@ import heapq
 import itertools
 from dataclasses import dataclass, field
 
+from nunet_node.capability.held.holdings import Holdings
 from nunet_node.identity.keys import SigningKey
 from nunet_node.identity.peer_id import peer_id_of
 from nunet_node.jobs.specification import Engine, JobId, JobSpec, job_id_of
@@ -17,8 +18,10 @@ from nunet_node.market.offers import EngineOffer
 from nunet_node.protocol import effects as fx
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.facts import Fact
+from nunet_node.protocol.messages import REVOCATIONS_TOPIC
 from nunet_node.protocol.node import Node, NodeSettings
-from nunet_node.protocol.opening import open_advert, open_frame
+from nunet_node.protocol.opening import open_advert, open_frame, open_revocations
+from nunet_node.protocol.trust.admission import Admission
 from nunet_node.quantities import Now, ResourceVector
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import decode_record, encode_record
@@ -61,6 +64,8 @@ class Peer:
     disk_full: bool = False
     capacity: ins.CapacityProbed | None = None
     seen: dict = field(default_factory=dict)
+    admission: Admission = field(default_factory=Admission)
+    holdings: Holdings = field(default_factory=Holdings)
 
     def __post_init__(self):
         self.peer_id = peer_id_of(self.key.did)
@@ -88,6 +93,8 @@ class Peer:
             price_micro_ntx=self.price,
             boot=bytes([self.boot]) * 16,
             nonce=counting_nonce(self.key.did.encode()[-6:] + bytes([self.boot])),
+            admission=self.admission,
+            holdings=self.holdings,
         )
         self.node = Node(settings)
         for fact in self.journal:
@@ -182,6 +189,11 @@ class Peer:
         return sum(held, ResourceVector())
 
 
+def audiences(peer):
+    held = getattr(peer, "holdings", None)
+    return {peer.did, peer.user.did, *(held.subjects() if held else ())}
+
+
 def snapshot(node):
     ledger = node._ledger
     return (
@@ -190,6 +202,7 @@ def snapshot(node):
         set(ledger.active),
         ledger.started_tag,
         ledger.sequence,
+        ledger.standing,
     )
 
 
@@ -212,7 +225,9 @@ class World:
     def now(self):
         return Now(unix_s=START_S + self.elapsed_ns // NS, elapsed_ns=self.elapsed_ns)
 
-    def peer(self, number, *, cpus=None, engines=("process",), price=0, name=""):
+    def peer(
+        self, number, *, cpus=None, engines=("process",), price=0, name="", **more
+    ):
         peer = Peer(
             world=self,
             key=SigningKey(bytes([number]) * 32),
@@ -220,6 +235,7 @@ class World:
             provides=cpus is not None,
             price=price,
             name=name or f"peer-{number}",
+            **more,
         )
         if cpus is not None:
             peer.capacity = capacity(cpus, engines)
@@ -310,6 +326,8 @@ class World:
                 self._timers.pop((peer, peer.boot, effect.name), None)
             case fx.GrantRead() | fx.GrantLogs():
                 peer.grants.append(effect)
+            case fx.EndGrants():
+                peer.grants = [g for g in peer.grants if g.peer_id != effect.peer_id]
             case fx.Tell():
                 peer.news.append(effect.news)
             case _:
@@ -378,12 +396,18 @@ class World:
             theirs,
             effect.data,
             now_s=self.now.unix_s,
-            audiences={other.did, other.user.did},
+            audiences=audiences(other),
             own_did=other.did,
         )
         self.later(0, other, opened)
 
     def _publish(self, author, effect):
+        if effect.topic == REVOCATIONS_TOPIC:
+            said = open_revocations((effect.data,))
+            for peer in self.peers:
+                if peer is not author and self._peer(author, peer.peer_id) is not None:
+                    self.later(0, peer, said)
+            return
         heard = open_advert(effect.data, now_s=self.now.unix_s)
         for peer in self.peers:
             if peer is not author and self._peer(author, peer.peer_id) is not None:

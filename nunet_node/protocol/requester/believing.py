@@ -5,8 +5,10 @@ order; a statement about anything else changes nothing. What has ended for us st
 ended, whatever is said later.
 """
 
+from typing import Final
+
 from nunet_node.identity.statement import Statement
-from nunet_node.jobs.statements import Accepted, Confirmation, Notice
+from nunet_node.jobs.statements import HISTORY_MAX, Accepted, Confirmation, Notice
 from nunet_node.protocol.effects import CancelConfirmed, DeliverInputs, OrderAccepted
 from nunet_node.protocol.facts import (
     AwardAccepted,
@@ -19,6 +21,10 @@ from nunet_node.protocol.requester.memory import Memory
 from nunet_node.protocol.turn import Turn
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
+
+NOTICES_MAX: Final = 8 * HISTORY_MAX
+"""Notices kept of one custody: many times what an honest job has, so that a custodian
+cannot fill our journal."""
 
 
 def accepted(order: Order, heard: Accepted) -> bool:
@@ -94,6 +100,8 @@ def notice(memory: Memory, turn: Turn, heard: Statement[Notice]) -> Order | None
     if order is None or order.award is None or heard.issuer != order.award.provider:
         return None
     if order.ended or order.owner not in (None, said.owner):
+        return None
+    if said.sequence > NOTICES_MAX:
         return None
     last = order.notice.sequence if order.notice else 0
     if said.sequence == last + 1 and said.previous == order.notice_digest:

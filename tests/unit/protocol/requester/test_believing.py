@@ -1,0 +1,137 @@
+"""What is believed of a custodian, and what is not."""
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from nunet_node.identity.statement import Statement
+from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.statements import Confirmation, Notice
+from nunet_node.protocol.requester import believing
+from nunet_node.protocol.turn import Turn
+from tests.unit.protocol.world import World, place, spec
+
+OTHER = "did:key:z6MkkkW1fAB6NkuY4Hw4APFs5cAMFMrrTqtHPQ6U8AWGF4Uo"
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def provider(world):
+    return world.peer(1, cpus=2)
+
+
+@pytest.fixture
+def user(world, provider):
+    return world.peer(2)
+
+
+@pytest.fixture
+def order(world, user):
+    world.run(for_s=1)
+    return user.orders[place(user, spec())]
+
+
+def notice_of(provider, user, order, **more):
+    given = {
+        "job": order.job,
+        "owner": user.user.did,
+        "attempt": 1,
+        "sequence": order.notice.sequence + 1,
+        "previous": order.notice_digest,
+        "state": State.STORING,
+        "at_s": 1,
+    }
+    return Statement(
+        issuer=provider.did,
+        audience=user.user.did,
+        issued_at_s=1,
+        expires_at_s=2,
+        cti=b"c" * 16,
+        message_id=b"m" * 32,
+        payload=Notice(**{**given, **more}),
+        data=b"data",
+    )
+
+
+def hear(user, heard):
+    turn = Turn(user.node._ledger, user.world.now)
+    due = believing.notice(user.node._requester.memory, turn, heard)
+    return due, turn.batch().facts
+
+
+def test_the_next_notice_is_kept(provider, user, order):
+    due, facts = hear(user, notice_of(provider, user, order))
+    assert due is None
+    assert len(facts) == 1
+    assert user.orders[order.job].state is State.STORING
+
+
+def test_the_last_notice_asks_for_a_step(provider, user, order):
+    due, facts = hear(user, notice_of(provider, user, order, state=State.LOST))
+    assert due == user.orders[order.job]
+    assert len(facts) == 1
+
+
+def test_a_gap_asks_for_a_step_and_keeps_nothing(provider, user, order):
+    due, facts = hear(user, notice_of(provider, user, order, sequence=9))
+    assert due == order
+    assert facts == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sequence": 1},
+        {"sequence": 3},
+        {"previous": b""},
+        {"owner": OTHER},
+        {"job": "a" * 32},
+        {"sequence": believing.NOTICES_MAX + 1},
+    ],
+)
+def test_what_is_no_next_notice_is_ignored(provider, user, order, wrong):
+    due, facts = hear(user, notice_of(provider, user, order, **wrong))
+    assert (due, facts) == (None, ())
+
+
+def test_a_notice_of_anybody_else_is_ignored(provider, user, order):
+    heard = replace(notice_of(provider, user, order), issuer=user.did)
+    assert hear(user, heard) == (None, ())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"job": "a" * 32}, {"owner": OTHER}, {"attempt": 2}, {"spec": None}],
+)
+def test_an_acceptance_of_something_else_is_none(user, order, wrong):
+    right = order.award.accepted
+    assert believing.accepted(order, right)
+    if wrong == {"spec": None}:
+        from tests.unit.protocol.puppet import spec_cid
+
+        wrong = {"spec": spec_cid(spec(cpus=2))}
+    assert not believing.accepted(order, msgspec.structs.replace(right, **wrong))
+
+
+def test_an_acceptance_of_nothing_that_was_awarded_is_none(user, order):
+    right = order.award.accepted
+    assert not believing.accepted(replace(order, award=None), right)
+    assert not believing.accepted(replace(order, spec=None), right)
+
+
+def test_a_confirmation_must_be_about_this_job_and_its_owner(user, order):
+    right = Confirmation(
+        job=order.job,
+        owner=user.user.did,
+        attempt=1,
+        state=State.CANCELLED,
+        at_s=1,
+    )
+    assert believing.confirmed(order, right)
+    for wrong in ({"job": "a" * 32}, {"owner": OTHER}):
+        assert not believing.confirmed(order, msgspec.structs.replace(right, **wrong))

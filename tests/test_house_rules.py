@@ -23,7 +23,6 @@ CORE = (
     "market",
     "jobs",
     "results",
-    "peers",
     "protocol",
 )
 

@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Final, Self
 
@@ -68,6 +70,9 @@ class Provider:
         if not line:
             raise RuntimeError(f"the node ended: see {home}.log")
         self.address: str = json.loads(line)["addresses"][0]
+        # It tells an event for every step of every job, and would stop at a full pipe.
+        self._events = Thread(target=deque, args=(self._process.stdout, 0))
+        self._events.start()
 
     @property
     def pid(self) -> int:
@@ -101,10 +106,8 @@ class Provider:
         trace: TracebackType | None,
     ) -> None:
         self._process.terminate()
-        assert self._process.stdout is not None
-        # Its last events must not block it.
-        self._process.stdout.read()
         self._process.wait()
+        self._events.join()
 
 
 def _children(pid: int) -> list[int]:

@@ -55,6 +55,7 @@ class JobFile:
     attempts: int | None = None
     retry_on: tuple[RetryCause, ...] | None = None
     price_micro_ntx_max: int | None = None
+    cancel_delegable: bool | None = None
     identity: str | None = None
 
     def overridden_by(self, options: "JobFile") -> "JobFile":
@@ -116,6 +117,7 @@ def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec
             on=_or(file.retry_on, default.retry.on),
         ),
         price_micro_ntx_max=file.price_micro_ntx_max,
+        cancel_delegable=bool(file.cancel_delegable),
     )
     try:
         return from_plain(JobSpec, to_plain(spec))

@@ -24,6 +24,7 @@ from nunet_node.jobs.job_file.values import (
     parse_run_s,
     parse_some_cpu_millis,
     parse_some_memory_bytes,
+    parse_truth,
     whole_number,
 )
 from nunet_node.jobs.specification import (
@@ -302,6 +303,14 @@ JOB_OPTIONS: Final[Mapping[str, JobOption]] = {
         sets="price_micro_ntx_max",
         read=_one(parse_price_micro_ntx),
         schema=_amount("Highest price of a CPU-hour, in NTX; any if absent.", _DECIMAL),
+    ),
+    "cancel_delegable": JobOption(
+        read=_one(parse_truth),
+        schema=_said(
+            "Whether somebody to whom that was delegated may cancel it too; false "
+            "unless given.",
+            type="boolean",
+        ),
     ),
     "identity": JobOption(
         read=_one(str),

@@ -50,6 +50,9 @@ retry:
   attempts: 1
   on: [lost]
 
+# Whether somebody to whom that was delegated may cancel the job too.
+# cancel_delegable: true
+
 # Highest acceptable price of one CPU-hour, in NTX. Any price without this.
 # max_price: 3
 

@@ -164,6 +164,17 @@ def parse_cause(text: str) -> RetryCause:
         raise JobFileError(f"no cause {text!r}{nearest(text, RetryCause)}") from None
 
 
+def parse_truth(text: str) -> bool:
+    """Read ``true`` or ``false``.
+
+    Raises:
+        JobFileError: it is another word.
+    """
+    if text not in ("true", "false"):
+        raise JobFileError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
 def whole_number(low: int, high: int) -> Callable[[str], int]:
     """Return a reader of whole numbers from ``low`` to ``high``."""
 

@@ -77,10 +77,13 @@ class Puppet:
         assert len(found) == 1, found
         return found[0]
 
-    def challenge(self, session, peer, command, args, *, subject=None):
+    def challenge(
+        self, session, peer, command, args, *, subject=None, on_behalf_of=None
+    ):
         """Ask for a challenge and return its bytes."""
         subject = subject or self.user.did
-        digest = request_digest(subject, subject, peer.did, command, args)
+        owner = on_behalf_of or subject
+        digest = request_digest(subject, owner, peer.did, command, args)
         wanted = ChallengeWanted(
             subject=subject, command=command, request_digest=digest
         )

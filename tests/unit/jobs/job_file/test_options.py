@@ -30,6 +30,7 @@ timeouts: {run: 10m, queue: 1h}
 retry: {attempts: 2, on: [lost, failed]}
 max_price: 0.25
 identity: work
+cancel_delegable: true
 """
 
 
@@ -49,6 +50,7 @@ def test_every_option_is_read():
     assert (file.run_s, file.queue_s) == (600, 3600)
     assert (file.attempts, file.retry_on) == (2, (RetryCause.LOST, RetryCause.FAILED))
     assert (file.price_micro_ntx_max, file.identity) == (250_000, "work")
+    assert file.cancel_delegable
 
 
 def test_a_command_is_a_list_of_words():
@@ -74,6 +76,7 @@ def test_a_command_is_a_list_of_words():
         ("script:", "command:", "line 4: command: expected a list"),
         ("DEBUG", "1D", "line 8: env: '1D'"),
         ("out/**", "../**", r"outputs\[0\]"),
+        ("cancel_delegable: true", "cancel_delegable: yes", "neither true nor false"),
         ("max_price: 0.25", "max_price: free", "max_price: 'free' is not an amount"),
         ("name: co2-summary", "name: a/b", "line 2: name"),
         ("identity: work", "module: a.wasm", "not script and module"),

@@ -16,3 +16,11 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--rewrite-transcripts",
+        action="store_true",
+        help="write the conversations in tests/transcripts down as they go now",
+    )

@@ -138,14 +138,34 @@ def _award(
     match fact:
         case AwardAccepted():
             award = replace(order.award, accepted=fact.accepted)
+            if order.ended:
+                return replace(order, award=award)
             told = fact.accepted
-            state = order.state if order.ended else told.state
-            return replace(order, award=award, state=state, queue=told.queue)
+            return replace(
+                order, award=award, state=told.state, reason="", queue=told.queue
+            )
         case AwardDropped():
-            award = replace(order.award, dropped=fact.reason, lost=fact.lost)
-            return replace(order, award=award)
+            return _dropped(order, order.award, fact)
         case InputsHanded():
             return replace(order, award=replace(order.award, inputs_handed=True))
+
+
+def _dropped(order: Order, award: Award, fact: AwardDropped) -> Order:
+    award = replace(award, dropped=fact.reason, lost=fact.lost)
+    if order.ended:
+        return replace(order, award=award)
+    move = Move(
+        state=State.LOST, at_s=fact.at_s, reason=fact.reason, attempt=fact.attempt
+    )
+    return replace(
+        order,
+        award=award,
+        state=State.QUEUED,
+        reason=fact.reason,
+        exit_code=None,
+        queue=None,
+        history=(*order.history, move) if fact.lost else order.history,
+    )
 
 
 def _notice(order: Order, fact: NoticeKept) -> Order:

@@ -91,6 +91,8 @@ def test_an_award_is_in_custody_once_it_was_accepted_and_until_it_is_dropped():
     assert not order.in_custody
     assert order.unplaced
     assert order.award.lost
+    assert (order.state, order.reason) == (State.QUEUED, "why")
+    assert [(m.state, m.attempt) for m in order.history] == [(State.LOST, 1)]
 
 
 def test_a_new_award_begins_a_new_chain_of_notices():

@@ -115,6 +115,10 @@ class Ledger:
             self._own.pop(job, None)
             self._seen[job] = last
 
+    def others(self) -> int:
+        """Return a number that changes whenever another process adds to an order."""
+        return self._orders.others()
+
     def last_of(self, job: JobId) -> int:
         """Return a number that grows whenever the order's record does."""
         return self._orders.last(job)

@@ -2,7 +2,8 @@
 
 Rule: one process at a time drives an order, and holds its lock file as long as it
 does; the others read along in the journal, and one of them takes over when the lock
-is free. So a command works beside a running node, and nobody awards a job twice.
+is free. Whoever drives it takes in what the others write, such as the wish to cancel.
+So a command works beside a running node, and nobody awards a job twice.
 An order is read from disk when somebody asks about it, not before.
 """
 
@@ -59,6 +60,7 @@ class Orders:
         self._held: dict[JobId, contextlib.ExitStack] = {}
         self._reading: set[JobId] = set()
         self._done: set[JobId] = set()
+        self._attending = False
 
     async def place(self, owner: Did, spec: JobSpec, salt: bytes) -> JobId:
         """Place an order and drive it; return its id once that is durable.
@@ -78,10 +80,7 @@ class Orders:
 
     async def load(self, job: JobId) -> Order | None:
         """Read what is new about an order; return it, or None if there is none."""
-        is_news = job in self._node.orders
-        facts = await trio.to_thread.run_sync(self._ledger.news_of, job)
-        if facts:
-            await self._driver.between(self._applying(facts, is_news=is_news))
+        await self._read(job)
         return self._node.orders.get(job)
 
     async def follow(self, job: JobId) -> bool:
@@ -153,6 +152,33 @@ class Orders:
                 break
         self._reading.discard(job)
 
+    async def _attend(self) -> None:
+        """Take in what other processes add to the orders that this one drives."""
+        seen = -1
+        while self._held:
+            # Read before the facts: what is added meanwhile is seen the next time.
+            now = await trio.to_thread.run_sync(self._ledger.others)
+            if now != seen:
+                seen = now
+                for job in list(self._held):
+                    await self._take_in(job)
+            await trio.sleep(READ_ALONG_S)
+        self._attending = False
+
+    async def _take_in(self, job: JobId) -> None:
+        if not await self._read(job) or job not in self._held:
+            return
+        await self._driver.tell(FollowWanted(job=job))
+        self.changed(job)
+
+    async def _read(self, job: JobId) -> bool:
+        """Read what others added to an order; tell whether that is anything."""
+        is_news = job in self._node.orders
+        facts = await trio.to_thread.run_sync(self._ledger.news_of, job)
+        if facts:
+            await self._driver.between(self._applying(facts, is_news=is_news))
+        return bool(facts)
+
     def _applying(
         self, facts: tuple[OrderFact, ...], *, is_news: bool
     ) -> Callable[[], None]:
@@ -178,6 +204,9 @@ class Orders:
         except OSError as error:
             raise HomeError(f"cannot lock job {job}: {why(error)}") from None
         self._held[job] = stack
+        if not self._attending:
+            self._attending = True
+            self._tasks.start_soon(self._attend)
         return True
 
     def _release(self, job: JobId) -> None:
@@ -187,4 +216,5 @@ class Orders:
 
 
 def _is_done(order: Order) -> bool:
-    return order.ended and (not order.cancel_wanted or order.confirmation is not None)
+    cancel_is_over = order.confirmation is not None or order.award is None
+    return order.ended and (not order.cancel_wanted or cancel_is_over)

@@ -146,6 +146,12 @@ class Journal:
         with self._turn:
             return self._end(stream)[0]
 
+    def others(self) -> int:
+        """Return a number that changes whenever another process has appended."""
+        with self._turn:
+            row = self._connection.execute("PRAGMA data_version").fetchone()
+            return int(row[0])
+
     def streams(self) -> tuple[str, ...]:
         """Return the names of the streams that hold a fact, in alphabetical order."""
         with self._turn:

@@ -1,5 +1,7 @@
 """Facts find their journal, and processes of one home see each other's."""
 
+import contextlib
+
 import pytest
 
 from nunet_node.errors import MisuseError
@@ -88,6 +90,15 @@ def test_what_another_process_wrote_is_news_once(home, ledger):
         "ResultFetched",
     ]
     other.close()
+
+
+def test_only_what_another_process_adds_changes_the_number_of_others(home, ledger):
+    before = ledger.others()
+    ledger.append([placed("a")])
+    assert ledger.others() == before
+    with contextlib.closing(Ledger.open(home, provides=False)) as other:
+        other.append([CancelIntended(job="a", at_s=5)])
+        assert ledger.others() != before
 
 
 def test_an_orders_number_grows_with_its_record(ledger):

@@ -315,6 +315,16 @@ async def test_two_commands_on_one_home_see_one_order(town):
         assert len(history) == len(set(history))
 
 
+async def test_a_cancel_by_another_command_reaches_an_order_that_waits(town):
+    async with town.command() as first, town.command() as second:
+        news = first.subscribe()
+        job = await first.place(shell("true"))
+        await second.load(job)
+        await second.tell(CancelWanted(job=job))
+        order = await until_state(first, news, job, State.CANCELLED)
+        assert order.award is None
+
+
 async def test_one_node_at_a_time_on_a_home(town):
     async with town.node():
         with pytest.raises(HomeInUseError, match=str(os.getpid())):

@@ -6,7 +6,7 @@ turn those into exact integers once, at the edge.
 """
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Final, NewType
 
 import msgspec
@@ -42,6 +42,7 @@ _SIZE_UNITS: Final = {
     "TIB": 2**40,
 }
 _DURATION_UNITS: Final = {"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400, "W": 604800}
+_DECIMAL: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,9})?")
 _QUANTITY: Final = re.compile(r"([0-9]{1,16}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)")
 
 
@@ -127,13 +128,7 @@ def parse_cpu_millis(text: str | float) -> int:
         QuantityError: it is not a number of processors, or finer than a thousandth.
     """
     wanted = "a number of processors such as 2 or 0.5"
-    try:
-        millis = Decimal(str(text)) * 1000
-    except InvalidOperation:
-        raise QuantityError(f"{text!r} is not {wanted}") from None
-    if not millis.is_finite() or millis != int(millis) or not 0 <= millis <= INT53_MAX:
-        raise QuantityError(f"{text!r} is not {wanted}")
-    return int(millis)
+    return _parse_decimal(text, 1000, wanted)
 
 
 def parse_price_micro_ntx(text: str | float) -> int:
@@ -143,13 +138,7 @@ def parse_price_micro_ntx(text: str | float) -> int:
         QuantityError: it is not an amount, or finer than a millionth.
     """
     wanted = "an amount of NTX such as 3 or 0.25"
-    try:
-        micro = Decimal(str(text)) * 10**6
-    except InvalidOperation:
-        raise QuantityError(f"{text!r} is not {wanted}") from None
-    if not micro.is_finite() or micro != int(micro) or not 0 <= micro <= INT53_MAX:
-        raise QuantityError(f"{text!r} is not {wanted}")
-    return int(micro)
+    return _parse_decimal(text, 10**6, wanted)
 
 
 def size_text(size_bytes: int) -> str:
@@ -176,6 +165,17 @@ def amount_text(dimension: str, amount: int) -> str:
     if dimension == "cpu_millis":
         return f"{cpu_text(amount)} CPU"
     return size_text(amount)
+
+
+def _parse_decimal(text: str | float, scale: int, wanted: str) -> int:
+    # A float is read as it prints, so that 0.1 is a tenth; never in powers of ten,
+    # which would let a few characters stand for a number of any length.
+    plain = f"{Decimal(repr(text)):f}" if isinstance(text, float) else str(text)
+    match = _DECIMAL.fullmatch(plain.strip())
+    amount = Decimal(match[0]) * scale if match else None
+    if amount is None or amount != int(amount) or amount > INT53_MAX:
+        raise QuantityError(f"{text!r} is not {wanted}")
+    return int(amount)
 
 
 def _parse(text: str | int, units: dict[str, int], wanted: str) -> int:

@@ -183,7 +183,7 @@ def _report(bench: Bench, memory: tuple[str, str]) -> str:
     rows = [bench.cpu.row(name, ()) for name in bench.cpu.samples]
     parts.append(table(["Processor time of a job, 8 in flight", *HEADS], rows))
     rates = [
-        f"{name}: {1 / taken:.0f} a second"
+        f"- {name}: {1 / taken:.0f} a second"
         for name in (SPAWN_MANY, BOX_MANY, WARM_MANY)
         if (taken := figures.median(name))
     ]

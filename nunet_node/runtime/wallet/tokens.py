@@ -31,7 +31,7 @@ _VOID: Final = ".void"
 class TokenError(PeerError):
     """A token's file that cannot be used; says what to do."""
 
-    code: ClassVar[str] = "token"
+    code: ClassVar[str] = "token.unusable"
 
 
 def read_token_text(source: Path) -> str:

@@ -12,6 +12,7 @@ from nunet_node.protocol.effects import (
     ProviderUnreachable,
     ReadGranted,
     ReportReceived,
+    Send,
 )
 from tests.unit.protocol.world import OUTPUT, World, place, spec
 
@@ -179,3 +180,18 @@ def test_a_cancel_that_is_confirmed_elsewhere_brings_the_last_notices_too(
 
     assert user.orders[job].state is State.CANCELLED
     assert user.orders[job].notice.sequence == len(provider.jobs[job].notices)
+
+
+def test_an_order_that_has_a_provider_is_not_begun_again_by_an_advert(
+    user, provider, world
+):
+    job = place(user, spec())
+    provider.finish(exit_code=None)
+    user.node._requester.memory.pursuits[job].discovery_ends_ns = 1
+    world.watch = lambda peer, e: asked.append(e) if peer is user else None
+    asked = []
+
+    provider.give(ins.AddressesChanged(addresses=("/memory/new",)))
+    world.run(for_s=1)
+
+    assert [e for e in asked if isinstance(e, Send)] == []

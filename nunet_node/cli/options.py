@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from nunet_node.errors import PeerError
-from nunet_node.network.discovery import parse_listen_address, parse_multiaddr
+from nunet_node.network.discovery import parse_listen_address, parse_node_address
 
 
 class Parsed(click.ParamType[Any]):
@@ -52,7 +52,7 @@ LISTEN = click.option(
 BOOTSTRAP = click.option(
     "--bootstrap",
     multiple=True,
-    type=Parsed(checked(parse_multiaddr), "MULTIADDR"),
+    type=Parsed(checked(parse_node_address), "MULTIADDR"),
     help="A peer to join the network by, /ip4/…/tcp/…/p2p/…. Repeatable.",
 )
 

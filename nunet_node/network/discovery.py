@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Final
 import psutil
 import trio
 
+from nunet_node.identity.errors import IdentityError
+from nunet_node.identity.peer_id import did_of_peer_id
 from nunet_node.network.port import AddressError, ConnectFailed, Host, PeerGone
 
 if TYPE_CHECKING:
@@ -98,6 +100,20 @@ def parse_multiaddr(text: str) -> Address:
         )
     if address.port == 0:
         raise AddressError(f"nobody can be dialled on port 0: {text!r}")
+    return address
+
+
+def parse_node_address(text: str) -> Address:
+    """Read where a node can be dialled; its peer id must be one that nodes have.
+
+    Raises:
+        AddressError: it is no such address; shows one.
+    """
+    address = parse_multiaddr(text)
+    try:
+        did_of_peer_id(str(address.peer_id))
+    except IdentityError as error:
+        raise AddressError(f"{address.peer_id!r} in {text!r}: {error}") from None
     return address
 
 

@@ -7,6 +7,7 @@ is bounded for each connection and for all together. The traps' names are those 
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
@@ -25,6 +26,7 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
+from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError
@@ -285,4 +287,8 @@ def root_cause(error: BaseException) -> str:
             seen = seen.__cause__
         else:
             break
+    if isinstance(seen, OSError) and seen.errno:
+        return os.strerror(seen.errno)
+    if isinstance(seen, PeerIDMismatchesPubkey):
+        return "another peer is there: " + str(seen).rpartition("=")[2]
     return str(seen) or type(seen).__name__

@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from nunet_node.market.offers import ADVERT_TOPIC
-from nunet_node.network.discovery import parse_multiaddr, stay_connected
+from nunet_node.network.discovery import parse_node_address, stay_connected
 from nunet_node.network.port import (
     ConnectFailed,
     GossipMessage,
@@ -32,6 +32,10 @@ from nunet_node.protocol.opening import (
 
 ADVERTS_AT_ONCE_MAX: Final = 64
 """Gossiped adverts verified in one go: a few milliseconds between other tasks."""
+
+STRAGGLERS_S: Final = 2
+"""How long the other named peers may take, once one has said what it knows: most of
+it they would say again, and one that hangs must not hold everybody up."""
 
 _log = logging.getLogger("nunet_node.runtime.neighbours")
 
@@ -77,6 +81,7 @@ class Neighbours:
         self._named.pop(host.peer_id, None)
         self._failures: dict[str, str] = {}
         self._settled = {peer_id: trio.Event() for peer_id in self._named}
+        self._first = trio.Event()
 
     async def run(self, *, gossip: bool, mdns: bool) -> None:
         """Stay joined; never returns."""
@@ -107,16 +112,35 @@ class Neighbours:
         event = self._settled.get(peer_id)
         if event is not None:
             event.set()
+            if peer_id not in self._failures:
+                self._first.set()
 
     async def wait_settled(self, timeout_s: float) -> Joined:
-        """Wait until every named peer has said what it knows, or cannot be reached."""
-        with trio.move_on_after(timeout_s):
-            for event in self._settled.values():
-                await event.wait()
+        """Wait until every named peer has said what it knows, or cannot be reached.
+
+        Once one has, the others get `STRAGGLERS_S` more.
+        """
+        with trio.move_on_after(timeout_s) as patience:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hurry, patience)
+                for event in self._settled.values():
+                    await event.wait()
+                nursery.cancel_scope.cancel()
+        neighbours = self._host.connected_peers()
+        silent = {
+            peer_id: "no answer from " + ", ".join(addresses)
+            for peer_id, addresses in self._named.items()
+            if peer_id not in neighbours and not self._settled[peer_id].is_set()
+        }
         return Joined(
-            neighbours=self._host.connected_peers(),
-            failures=tuple(self._failures.values()),
+            neighbours=neighbours,
+            failures=(*self._failures.values(), *silent.values()),
         )
+
+    async def _hurry(self, patience: trio.CancelScope) -> None:
+        await self._first.wait()
+        soon = trio.current_time() + STRAGGLERS_S
+        patience.deadline = min(patience.deadline, soon)
 
     async def _cannot_reach(self, peer_id: str, error: ConnectFailed) -> None:
         _log.warning("%s; trying again", error)
@@ -148,5 +172,5 @@ class Neighbours:
 def _by_peer(named: Iterable[str]) -> dict[str, list[str]]:
     peers: dict[str, list[str]] = {}
     for text in named:
-        peers.setdefault(str(parse_multiaddr(text).peer_id), []).append(text)
+        peers.setdefault(str(parse_node_address(text).peer_id), []).append(text)
     return peers

@@ -12,6 +12,7 @@ from nunet_node.network.discovery import (
     one_peer,
     parse_listen_address,
     parse_multiaddr,
+    parse_node_address,
     reachable_addresses,
     resolve,
     stay_connected,
@@ -68,6 +69,12 @@ def test_the_refusal_shows_a_good_address():
 def test_an_address_without_a_peer_says_where_to_find_it():
     with pytest.raises(AddressError, match=r"no peer id .* prints its address"):
         parse_multiaddr("/ip4/192.0.2.7/tcp/4040")
+
+
+@pytest.mark.parametrize("peer", ["12D3KooWGoNX", "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8"])
+def test_a_peer_id_that_no_node_has_is_named(peer):
+    with pytest.raises(AddressError, match=f"'{peer}'.*Ed25519"):
+        parse_node_address(f"/ip4/192.0.2.7/tcp/4040/p2p/{peer}")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,12 @@ import trio
 from nunet_node.errors import MisuseError
 from nunet_node.network import host as host_module
 from nunet_node.network.host import open_host
-from nunet_node.network.port import AddressError, ListenFailed, ProtocolRefused
+from nunet_node.network.port import (
+    AddressError,
+    ConnectFailed,
+    ListenFailed,
+    ProtocolRefused,
+)
 from tests.network_peers import ECHO, answers, echo, hosts, muxed, pair, settings, until
 
 
@@ -24,6 +29,20 @@ async def test_a_peer_is_reached_over_ipv6():
             assert await b.connect(a.addresses()) == a.peer_id
     except ListenFailed as error:
         pytest.skip(f"no IPv6 here: {error}")
+
+
+async def test_whoever_else_is_at_an_address_is_named():
+    async with hosts(3) as (a, b, c):
+        place = a.addresses()[0].replace(a.peer_id, c.peer_id)
+        with pytest.raises(ConnectFailed, match=f"another peer is there: {a.peer_id}$"):
+            await b.connect([place])
+
+
+async def test_a_closed_port_is_told_in_the_systems_words():
+    async with hosts(2) as (a, b):
+        place = f"/ip4/127.0.0.1/tcp/9/p2p/{a.peer_id}"
+        with pytest.raises(ConnectFailed, match=r"/tcp/9: Connection refused$"):
+            await b.connect([place])
 
 
 async def test_an_open_host_names_real_addresses():

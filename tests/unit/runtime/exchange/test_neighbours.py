@@ -8,7 +8,7 @@ from nunet_node.market.offers import ADVERT, ADVERT_TOPIC, Advert
 from nunet_node.network.memory import MemoryNetwork
 from nunet_node.network.port import AddressError
 from nunet_node.protocol.inputs import AdvertsHeard, NeighbourFound, PeerGone
-from nunet_node.runtime.exchange.neighbours import Neighbours
+from nunet_node.runtime.exchange.neighbours import STRAGGLERS_S, Neighbours
 from tests.runtime_kit import key, peer_id
 
 NOW_S = 1_000_000
@@ -88,6 +88,27 @@ async def test_waiting_ends_with_its_time(net, nursery, autojump_clock):
     before = trio.current_time()
     await joiner.neighbours.wait_settled(5)
     assert trio.current_time() - before == pytest.approx(5)
+
+
+async def test_one_peer_that_hangs_does_not_hold_up_what_another_said(
+    net, nursery, autojump_clock
+):
+    network, one, two = net
+    async with network.open_host(peer_id(3)) as three:
+        joiner = Joiner(one, (*two.addresses(), *three.addresses()))
+        nursery.start_soon(joiner.run)
+        await joiner.next()
+        joiner.neighbours.settle(two.peer_id)
+        before = trio.current_time()
+        await joiner.neighbours.wait_settled(60)
+        assert trio.current_time() - before == pytest.approx(STRAGGLERS_S)
+
+
+async def test_a_peer_that_says_nothing_is_named(net, autojump_clock):
+    _, one, _ = net
+    joiner = Joiner(one, (address(9),))
+    joined = await joiner.neighbours.wait_settled(5)
+    assert joined.failures == (f"no answer from {address(9)}",)
 
 
 async def test_a_peer_that_cannot_be_reached_is_a_failure_in_words(

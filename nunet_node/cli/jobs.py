@@ -74,7 +74,7 @@ def list_command(settings: Settings) -> None:
     )
 
 
-@click.command("status")
+@click.command("status", epilog="Next: nunet-node wait JOB, or nunet-node cancel JOB")
 @JOB
 @BOOTSTRAP
 @IDENTITY
@@ -95,7 +95,7 @@ def status_command(
     return _with_job(settings, job, bootstrap, identity, use)
 
 
-@click.command("wait")
+@click.command("wait", epilog="Next: nunet-node get JOB")
 @JOB
 @BOOTSTRAP
 @IDENTITY
@@ -125,7 +125,7 @@ def wait_command(
     return _with_job(settings, job, bootstrap, identity, use, tell=True)
 
 
-@click.command("logs")
+@click.command("logs", epilog="Next: nunet-node get JOB")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 @JOB
 @BOOTSTRAP
@@ -154,7 +154,7 @@ def logs_command(
     return _with_job(settings, job, bootstrap, identity, use)
 
 
-@click.command("get")
+@click.command("get", epilog="Next: nunet-node list")
 @JOB
 @click.option(
     "--out",
@@ -189,7 +189,7 @@ def get_command(
     return _with_job(settings, job, bootstrap, identity, use)
 
 
-@click.command("cancel")
+@click.command("cancel", epilog="Next: nunet-node status JOB")
 @JOB
 @BOOTSTRAP
 @IDENTITY

@@ -16,9 +16,9 @@ import trio
 from nunet_node.capability.held.terms import link_of
 from nunet_node.cli.identity import ensure_identity
 from nunet_node.cli.options import BOOTSTRAP, IDENTITY
-from nunet_node.cli.output import Settings, fields, table
+from nunet_node.cli.output import Echo, Settings, fields, table
 from nunet_node.cli.progress import Teller, exit_code_of, queue_text, short
-from nunet_node.cli.submit import INTERRUPTED, free_target, until_ended, write_piece
+from nunet_node.cli.submit import INTERRUPTED, free_target, until_ended
 from nunet_node.client import (
     JobHandle,
     ProviderUnreachableError,
@@ -143,12 +143,13 @@ def logs_command(
     async def use(handle: JobHandle) -> int:
         # A piece may end within a character; the rest comes with the next one.
         decode = {name: _UTF8(errors="replace").decode for name in ("stdout", "stderr")}
+        echo = Echo(settings)
         async for piece in handle.logs(follow=follow):
             if settings.json:
                 text = decode[piece.stream](piece.data)
                 settings.document({"stream": piece.stream, "text": text})
             else:
-                write_piece(settings, piece.stream, piece.data)
+                echo.write(piece.stream, piece.data)
         return 0
 
     return _with_job(settings, job, bootstrap, identity, use)

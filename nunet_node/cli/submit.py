@@ -7,7 +7,6 @@ what happens to it is told on standard error.
 
 import contextlib
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +18,7 @@ import trio
 
 from nunet_node.cli.identity import DEFAULT_NAME, ensure_identity
 from nunet_node.cli.options import BOOTSTRAP, Parsed, checked
-from nunet_node.cli.output import Settings
+from nunet_node.cli.output import Echo, Settings
 from nunet_node.cli.progress import Teller, exit_code_of
 from nunet_node.cli.spec import load_job_file
 from nunet_node.client import JobHandle, open_client, order_document
@@ -297,13 +296,6 @@ async def _interrupted(scope: trio.CancelScope) -> None:
 
 
 async def _show_output(settings: Settings, handle: JobHandle) -> None:
+    echo = Echo(settings)
     async for piece in handle.output():
-        write_piece(settings, piece.stream, piece.data)
-
-
-def write_piece(settings: Settings, stream: str, data: bytes) -> None:
-    """Write a job's output to the stream of the same name; to stderr under JSON."""
-    to_stdout = stream == "stdout" and not settings.json
-    out = (sys.stdout if to_stdout else sys.stderr).buffer
-    out.write(data)
-    out.flush()
+        echo.write(piece.stream, piece.data)

@@ -1,9 +1,13 @@
 """Standard output carries what was asked for, and nothing that drives a terminal."""
 
+import io
 import json
+import sys
 from decimal import Decimal
 
-from nunet_node.cli.output import Settings, fields, table, visible
+import pytest
+
+from nunet_node.cli.output import Echo, Settings, fields, table, visible
 
 
 def test_json_goes_to_standard_output_and_people_s_text_does_not(capsys):
@@ -37,6 +41,67 @@ def test_an_error_is_a_document_and_a_sentence(capsys):
 
 def test_control_characters_are_shown_and_not_obeyed():
     assert visible("a\x1b[2Jb\nc\x9b") == "a\\x1b[2Jb\\x0ac\\x9b"
+
+
+def test_what_people_are_told_keeps_its_lines_and_drives_no_terminal(capsys):
+    Settings().note("failed: \x1b[2J\nnext: x")
+    assert capsys.readouterr().err == "failed: \\x1b[2J\nnext: x\n"
+
+
+class Screen(io.TextIOWrapper):
+    """A standard stream that may say that it is a terminal."""
+
+    def __init__(self, *, is_terminal):
+        super().__init__(io.BytesIO(), encoding="utf-8", newline="")
+        self.is_terminal = is_terminal
+
+    def isatty(self):
+        return self.is_terminal
+
+    @property
+    def shown(self):
+        return self.buffer.getvalue()
+
+
+@pytest.fixture
+def screens(monkeypatch):
+    def put(*, is_terminal):
+        for name in ("stdout", "stderr"):
+            monkeypatch.setattr(sys, name, Screen(is_terminal=is_terminal))
+        return sys.stdout, sys.stderr
+
+    return put
+
+
+def test_a_job_s_output_is_passed_on_byte_for_byte(screens):
+    out, err = screens(is_terminal=False)
+    echo = Echo(Settings())
+    echo.write("stdout", b"\x00\xff\x1b[31m\r\n")
+    echo.write("stderr", b"\x9b\n")
+    assert (out.shown, err.shown) == (b"\x00\xff\x1b[31m\r\n", b"\x9b\n")
+
+
+def test_a_job_s_output_cannot_drive_a_terminal(screens):
+    out, err = screens(is_terminal=True)
+    echo = Echo(Settings())
+    echo.write("stdout", b"50%\r100%\n\tdone \x1b]0;title\x07")
+    echo.write("stderr", "\x9bH".encode())
+    assert out.shown == b"50%\r100%\n\tdone \\x1b]0;title\\x07"
+    assert err.shown == b"\\x9bH"
+
+
+def test_a_character_in_two_pieces_is_shown_whole(screens):
+    out, _ = screens(is_terminal=True)
+    echo = Echo(Settings())
+    for byte in "ü".encode():
+        echo.write("stdout", bytes([byte]))
+    assert out.shown == "ü".encode()
+
+
+def test_under_json_a_job_s_output_leaves_standard_output_alone(screens):
+    out, err = screens(is_terminal=False)
+    Echo(Settings(json=True)).write("stdout", b"text")
+    assert (out.shown, err.shown) == (b"", b"text")
 
 
 def test_a_table_is_aligned_and_has_no_trailing_spaces():

@@ -1,0 +1,1 @@
+"""DIDs whose documents are found in other ways than did:key's."""

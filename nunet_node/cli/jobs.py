@@ -113,14 +113,15 @@ def wait_command(
         if not handle.order.ended:
             await handle.follow()
         interrupted = not await until_ended(handle)
-        settings.document(status_document(handle.order))
+        order = handle.verdict
+        settings.document(status_document(order))
         if interrupted:
             settings.note(f"stopped waiting; the job goes on: nunet-node wait {job}")
             return INTERRUPTED
         if not settings.json:
-            settings.say(_status_text(handle.order, None))
+            settings.say(_status_text(order, None))
         settings.note(f"next: {_next_after(handle.order, None)}")
-        return exit_code_of(handle.order)
+        return exit_code_of(order)
 
     return _with_job(settings, job, bootstrap, identity, use, tell=True)
 

@@ -36,6 +36,7 @@ from nunet_node.jobs.job_file.values import (
     parse_some_memory_bytes,
     suffix,
 )
+from nunet_node.protocol.order import Order
 from nunet_node.quantities import parse_price_micro_ntx, parse_size_bytes
 from nunet_node.runtime.home import open_home
 from nunet_node.storage.materialise import check_target
@@ -220,8 +221,11 @@ async def _detach(settings: Settings, handle: JobHandle) -> int:
     settings.document(order_document(order))
     if not settings.json:
         settings.say(handle.job)
+    if order.ended:
+        settings.note(_closing(order, ended=handle.order.ended))
+        return exit_code_of(order)
     settings.note(f"next: nunet-node wait {handle.job}")
-    return exit_code_of(order) if order.ended else 0
+    return 0
 
 
 async def _watch(settings: Settings, plan: _Plan, handle: JobHandle) -> int:
@@ -237,9 +241,9 @@ async def _watch(settings: Settings, plan: _Plan, handle: JobHandle) -> int:
     if handle.order.result is not None:
         path = await handle.fetch(free_target(plan.out, handle))
         settings.note(f"result verified: {path}")
-    order = handle.order
+    order = handle.verdict
     settings.document(order_document(order))
-    settings.note(_closing(handle))
+    settings.note(_closing(order, ended=handle.order.ended))
     return exit_code_of(order)
 
 
@@ -253,10 +257,10 @@ def free_target(out: Path | None, handle: JobHandle) -> Path:
     return Path(handle.job) if taken else named
 
 
-def _closing(handle: JobHandle) -> str:
-    order = handle.order
+def _closing(order: Order, *, ended: bool) -> str:
     why = f": {order.reason}" if order.reason else ""
-    return f"{order.state}{why}\nnext: nunet-node status {handle.job}"
+    command = "status" if ended else "wait"
+    return f"{order.state}{why}\nnext: nunet-node {command} {order.job}"
 
 
 async def until_ended(
@@ -265,15 +269,15 @@ async def until_ended(
     """Wait for the end of a job, showing its output meanwhile.
 
     Returns:
-        Whether it has ended; False after Ctrl-C.
+        Whether it has ended, or its provider counts as lost; False after Ctrl-C.
     """
     ended = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_interrupted, nursery.cancel_scope)
         shown = trio.Event()
         nursery.start_soon(_show, show, shown)
-        await handle.ended()
-        with trio.move_on_after(_LOGS_GRACE_S):
+        await handle.ended_or_silent()
+        with trio.move_on_after(_LOGS_GRACE_S if handle.order.ended else 0):
             await shown.wait()
         ended = True
         nursery.cancel_scope.cancel()

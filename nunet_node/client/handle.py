@@ -7,7 +7,7 @@ when to look at it again.
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -96,6 +96,7 @@ class JobHandle:
         self._changed = trio.Event()
         self._questions: list[_Question] = []
         self._told = _place(self.order.notice)
+        self._silence = ""
 
     @property
     def order(self) -> Order:
@@ -106,6 +107,8 @@ class JobHandle:
         """Take news about this job; the client calls it."""
         for question in tuple(self._questions):
             question.hear(news)
+        if isinstance(news, ProviderUnreachable | OrderChanged):
+            self._silence = _silence(news, self.order)
         changed, self._changed = self._changed, trio.Event()
         changed.set()
         if self._on_event is not None and self._is_new(news):
@@ -119,9 +122,13 @@ class JobHandle:
     async def placed(self) -> Order:
         """Wait until a provider has the job and its inputs, or it has ended.
 
-        From then on nothing depends on this process.
+        From then on nothing depends on this process. A provider that accepted it and
+        fell silent ends the waiting, too: see `ended_or_silent`.
         """
-        return await self._until(lambda order: order.ended or _handed(order))
+        await self._until(
+            lambda order: order.ended or _handed(order) or bool(self._silence)
+        )
+        return self.verdict
 
     async def started(self) -> Order:
         """Wait until the job runs, or has ended."""
@@ -130,6 +137,26 @@ class JobHandle:
     async def ended(self) -> Order:
         """Wait until the job has ended for good; return its record then."""
         return await self._until(lambda order: order.ended)
+
+    async def ended_or_silent(self) -> Order:
+        """Wait until the job has ended, or its provider has been silent for long.
+
+        Returns:
+            The job's record. If it is silence that ended the waiting, the record as
+            it would be if the job were lost; what is kept stays as it was, for the
+            provider may come back with the job.
+        """
+        await self._until(lambda order: order.ended or bool(self._silence))
+        return self.verdict
+
+    @property
+    def verdict(self) -> Order:
+        """What is to be said of the job if nobody waits for it any longer."""
+        order = self.order
+        if order.ended or not self._silence:
+            return order
+        reason = f"its provider is silent ({self._silence}), and may still have it"
+        return replace(order, state=State.LOST, reason=reason, queue=None)
 
     async def follow(self) -> None:
         """Keep the job going from here: watch it, and retry it where allowed.
@@ -318,6 +345,13 @@ class JobHandle:
 def _place(notice: Notice | None) -> tuple[int, int]:
     """Return a notice's place in the order of all notices of its job."""
     return (notice.attempt, notice.sequence) if notice else (0, 0)
+
+
+def _silence(news: News, order: Order) -> str:
+    """Return why a provider counts as lost that still has the job, if it does."""
+    if not isinstance(news, ProviderUnreachable) or order.unplaced:
+        return ""
+    return news.reason if news.lost else ""
 
 
 def _attempt(order: Order) -> int:

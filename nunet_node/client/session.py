@@ -6,7 +6,7 @@ lives as long as the process, and speaks for the user with the user's key alone.
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -220,9 +220,17 @@ class Client:
     async def watch(self, news: trio.MemoryReceiveChannel[News]) -> None:
         """Give news to the jobs they are about; runs as long as the client."""
         async for each in news:
-            about: JobId | None = getattr(each, "job", None)
-            for handle in self._handles.get(about, ()) if about else ():
-                handle.hear(each)
+            self._hear(each)
+            # What came together is told together: whoever waits for the end hears
+            # first what led to it.
+            with suppress(trio.WouldBlock):
+                while True:
+                    self._hear(news.receive_nowait())
+
+    def _hear(self, news: News) -> None:
+        about: JobId | None = getattr(news, "job", None)
+        for handle in self._handles.get(about, ()) if about else ():
+            handle.hear(news)
 
     def _nodes(self) -> list[Document]:
         now_s = self._now_s()

@@ -166,7 +166,12 @@ def delivered(
 
 
 def connection_lost(
-    memory: Memory, turn: Turn, voice: Voice, peer_id: str, told: Collection[JobId]
+    memory: Memory,
+    turn: Turn,
+    voice: Voice,
+    peer_id: str,
+    told: Collection[JobId],
+    reason: str,
 ) -> None:
     """Plan to reach the custodian of every order that it carried, but of those told."""
     for job in [name for name in memory.pursuits if name not in told]:
@@ -175,7 +180,7 @@ def connection_lost(
         if order is None or award is None or award.peer_id != peer_id:
             continue
         if order.in_custody or order.spec is None:
-            _later(memory, turn, voice, order, "the connection was lost")
+            _later(memory, turn, voice, order, reason)
 
 
 def unreachable(

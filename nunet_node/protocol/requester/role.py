@@ -145,7 +145,7 @@ class RequesterRole:
             pursuing.award_next(memory, turn, self.voice, call)
         self._ended(turn, lost)
         told = {o.errand.job for o in lost if o.errand.command not in QUESTIONS}
-        pursuing.connection_lost(memory, turn, self.voice, peer_id, told)
+        pursuing.connection_lost(memory, turn, self.voice, peer_id, told, reason)
 
     def recover(self, turn: Turn) -> None:
         """Begin every pursuit again, after a turn was taken back.

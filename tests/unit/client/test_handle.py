@@ -1,14 +1,17 @@
 """Small rules of a job's handle that need no network."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
+import trio.testing
 
 from nunet_node.client.handle import JobHandle
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Notice
-from nunet_node.protocol.effects import OrderChanged
+from nunet_node.protocol.effects import OrderChanged, ProviderUnreachable
+from nunet_node.protocol.order import Award, Order
 
 JOB = JobId("a" * 32)
 
@@ -47,6 +50,58 @@ def test_each_notice_is_told_once_and_in_order():
         (1, 2),
         (2, 1),
     ]
+
+
+def awarded(**changes):
+    award = Award(attempt=1, provider="p", peer_id="q", addresses=(), at_s=0)
+    return Order(job=JOB, state=State.RUNNING, award=replace(award, **changes))
+
+
+def unreachable(*, lost):
+    return ProviderUnreachable(job=JOB, provider="p", reason="no route", lost=lost)
+
+
+class _Holding:
+    def __init__(self, order):
+        self.orders = {JOB: order}
+
+
+def test_a_provider_that_is_silent_for_long_counts_as_lost_to_who_waits():
+    handle = JobHandle(_Holding(awarded()), JOB, None)
+    handle.hear(unreachable(lost=False))
+    assert handle.verdict is handle.order
+    handle.hear(unreachable(lost=True))
+    assert handle.verdict.state is State.LOST
+    assert "no route" in handle.verdict.reason
+    assert handle.order.state is State.RUNNING
+
+
+def test_a_provider_that_speaks_again_is_not_lost():
+    handle = JobHandle(_Holding(awarded()), JOB, None)
+    handle.hear(unreachable(lost=True))
+    handle.hear(notice(1))
+    assert handle.verdict is handle.order
+
+
+def test_a_job_that_is_tried_elsewhere_is_not_lost():
+    order = awarded(dropped="lost", lost=True)
+    handle = JobHandle(_Holding(order), JOB, None)
+    handle.hear(unreachable(lost=True))
+    assert handle.verdict is handle.order
+
+
+async def test_waiting_ends_when_the_provider_counts_as_lost(nursery):
+    handle = JobHandle(_Holding(awarded()), JOB, None)
+    waited = []
+
+    async def wait():
+        waited.append(await handle.ended_or_silent())
+
+    nursery.start_soon(wait)
+    await trio.testing.wait_all_tasks_blocked()
+    handle.hear(unreachable(lost=True))
+    await trio.testing.wait_all_tasks_blocked()
+    assert [order.state for order in waited] == [State.LOST]
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -161,7 +161,7 @@ def test_jobs_that_outgrow_their_memory_fail_and_say_so(user: User):
 
 
 def test_a_job_sees_no_network_and_no_home_of_the_node(user: User, node: Node):
-    look = "ls -d /root/* 2>&-; ls /sys/class/net; cat /etc/shadow 2>&-; true"
+    look = "ls -d /root 2>&-; ls /sys/class/net; cat /etc/shadow 2>&-; true"
     ended = user.submit("--", "sh", "-c", look, json=False).must()
     assert "root:" not in ended.out
     assert set(ended.out.split()) <= {"lo"}

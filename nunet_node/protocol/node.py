@@ -82,6 +82,8 @@ class NodeSettings:
     """Whose jobs are taken."""
     holdings: Holdings = field(default_factory=Holdings)
     """The delegations at hand, for acting on others' behalf."""
+    adverts: AdvertTable = field(default_factory=AdvertTable)
+    """Where the node keeps what others offer."""
 
 
 class Node:
@@ -90,7 +92,7 @@ class Node:
     def __init__(self, settings: NodeSettings) -> None:
         self._ledger = Ledger()
         self._sessions = Sessions()
-        self.adverts = AdvertTable()
+        self.adverts = settings.adverts
         voice = Voice(signer=settings.signer, nonce=settings.nonce)
         desk = Desk(
             voice=voice,

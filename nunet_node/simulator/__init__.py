@@ -1,0 +1,1 @@
+"""The simulator: production nodes by the thousand, under virtual time."""

@@ -1,0 +1,1 @@
+"""What lies between the simulated machines: links, sessions, gossip, transfers."""

@@ -1,0 +1,146 @@
+"""What lies between machines: delay, loss, partitions, and sessions over them.
+
+A session is a stream over TCP: its frames arrive in order or not at all. So a lost
+frame costs a retransmission's time, and a path that stays cut ends the session when
+the liveness probe notices (`nunet_node.network.liveness`: eight to twenty seconds).
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from nunet_node.protocol.inputs import SessionId
+from nunet_node.simulator.plan import NS_PER_MS, NS_PER_S, Parted
+from nunet_node.simulator.scenario import Faults, Links
+from nunet_node.simulator.world.machine import Machine
+
+NS_PER_US: Final = 1_000
+
+RETRANSMIT_NS: Final = 200 * NS_PER_MS
+"""First retransmission timeout, doubled each time (RFC 6298; Linux's least)."""
+
+RETRANSMITS_MAX: Final = 6
+"""Losses in a row after which a stream counts as broken: 12.6 seconds of silence."""
+
+DETECT_NS_MIN: Final = 8 * NS_PER_S
+DETECT_NS_MAX: Final = 20 * NS_PER_S
+"""When a silent peer is noticed: a ping's interval, and its answer's patience."""
+
+DIAL_NS: Final = 10 * NS_PER_S
+"""Patience of a dial that nobody answers."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Link:
+    """One session between two machines, at whose boots it was opened."""
+
+    dialler: Machine
+    listener: Machine
+    ours: SessionId
+    theirs: SessionId
+    boots: tuple[int, int]
+    free_ns: list[int] = field(default_factory=lambda: [0, 0])
+    """When the last frame arrives, by direction; the next may not overtake it."""
+    open: bool = True
+
+    def other(self, machine: Machine) -> tuple[Machine, SessionId]:
+        """Return the machine at the other end, and its number of the session."""
+        if machine is self.dialler:
+            return self.listener, self.theirs
+        return self.dialler, self.ours
+
+    def alive(self, machine: Machine) -> bool:
+        """Tell whether the process that held this end still runs."""
+        boot = self.boots[0] if machine is self.dialler else self.boots[1]
+        return machine.up and machine.boot == boot
+
+
+@dataclass(slots=True)
+class Paths:
+    """How long things take, and whether they get through at all."""
+
+    links: Links
+    faults: Faults
+    chance: Random
+    healed: bool = False
+    cuts: list[tuple[Parted, dict[int, int]]] = field(default_factory=list)
+    """Each partition under way, with the side of every machine; the bridge has 2."""
+
+    def delay_ns(self, sender: Machine, receiver: Machine) -> int:
+        """Return how long one small packet takes."""
+        links = self.links
+        apart = abs(sender.region - receiver.region)
+        apart = min(apart, links.regions - apart)
+        base_us = links.near_us + apart * links.far_us
+        jitter_us = int(self.chance.expovariate(1) * links.jitter_us)
+        return (base_us + jitter_us) * NS_PER_US
+
+    def least_ns(self, one: Machine, other: Machine) -> int:
+        """Return the delay without jitter, which a shortest path is made of."""
+        apart = abs(one.region - other.region)
+        apart = min(apart, self.links.regions - apart)
+        return (self.links.near_us + apart * self.links.far_us) * NS_PER_US
+
+    def transfer_ns(self, size_bytes: int) -> int:
+        """Return how long bytes take besides the delay."""
+        return size_bytes * NS_PER_S // self.links.bandwidth_bytes_per_s
+
+    def frame_ns(self, sender: Machine, receiver: Machine, size: int) -> int | None:
+        """Return how long a frame takes; None if its stream breaks."""
+        after_ns = self.delay_ns(sender, receiver) + self.transfer_ns(size)
+        if self.healed:
+            return after_ns
+        faults, chance = self.faults, self.chance
+        lost = 0
+        while faults.loss_permille and chance.randrange(1000) < faults.loss_permille:
+            after_ns += RETRANSMIT_NS << lost
+            lost += 1
+            if lost > RETRANSMITS_MAX:
+                return None
+        if faults.delay_permille and chance.randrange(1000) < faults.delay_permille:
+            after_ns += chance.randrange(faults.delay_ms_max + 1) * NS_PER_MS
+        return after_ns
+
+    def loses_gossip(self) -> bool:
+        """Tell whether a gossiped message is lost on its way."""
+        faults = self.faults
+        if self.healed or not faults.loss_permille:
+            return False
+        return self.chance.randrange(1000) < faults.loss_permille
+
+    def doubles_gossip(self) -> bool:
+        """Tell whether a gossiped message arrives twice."""
+        faults = self.faults
+        if self.healed or not faults.duplicate_permille:
+            return False
+        return self.chance.randrange(1000) < faults.duplicate_permille
+
+    def passes(self, sender: Machine, receiver: Machine) -> bool:
+        """Tell whether anything gets through in this direction."""
+        for cut, sides in self.cuts:
+            one, other = sides[sender.index], sides[receiver.index]
+            across = one != other and 2 not in (one, other)  # noqa: PLR2004 - bridge
+            if across and (cut.kind != "one-way" or one == 0):
+                return False
+        return True
+
+    def joined(self, one: Machine, other: Machine) -> bool:
+        """Tell whether a connection between two machines can live."""
+        return not self.cuts or (self.passes(one, other) and self.passes(other, one))
+
+    def notice_ns(self) -> int:
+        """Return how long a silent peer goes unnoticed."""
+        return self.chance.randrange(DETECT_NS_MIN, DETECT_NS_MAX)
+
+    def cut(self, parted: Parted, machines: int) -> None:
+        """Begin a partition; who is on which side follows from its salt."""
+        sides = list(range(machines))
+        Random(parted.salt).shuffle(sides)
+        side = {machine: at * 2 // machines for at, machine in enumerate(sides)}
+        if parted.kind == "bridge":
+            side[sides[0]] = 2
+        self.cuts.append((parted, side))
+
+    def mend(self, parted: Parted) -> None:
+        """End a partition."""
+        self.cuts = [each for each in self.cuts if each[0] is not parted]

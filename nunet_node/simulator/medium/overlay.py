@@ -1,0 +1,206 @@
+"""Gossip among machines, transmission by transmission, as gossipsub does it.
+
+Each machine keeps a mesh of `DEGREE` of its connections and forwards there, at once
+and once, whatever it has not seen; its own messages go to every connection (flood
+publishing). At its next heartbeat it tells `LAZY` others that it has the message, and
+who has not asks for it; so lost messages arrive late, not never. Source: libp2p's
+gossipsub v1.0 and v1.1, with the parameters of `nunet_node.network.libp2p.gossip`.
+
+Rule: a heartbeat costs an event only where there is something to say or to mend.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final
+
+from nunet_node.simulator.medium.links import Paths
+from nunet_node.simulator.plan import NS_PER_S
+from nunet_node.simulator.world.agenda import Agenda
+from nunet_node.simulator.world.machine import Machine
+
+DEGREE: Final = 6
+"""Peers in a mesh, as in production."""
+
+DEGREE_MAX: Final = 12
+"""A mesh is pruned to `DEGREE` when it is larger: gossipsub's own figure."""
+
+LAZY: Final = 6
+"""Peers outside the mesh that are told what there is."""
+
+HEARTBEAT_NS: Final = NS_PER_S
+
+ID_BYTES: Final = 40
+"""What it costs to name one message."""
+
+SEEN_NS: Final = 120 * NS_PER_S
+"""How long a message is remembered, so that no late copy of it spreads again."""
+
+MESSAGES_MAX: Final = 200_000
+"""Messages remembered in all; at 10 000 machines each costs about 10 KB."""
+
+
+class Message:
+    """One gossiped message, and who has seen it."""
+
+    __slots__ = ("at_ns", "data", "origin", "seen", "topic")
+
+    def __init__(self, origin: int, topic: str, data: bytes, at_ns: int) -> None:
+        self.origin, self.topic, self.data, self.at_ns = origin, topic, data, at_ns
+        self.seen: set[int] = {origin}
+
+
+Deliver = Callable[[Machine, Message], None]
+
+
+class Overlay:
+    """Who is connected with whom, and what travels there."""
+
+    def __init__(
+        self, machines: Sequence[Machine], agenda: Agenda, paths: Paths, chance: Random
+    ) -> None:
+        self._machines = machines
+        self._agenda = agenda
+        self._paths = paths
+        self._chance = chance
+        self.deliver: Deliver = _drop
+        self.sent = 0
+        self.sent_bytes = 0
+        self.reach_ns: list[int] = []
+        """How long each first copy took, for measures."""
+        self.connected: list[list[int]] = [[] for _ in machines]
+        self.mesh: list[list[int]] = [[] for _ in machines]
+        self._waiting: list[list[Message]] = [[] for _ in machines]
+        self._recent: deque[Message] = deque()
+
+    def connect(self, degree: int) -> None:
+        """Connect everybody at random, and choose the meshes."""
+        count = len(self._machines)
+        wanted = min(count - 1, max(1, degree // 2))
+        for machine in range(count):
+            for other in self._chance.sample(range(count), min(count, wanted + 1)):
+                self._join(machine, other)
+        for machine in range(count):
+            self._mend(machine)
+
+    def publish(self, origin: Machine, topic: str, data: bytes) -> None:
+        """Send a machine's own message to all its connections."""
+        message = Message(origin.index, topic, data, self._agenda.now_ns)
+        self._remember(message)
+        for other in self.connected[origin.index]:
+            self._send(origin.index, other, message)
+
+    def left(self, machine: int) -> None:
+        """Let the neighbours of a machine that is gone mend their meshes."""
+        for other in self.connected[machine]:
+            if machine in self.mesh[other]:
+                self.mesh[other].remove(machine)
+                self._beat(other)
+        self.mesh[machine] = []
+
+    def returned(self, machine: int) -> None:
+        """Let a machine that is back find its place again."""
+        self._mend(machine)
+
+    def _join(self, one: int, other: int) -> None:
+        if one != other and other not in self.connected[one]:
+            self.connected[one].append(other)
+            self.connected[other].append(one)
+
+    def _mend(self, machine: int) -> None:
+        """Fill up a mesh that is too small."""
+        mesh = self.mesh[machine]
+        if len(mesh) >= DEGREE or not self._machines[machine].up:
+            return
+        free = [o for o in self.connected[machine] if o not in mesh]
+        self._chance.shuffle(free)
+        for other in free:
+            if len(mesh) >= DEGREE:
+                return
+            theirs = self.mesh[other]
+            if self._machines[other].up and len(theirs) < DEGREE_MAX:
+                mesh.append(other)
+                theirs.append(machine)
+
+    def _remember(self, message: Message) -> None:
+        recent, oldest_ns = self._recent, self._agenda.now_ns - SEEN_NS
+        recent.append(message)
+        while recent[0].at_ns < oldest_ns or len(recent) > MESSAGES_MAX:
+            recent.popleft().seen = set()
+
+    def _send(self, sender: int, receiver: int, message: Message) -> None:
+        self.sent += 1
+        self.sent_bytes += len(message.data)
+        paths = self._paths
+        one, other = self._machines[sender], self._machines[receiver]
+        if paths.loses_gossip() or (paths.cuts and not paths.passes(one, other)):
+            return
+        due_ns = self._agenda.now_ns + paths.delay_ns(one, other)
+        self._agenda.at(due_ns, self._arrive, (sender, receiver, message))
+        if paths.doubles_gossip():
+            self._agenda.at(
+                due_ns * 2 - self._agenda.now_ns, self._again, (receiver, message)
+            )
+
+    def _again(self, about: tuple[int, Message]) -> None:
+        """Deliver a copy that nothing filtered: the node itself has to cope."""
+        receiver, message = about
+        machine = self._machines[receiver]
+        if machine.up:
+            self.deliver(machine, message)
+
+    def _arrive(self, about: tuple[int, int, Message]) -> None:
+        sender, receiver, message = about
+        if receiver in message.seen or not message.seen:
+            return
+        machine = self._machines[receiver]
+        if not machine.up:
+            return
+        message.seen.add(receiver)
+        self.reach_ns.append(self._agenda.now_ns - message.at_ns)
+        for other in self.mesh[receiver]:
+            if other not in (sender, message.origin):
+                self._send(receiver, other, message)
+        self._waiting[receiver].append(message)
+        if len(self._waiting[receiver]) == 1:
+            self._beat(receiver)
+        self.deliver(machine, message)
+
+    def _beat(self, machine: int) -> None:
+        """Act at the machine's next heartbeat; each has its own phase."""
+        now_ns = self._agenda.now_ns
+        phase_ns = machine * 7_919_000 % HEARTBEAT_NS
+        due_ns = now_ns - (now_ns - phase_ns) % HEARTBEAT_NS + HEARTBEAT_NS
+        self._agenda.at(due_ns, self._heartbeat, machine)
+
+    def _heartbeat(self, machine: int) -> None:
+        self._mend(machine)
+        told, self._waiting[machine] = self._waiting[machine], []
+        others = [o for o in self.connected[machine] if o not in self.mesh[machine]]
+        if not told or not others or not self._machines[machine].up:
+            return
+        chosen = self._chance.sample(others, min(LAZY, len(others)))
+        for other in chosen:
+            self._tell(machine, other, told)
+
+    def _tell(self, machine: int, other: int, told: list[Message]) -> None:
+        """Name what there is; whoever lacks some of it asks and is sent it."""
+        self.sent += 1
+        self.sent_bytes += ID_BYTES * len(told)
+        one, two = self._machines[machine], self._machines[other]
+        paths = self._paths
+        if not two.up or paths.loses_gossip() or not paths.joined(one, two):
+            return
+        for message in told:
+            if message.seen and other not in message.seen:
+                self.sent += 1
+                self.sent_bytes += ID_BYTES
+                asked_ns = paths.delay_ns(one, two) + paths.delay_ns(two, one)
+                self._agenda.after(asked_ns, self._wanted, (machine, other, message))
+
+    def _wanted(self, about: tuple[int, int, Message]) -> None:
+        self._send(*about)
+
+
+def _drop(machine: Machine, message: Message) -> None:
+    """Stand in until somebody listens."""

@@ -1,0 +1,250 @@
+"""Sessions: dialled, spoken over, and ended by either side or by the network."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from nunet_node.errors import PeerError
+from nunet_node.identity.keys import Signer
+from nunet_node.identity.statement import Statement, seal
+from nunet_node.market.offers import BID, Bid
+from nunet_node.protocol import effects as fx
+from nunet_node.protocol import inputs as ins
+from nunet_node.protocol.messages import Frame, Invoke, Stated
+from nunet_node.protocol.sessions import FRESH_TTL_S, NONCE_BYTES
+from nunet_node.simulator.medium.links import DIAL_NS, Link, Paths
+from nunet_node.simulator.medium.reading import Reader
+from nunet_node.simulator.world.agenda import Agenda
+from nunet_node.simulator.world.keys import Nonces
+from nunet_node.simulator.world.machine import Machine
+from nunet_node.wire.limits import FRAME_BYTES_MAX
+from nunet_node.wire.schema import decode_record, encode_record
+
+FRAME_OVERHEAD_BYTES: Final = 80
+"""Noise, yamux, TCP and IP around one frame."""
+
+START_S: Final = 1_700_000_000
+"""Unix time at which every run begins."""
+
+NS_PER_S: Final = 1_000_000_000
+
+Give = Callable[[Machine, ins.Input], None]
+
+
+def unix_s(machine: Machine, now_ns: int) -> int:
+    """Return what the machine's wall clock shows."""
+    return START_S + machine.offset_s + now_ns // NS_PER_S
+
+
+class Wires:
+    """Every session, and what is on its way."""
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        paths: Paths,
+        reader: Reader,
+        peers: Mapping[str, Machine],
+        give: Give,
+    ) -> None:
+        self._agenda = agenda
+        self._paths = paths
+        self._reader = reader
+        self._peers = peers
+        self._give = give
+        self.frames = 0
+        self.frame_bytes = 0
+        self.dials = 0
+        self.dialled: dict[int, set[int]] = {}
+        """Who has dialled whom: a peer behind a NAT is reached over its own dials."""
+
+    def open(self, machine: Machine, effect: fx.OpenSession) -> None:
+        """Dial: a round trip for the connection, and half for the stream."""
+        self.dials += 1
+        other = self._peers.get(effect.peer_id)
+        about = (machine, machine.boot, effect)
+        if other is None or other.gone or not self._paths.joined(machine, other):
+            self._agenda.after(DIAL_NS, self._failed, about)
+            return
+        there_ns = self._paths.delay_ns(machine, other)
+        back_ns = self._paths.delay_ns(other, machine)
+        if other.traits.unreachable and machine.index not in self.dialled.get(
+            other.index, ()
+        ):
+            self._agenda.after(DIAL_NS, self._failed, about)
+            return
+        self._agenda.after(2 * there_ns + back_ns, self._opened, (*about, other))
+
+    def send(self, machine: Machine, effect: fx.Send) -> None:
+        """Send a frame, behind those that were sent before it."""
+        link = machine.sessions.get(effect.session)
+        if link is None or not link.open:
+            return
+        if machine.traits.equivocates:
+            self._say_otherwise(machine, link, effect.data)
+        self._post(machine, link, effect.data)
+        if machine.traits.replays and _is_command(effect.data):
+            self._post(machine, link, effect.data)
+
+    def close(self, machine: Machine, effect: fx.CloseSession) -> None:
+        """End a session from one side, when all that was sent has arrived."""
+        link = machine.sessions.get(effect.session)
+        if link is not None:
+            other, _ = link.other(machine)
+            self.end(link, machine, 0)
+            self.end(link, other, self._paths.delay_ns(machine, other))
+
+    def end(self, link: Link, machine: Machine, after_ns: int) -> None:
+        """Tell one side, in so long, that the session is gone."""
+        at_ns = self._agenda.now_ns + after_ns
+        side = int(machine is link.dialler)
+        self._agenda.at(max(at_ns, link.free_ns[side]), self._ended, (link, machine))
+
+    def break_links(self, machine: Machine, *, silent: bool) -> list[Machine]:
+        """End all sessions of a machine that died; return who hears of it.
+
+        Args:
+            machine: the one that died; it hears nothing.
+            silent: no end reaches anybody: they notice when it does not answer.
+        """
+        told = dict[int, Machine]()
+        for link in list(machine.sessions.values()):
+            other, _ = link.other(machine)
+            after_ns = self._paths.notice_ns() if silent else 0
+            self.end(link, other, after_ns + self._paths.delay_ns(machine, other))
+            told[other.index] = other
+        machine.sessions.clear()
+        return list(told.values())
+
+    def break_paths(self, machines: list[Machine]) -> None:
+        """End the sessions that a partition cuts, as soon as that is noticed."""
+        for machine in machines:
+            for link in list(machine.sessions.values()):
+                if link.dialler is machine:
+                    self._agenda.after(self._paths.notice_ns(), self._cut, link)
+
+    def _cut(self, link: Link) -> None:
+        if link.open and not self._paths.joined(link.dialler, link.listener):
+            self.end(link, link.dialler, 0)
+            self.end(link, link.listener, 0)
+
+    def _failed(self, about: tuple[Machine, int, fx.OpenSession]) -> None:
+        machine, boot, effect = about
+        if machine.up and machine.boot == boot:
+            failed = ins.SessionFailed(
+                session=effect.session,
+                peer_id=effect.peer_id,
+                reason="could not be reached",
+            )
+            self._give(machine, failed)
+
+    def _opened(self, about: tuple[Machine, int, fx.OpenSession, Machine]) -> None:
+        machine, boot, effect, other = about
+        if not machine.up or machine.boot != boot:
+            return
+        if not other.up or not self._paths.joined(machine, other):
+            self._failed((machine, boot, effect))
+            return
+        link = Link(
+            dialler=machine,
+            listener=other,
+            ours=effect.session,
+            theirs=other.next_inbound,
+            boots=(boot, other.boot),
+        )
+        other.next_inbound += 2
+        self.dialled.setdefault(machine.index, set()).add(other.index)
+        machine.sessions[link.ours] = link
+        other.sessions[link.theirs] = link
+        opened = ins.SessionOpened(
+            session=link.theirs, peer_id=machine.peer_id, ours=False
+        )
+        self._give(other, opened)
+        ours = ins.SessionOpened(session=link.ours, peer_id=other.peer_id, ours=True)
+        if link.alive(machine):
+            self._give(machine, ours)
+
+    def _post(self, machine: Machine, link: Link, data: bytes) -> None:
+        other, _ = link.other(machine)
+        self.frames += 1
+        self.frame_bytes += len(data) + FRAME_OVERHEAD_BYTES
+        side = int(machine is link.listener)
+        after_ns = self._paths.frame_ns(machine, other, len(data))
+        if self._paths.cuts and not self._paths.passes(machine, other):
+            self._agenda.after(self._paths.notice_ns(), self._cut, link)
+            return
+        if after_ns is None:
+            self.end(link, machine, self._paths.notice_ns())
+            self.end(link, other, self._paths.notice_ns())
+            link.open = False
+            return
+        arrives_ns = max(link.free_ns[side], self._agenda.now_ns + after_ns)
+        link.free_ns[side] = arrives_ns
+        self._agenda.at(arrives_ns, self._arrived, (link, other, data))
+
+    def _arrived(self, about: tuple[Link, Machine, bytes]) -> None:
+        link, machine, data = about
+        if not link.alive(machine):
+            return
+        session = link.theirs if machine is link.listener else link.ours
+        if machine.sessions.get(session) is not link:
+            return
+        try:
+            given = self._reader.frame(
+                session,
+                data,
+                unix_s(machine, self._agenda.now_ns),
+                machine.audiences,
+                machine.did,
+            )
+        except PeerError:
+            self.close(machine, fx.CloseSession(session=session))
+            return
+        self._give(machine, given)
+
+    def _ended(self, about: tuple[Link, Machine]) -> None:
+        link, machine = about
+        link.open = False
+        session = link.theirs if machine is link.listener else link.ours
+        if link.alive(machine) and machine.sessions.get(session) is link:
+            del machine.sessions[session]
+            self._give(machine, ins.SessionClosed(session=session))
+
+    def _say_otherwise(self, machine: Machine, link: Link, data: bytes) -> None:
+        """Say a bid at half its price first: one node, two bids for one call."""
+        frame = decode_record(Frame, data, bytes_max=FRAME_BYTES_MAX)
+        body = frame.body
+        if not isinstance(body, Stated) or body.statement_kind != BID:
+            return
+        other, _ = link.other(machine)
+        now_s = unix_s(machine, self._agenda.now_ns)
+        read = self._reader.frame(0, data, now_s, {other.did}, other.did)
+        said = getattr(read, "body", None)
+        if not isinstance(said, Statement) or not isinstance(said.payload, Bid):
+            return
+        lower = _lower_bid(machine.key, said.payload, other, now_s)
+        twin = Frame(
+            id=frame.id, re=frame.re, body=Stated(statement_kind=BID, data=lower)
+        )
+        self._post(machine, link, encode_record(twin))
+
+
+def _lower_bid(key: Signer, signed: Bid, other: Machine, now_s: int) -> bytes:
+    lower = Bid(
+        call=signed.call,
+        price_micro_ntx=signed.price_micro_ntx // 2,
+        isolation=signed.isolation,
+    )
+    return seal(
+        lower,
+        kind=BID,
+        signer=key,
+        audience=other.did,
+        now_s=now_s,
+        ttl_s=FRESH_TTL_S,
+        nonce=Nonces(f"twin:{key.did}:{now_s}")(NONCE_BYTES),
+    )
+
+
+def _is_command(data: bytes) -> bool:
+    frame = decode_record(Frame, data, bytes_max=FRAME_BYTES_MAX)
+    return isinstance(frame.body, Invoke)

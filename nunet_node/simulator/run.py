@@ -1,0 +1,183 @@
+"""One run from beginning to end: work and faults, healing, and what must follow.
+
+Rule: after the faults stop, everything that was promised has to come true within
+`Scenario.settle_s` (I10): each job has ended, and each result of an honest provider
+that is still there has been fetched.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from nunet_node.errors import MisuseError
+from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.specification import JobId
+from nunet_node.simulator.plan import NS_PER_S, WARM_UP_NS, Plan
+from nunet_node.simulator.watch.measures import Measures, percentiles
+from nunet_node.simulator.watch.promises import BrokenPromiseError, Promises
+from nunet_node.simulator.watch.trace import Trace
+from nunet_node.simulator.watch.watcher import Watcher
+from nunet_node.simulator.world.execution import honest_result
+from nunet_node.simulator.world.people import People
+from nunet_node.simulator.world.trouble import Trouble
+from nunet_node.simulator.world.world import World
+
+STEP_NS: Final = NS_PER_S
+"""Between two looks at the progress."""
+
+SETTLE_STEP_NS: Final = 10 * NS_PER_S
+"""Between two looks at whether everything has ended."""
+
+Progress = Callable[[int, int], None]
+"""Called with the virtual seconds done, and those to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run came to."""
+
+    digest: str
+    events: int
+    inputs: int
+    virtual_s: int
+    measures: dict[str, Any]
+    broken: BrokenPromiseError | None = None
+    """The promise that was broken, if one was."""
+    waits_us: list[int] = field(default_factory=list)
+    reach_us: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Run:
+    """A plan being carried out."""
+
+    plan: Plan
+    extra: tuple[Watcher, ...] = ()
+    world: World = field(init=False)
+    people: People = field(init=False)
+    trouble: Trouble = field(init=False)
+    trace: Trace = field(default_factory=Trace)
+    measures: Measures = field(default_factory=Measures)
+    promises: Promises = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.world = World(self.plan)
+        self.promises = Promises(self.world.machines)
+        watchers = (*self.extra, self.trace, self.measures, self.promises)
+        self.world.watchers = list(watchers)
+        self.people = People(self.world)
+        self.trouble = Trouble(self.world, self.people)
+        self.world.told = self.people.told
+        self.world.returned = self.people.returned
+
+    def play(self, progress: Progress | None = None) -> Outcome:
+        """Carry the plan out, heal the world, and see everything end."""
+        try:
+            self._play(progress or _no_progress)
+        except BrokenPromiseError as error:
+            return self._outcome(error)
+        except MisuseError as error:
+            at_ns = self.world.agenda.now_ns
+            said = f"a node failed: {error}"
+            return self._outcome(BrokenPromiseError("I2", at_ns, said))
+        return self._outcome(None)
+
+    def _play(self, progress: Progress) -> None:
+        world, scenario = self.world, self.plan.scenario
+        world.start()
+        self.trouble.begin()
+        last_ns = max((h.at_ns for h in self.plan.happenings), default=WARM_UP_NS)
+        until_ns = max(scenario.run_s * NS_PER_S, last_ns)
+        while world.agenda.now_ns < until_ns:
+            world.agenda.run(min(until_ns, world.agenda.now_ns + STEP_NS))
+            progress(world.agenda.now_ns // NS_PER_S, until_ns // NS_PER_S)
+        self.trouble.heal()
+        deadline_ns = until_ns + scenario.settle_s * NS_PER_S
+        while not self._all_ended():
+            if world.agenda.now_ns >= deadline_ns:
+                raise BrokenPromiseError("I10", deadline_ns, self._what_waits())
+            world.agenda.run(world.agenda.now_ns + SETTLE_STEP_NS)
+        self.promises.settled(world.agenda.now_ns, world.machines)
+
+    def _all_ended(self) -> bool:
+        return not self._open_orders() and not self._unfetched() and not self._kept()
+
+    def _open_orders(self) -> list[JobId]:
+        return [
+            job
+            for machine in self.world.machines
+            for job, order in machine.node.orders.items()
+            if not order.ended
+        ]
+
+    def _kept(self) -> list[JobId]:
+        return [
+            job.job
+            for machine in self.world.machines
+            if machine.up
+            for job in machine.node.jobs.values()
+            if not job.ended
+        ]
+
+    def _unfetched(self) -> list[JobId]:
+        people, names = self.people, {m.did: m for m in self.world.machines}
+        waiting = []
+        for machine in self.world.machines:
+            for job, order in machine.node.orders.items():
+                if order.state is not State.COMPLETED or job in people.fetched:
+                    continue
+                custodian = names[order.award.provider] if order.award else None
+                if custodian is None or custodian.gone or job in people.withheld:
+                    continue
+                if custodian.traits.honest:
+                    waiting.append(job)
+        return waiting
+
+    def _what_waits(self) -> str:
+        orders, kept, results = self._open_orders(), self._kept(), self._unfetched()
+        return (
+            f"{len(orders)} orders, {len(kept)} jobs and {len(results)} results are "
+            f"still open: {', '.join(sorted({*orders, *kept, *results})[:4])}"
+        )
+
+    def _outcome(self, broken: BrokenPromiseError | None) -> Outcome:
+        world = self.world
+        return Outcome(
+            digest=self.trace.digest(),
+            events=world.agenda.events,
+            inputs=world.inputs,
+            virtual_s=world.agenda.now_ns // NS_PER_S,
+            measures=self._measured(),
+            broken=broken,
+            waits_us=self.measures.waits_us(),
+            reach_us=[ns // 1000 for ns in world.overlay.reach_ns],
+        )
+
+    def _measured(self) -> dict[str, Any]:
+        measures, world = self.measures, self.world
+        jobs = max(1, len(measures.times.placed))
+        fetched = self.people.fetched
+        wrong = sum(root != honest_result(job) for job, root in fetched.items())
+        return {
+            "machines": self.plan.scenario.machines,
+            "jobs": len(measures.times.placed),
+            "states": {str(s): n for s, n in sorted(measures.states.items())},
+            "starts": sum(measures.starts.values()),
+            "accepted_us": percentiles(measures.accepts_us()),
+            "started_us": percentiles(measures.waits_us()),
+            "ended_us": percentiles(measures.ends_us()),
+            "frames": world.wires.frames,
+            "frames_per_job_permille": world.wires.frames * 1000 // jobs,
+            "bytes_per_job": world.wires.frame_bytes // jobs,
+            "gossip_sent": world.overlay.sent,
+            "gossip_bytes": world.overlay.sent_bytes,
+            "gossip_reach_us": percentiles(n // 1000 for n in world.overlay.reach_ns),
+            "fairness_permille": measures.fairness_permille(),
+            "results_fetched": len(fetched),
+            "results_wrong": wrong,
+            "results_withheld": len(self.people.withheld),
+        }
+
+
+def _no_progress(done_s: int, all_s: int) -> None:
+    """Show nothing."""

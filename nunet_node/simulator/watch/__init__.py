@@ -1,0 +1,1 @@
+"""Who watches a run from outside: promises, measures, trace and transcript."""

@@ -1,0 +1,66 @@
+"""The digest of a run: equal exactly if everything happened alike.
+
+It covers, for each turn of each machine in order: when, who, which input, which
+facts about which jobs, and every frame that was sent, by checksum.
+"""
+
+import hashlib
+from struct import Struct
+from typing import Final
+from zlib import crc32
+
+from nunet_node.protocol.effects import Publish, Send
+from nunet_node.protocol.inputs import Input
+from nunet_node.protocol.turn import Batch
+from nunet_node.simulator.world.machine import Machine
+
+_TURN: Final = Struct("<qIHHHI")
+
+CHUNK_BYTES_MAX: Final = 1 << 16
+"""Bytes gathered before they are hashed: one call for some two thousand turns."""
+
+
+class Trace:
+    """A watcher that makes the digest."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._waiting = bytearray()
+        self._kinds: dict[type, int] = {}
+
+    def turned(self, now_ns: int, machine: Machine, given: Input, batch: Batch) -> None:
+        """Take one turn into the digest."""
+        kinds, check = self._kinds, 0
+        kind = kinds.get(type(given))
+        if kind is None:
+            kind = kinds[type(given)] = crc32(type(given).__name__.encode()) & 0xFFFF
+        for effect in batch.effects:
+            if type(effect) is Send or type(effect) is Publish:
+                check = crc32(effect.data, check)
+        for fact in batch.facts:
+            check = crc32(
+                f"{type(fact).__name__}:{getattr(fact, 'job', '')}".encode(), check
+            )
+        self._waiting += _TURN.pack(
+            now_ns,
+            machine.index,
+            kind,
+            min(len(batch.facts), 0xFFFF),
+            min(len(batch.effects), 0xFFFF),
+            check,
+        )
+        if len(self._waiting) >= CHUNK_BYTES_MAX:
+            self._flush()
+
+    def booted(self, now_ns: int, machine: Machine) -> None:
+        """Take a boot into the digest."""
+        self._waiting += _TURN.pack(now_ns, machine.index, 0, 0, 0, machine.boot)
+
+    def digest(self) -> str:
+        """Return the digest of everything so far, in hexadecimal."""
+        self._flush()
+        return self._hash.hexdigest()
+
+    def _flush(self) -> None:
+        self._hash.update(self._waiting)
+        self._waiting.clear()

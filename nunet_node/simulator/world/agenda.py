@@ -1,0 +1,57 @@
+"""What is due next: one heap of moments, in integer nanoseconds.
+
+Rule: what is due at one moment happens in the order in which it was entered, so a
+run depends on no address in memory and on no order of a set.
+"""
+
+import heapq
+from collections.abc import Callable
+from typing import Any, Final
+
+from nunet_node.errors import MisuseError
+
+EVENTS_MAX: Final = 500_000_000
+"""Events of one run: an hour of 10 000 machines takes a hundredth of it. More means
+that machines talk in circles."""
+
+
+class Agenda:
+    """Virtual time, and everything that waits for its moment."""
+
+    __slots__ = ("_due", "_entered", "events", "now_ns")
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.events = 0
+        self._entered = 0
+        self._due: list[tuple[int, int, Callable[[Any], None], Any]] = []
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def at(self, at_ns: int, act: Callable[[Any], None], about: Any = None) -> None:
+        """Call ``act(about)`` at that moment; the past is now."""
+        self._entered += 1
+        moment_ns = max(self.now_ns, at_ns)
+        heapq.heappush(self._due, (moment_ns, self._entered, act, about))
+
+    def after(
+        self, after_ns: int, act: Callable[[Any], None], about: Any = None
+    ) -> None:
+        """Call ``act(about)`` so much later."""
+        self.at(self.now_ns + after_ns, act, about)
+
+    def run(self, until_ns: int) -> None:
+        """Let everything happen that is due until then.
+
+        Raises:
+            MisuseError: the run takes more than `EVENTS_MAX` events.
+        """
+        due, pop = self._due, heapq.heappop
+        while due and due[0][0] <= until_ns:
+            self.now_ns, _, act, about = pop(due)
+            self.events += 1
+            act(about)
+        self.now_ns = max(self.now_ns, until_ns)
+        if self.events > EVENTS_MAX:
+            raise MisuseError(f"more than {EVENTS_MAX} events")

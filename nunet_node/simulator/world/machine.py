@@ -1,0 +1,158 @@
+"""One simulated machine: a production node, its disk, and what else it is made of.
+
+Rule: what survives a crash is `journal` and `store`, and nothing else; a booted
+machine is a new node that applied every fact of the journal.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from nunet_node.identity.did import Did
+from nunet_node.identity.keys import Signer
+from nunet_node.identity.peer_id import peer_id_of
+from nunet_node.jobs.specification import Engine, JobId
+from nunet_node.market.offers import EngineOffer
+from nunet_node.market.table import AdvertTable
+from nunet_node.protocol import effects as fx
+from nunet_node.protocol.facts import Fact
+from nunet_node.protocol.inputs import CapacityProbed, Input, SessionId
+from nunet_node.protocol.node import Node, NodeSettings
+from nunet_node.quantities import ResourceVector
+from nunet_node.simulator.world.keys import Nonces
+from nunet_node.wire.cid import Cid
+
+if TYPE_CHECKING:
+    from nunet_node.simulator.medium.links import Link
+
+GIB: Final = 1 << 30
+
+INBOUND_FIRST: Final = 2
+"""Number of the first session that others dial; even, as in production."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """How a machine differs from an honest one."""
+
+    slow_times: int = 1
+    lies: bool = False
+    withholds: bool = False
+    mute: bool = False
+    equivocates: bool = False
+    overstates: bool = False
+    replays: bool = False
+    unreachable: bool = False
+
+    @property
+    def honest(self) -> bool:
+        """Tell whether whoever relies on this machine may expect all it promised."""
+        bad = self.lies or self.withholds or self.mute or self.overstates
+        return not (bad or self.equivocates or self.unreachable)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Machine:
+    """One node and its surroundings."""
+
+    index: int
+    name: str
+    key: Signer
+    users: dict[Did, Signer]
+    region: int
+    run_name: str
+    """The seed, as text, which nonces are made from."""
+    cpus: int = 0
+    """Processors that it offers; none is a submitting peer."""
+    price_micro_ntx: int = 0
+    traits: Traits = field(default_factory=Traits)
+    peer_id: str = ""
+    node: Node = field(init=False)
+    journal: list[Fact] = field(default_factory=list)
+    store: set[Cid] = field(default_factory=set)
+    """Roots of the input trees whose blocks are all on disk."""
+    up: bool = False
+    gone: bool = False
+    """It never returns."""
+    boot: int = 0
+    offset_s: int = 0
+    """How wrong its wall clock is."""
+    disk_full: bool = False
+    doom: tuple[int, int, bool] | None = None
+    """The step, the time down and the silence of a crash that is due."""
+    sessions: dict[SessionId, "Link"] = field(default_factory=dict)
+    next_inbound: int = INBOUND_FIRST
+    timers: dict[str, int] = field(default_factory=dict)
+    running: dict[JobId, fx.StartJob] = field(default_factory=dict)
+    storing: dict[JobId, fx.StoreResult] = field(default_factory=dict)
+    expecting: dict[JobId, fx.ExpectInputs] = field(default_factory=dict)
+    grants: set[tuple[str, Cid]] = field(default_factory=set)
+    held: list[Input] = field(default_factory=list)
+    """Inputs that wait for a disk with room."""
+    audiences: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.peer_id = peer_id_of(self.key.did)
+        self.audiences = frozenset((self.key.did, *self.users))
+
+    @property
+    def did(self) -> Did:
+        """The node's DID."""
+        return self.key.did
+
+    @property
+    def provides(self) -> bool:
+        """Whether it offers to run jobs."""
+        return self.cpus > 0
+
+    @property
+    def capacity(self) -> ResourceVector:
+        """What it really has."""
+        return ResourceVector(
+            cpu_millis=self.cpus * 1000,
+            memory_bytes=self.cpus * 4 * GIB,
+            disk_bytes=self.cpus * 64 * GIB,
+        )
+
+    @property
+    def offered(self) -> ResourceVector:
+        """What it says it has."""
+        total = self.capacity
+        for _ in range(2 if self.traits.overstates else 0):
+            total += total
+        return total
+
+    def probed(self, *, ready: bool = True) -> CapacityProbed:
+        """Return what a look at the machine tells its node."""
+        offer = EngineOffer(engine=Engine.PROCESS, isolation="process", ready=ready)
+        return CapacityProbed(total=self.offered, engines=(offer,))
+
+    def boot_node(self, table: AdvertTable) -> None:
+        """Become a new process with the old disk."""
+        self.boot += 1
+        self.up, self.disk_full, self.doom = True, False, None
+        self.timers = {}
+        self.next_inbound = INBOUND_FIRST
+        self.node = Node(
+            NodeSettings(
+                signer=self.key,
+                peer_id=self.peer_id,
+                users=self.users,
+                provides=self.provides,
+                price_micro_ntx=self.price_micro_ntx,
+                boot=self.boot.to_bytes(16, "big"),
+                nonce=Nonces(f"{self.run_name}:{self.name}:{self.boot}"),
+                adverts=table,
+            )
+        )
+        for fact in self.journal:
+            self.node.apply(fact)
+
+    def lose_memory(self) -> None:
+        """Forget everything that is not on disk."""
+        self.up = False
+        self.sessions.clear()
+        self.running.clear()
+        self.storing.clear()
+        self.expecting.clear()
+        self.grants.clear()
+        self.held.clear()

@@ -1,0 +1,64 @@
+"""Who lives in a run: machines with their keys, places and characters.
+
+Rule: a machine's key and character follow from the seed and its number alone, so a
+larger fleet has the smaller one in it.
+"""
+
+from random import Random
+
+from nunet_node.simulator.scenario import Faults, Scenario
+from nunet_node.simulator.world.keys import signer_for
+from nunet_node.simulator.world.machine import Machine, Traits
+
+
+def populate(scenario: Scenario, seed: int) -> list[Machine]:
+    """Return the machines: providers, then submitting peers, then spammers."""
+    fleet = scenario.fleet
+    count = scenario.machines + scenario.faults.spammers
+    machines = []
+    for index in range(count):
+        provides = index < fleet.providers
+        submits = fleet.providers <= index < scenario.machines
+        machines.append(_machine(scenario, seed, index, (provides, submits)))
+    return machines
+
+
+def _machine(
+    scenario: Scenario, seed: int, index: int, kind: tuple[bool, bool]
+) -> Machine:
+    fleet, real = scenario.fleet, scenario.real_signatures
+    provides, submits = kind
+    chance = Random(f"{seed}:machine:{index}")
+    name = f"provider-{index}" if provides else f"submitter-{index - fleet.providers}"
+    if not provides and not submits:
+        name = f"spammer-{index - scenario.machines}"
+    users = fleet.users_per_submitter if submits else 1
+    signers = [signer_for(seed, f"{name}:user:{n}", real=real) for n in range(users)]
+    return Machine(
+        index=index,
+        name=name,
+        key=signer_for(seed, name, real=real),
+        users={signer.did: signer for signer in signers},
+        region=chance.randrange(scenario.links.regions),
+        run_name=str(seed),
+        cpus=fleet.cpus[index % len(fleet.cpus)] if provides else 0,
+        price_micro_ntx=fleet.prices_micro_ntx[index % len(fleet.prices_micro_ntx)],
+        traits=_traits(scenario.faults, chance, provides=provides),
+    )
+
+
+def _traits(faults: Faults, chance: Random, *, provides: bool) -> Traits:
+    def drawn(permille: int) -> bool:
+        return chance.randrange(1000) < permille
+
+    if not provides:
+        return Traits(replays=drawn(faults.replaying_permille))
+    return Traits(
+        slow_times=faults.slow_times if drawn(faults.slow_permille) else 1,
+        lies=drawn(faults.lying_permille),
+        withholds=drawn(faults.withholding_permille),
+        mute=drawn(faults.mute_permille),
+        equivocates=drawn(faults.equivocating_permille),
+        overstates=drawn(faults.overstating_permille),
+        unreachable=drawn(faults.unreachable_permille),
+    )

@@ -1,0 +1,283 @@
+"""The simulated world: takes each input to its node, and each effect to its place.
+
+Rule: one input at a time. The node decides, its facts go to the journal, whoever
+watches looks, and only then its effects are carried out; a crash may fall between any
+two of these steps. Nothing here decides what a node would.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, Final
+
+from nunet_node.market.table import AdvertTable
+from nunet_node.protocol import effects as fx
+from nunet_node.protocol import inputs as ins
+from nunet_node.protocol.messages import REVOCATIONS_TOPIC
+from nunet_node.protocol.turn import Batch
+from nunet_node.quantities import Now
+from nunet_node.simulator.medium.links import Paths
+from nunet_node.simulator.medium.oracle import Oracle, OracleTable
+from nunet_node.simulator.medium.overlay import Message, Overlay
+from nunet_node.simulator.medium.reading import (
+    Reader,
+    StrictReader,
+    TrustingReader,
+    revocations_of,
+)
+from nunet_node.simulator.medium.sessions import Wires, unix_s
+from nunet_node.simulator.medium.transfers import Transfers
+from nunet_node.simulator.plan import NS_PER_S, Plan
+from nunet_node.simulator.watch.watcher import Watcher
+from nunet_node.simulator.world.agenda import Agenda
+from nunet_node.simulator.world.execution import Execution
+from nunet_node.simulator.world.machine import Machine
+from nunet_node.simulator.world.population import populate
+
+JOIN_MAX: Final = 3
+"""Neighbours that a machine asks for what they have heard, when it joins."""
+
+JOIN_SPREAD_NS: Final = NS_PER_S
+"""The machines boot within this time."""
+
+CRASH_WITHIN_NS: Final = 5 * NS_PER_S
+"""A machine that is to crash in a durable turn, and has none, crashes then."""
+
+
+class World:
+    """Every machine, and all that is between them."""
+
+    def __init__(self, plan: Plan, watchers: Sequence[Watcher] = ()) -> None:
+        self.plan = plan
+        self.agenda = Agenda()
+        scenario = plan.scenario
+        chance = Random(f"{plan.seed}:paths")
+        self.paths = Paths(scenario.links, scenario.faults, chance)
+        self.machines = populate(scenario, plan.seed)
+        self.peers = {machine.peer_id: machine for machine in self.machines}
+        self.reader: Reader = (
+            StrictReader() if scenario.real_signatures else TrustingReader()
+        )
+        self.wires = Wires(self.agenda, self.paths, self.reader, self.peers, self.give)
+        self.execution = Execution(self.agenda, self.give, scenario.work.result_bytes)
+        self.transfers = Transfers(self.agenda, self.paths, self.peers, self.give)
+        overlay_chance = Random(f"{plan.seed}:overlay")
+        self.overlay = Overlay(self.machines, self.agenda, self.paths, overlay_chance)
+        self.overlay.deliver = self._heard
+        self.overlay.connect(scenario.fleet.degree)
+        self.oracle = self._make_oracle()
+        self.watchers = list(watchers)
+        self.inputs = 0
+        self.told: Callable[[Machine, fx.News], None] = _ignore
+        self.returned: Callable[[Machine], None] = _stay
+        self._acts = self._make_acts()
+
+    def start(self) -> None:
+        """Boot every machine."""
+        for machine in self.machines:
+            at_ns = machine.index * JOIN_SPREAD_NS // len(self.machines)
+            self.agenda.at(at_ns, self.boot, machine)
+
+    def now(self, machine: Machine) -> Now:
+        """Return both clocks of a machine."""
+        now_ns = self.agenda.now_ns
+        return Now(unix_s=unix_s(machine, now_ns), elapsed_ns=now_ns)
+
+    def boot(self, machine: Machine) -> None:
+        """Start a machine with what its disk holds, and let it join the others."""
+        table = AdvertTable()
+        if self.oracle is not None:
+            table = OracleTable(self.oracle, machine.index)
+        machine.boot_node(table)
+        for watcher in self.watchers:
+            watcher.booted(self.agenda.now_ns, machine)
+        self.overlay.returned(machine.index)
+        address = f"/ip4/10.0.0.1/tcp/4001/p2p/{machine.peer_id}"
+        self.give(machine, ins.AddressesChanged(addresses=(address,)))
+        if machine.provides:
+            self.give(machine, machine.probed())
+        self.give(machine, ins.NodeStarted())
+        if self.oracle is None:
+            self._join(machine)
+
+    def give(self, machine: Machine, given: ins.Input) -> None:
+        """Let a machine's node decide about one input, and do what it says."""
+        if not machine.up:
+            return
+        self.inputs += 1
+        batch = machine.node.handle(given, self.now(machine))
+        if batch.facts and machine.disk_full:
+            machine.node.undo()
+            self._hold(machine, given)
+            return
+        steps = None
+        if machine.doom is not None and batch.facts:
+            steps = machine.doom[0]
+        if steps == 0:
+            self.die(machine)
+            return
+        machine.journal += batch.facts
+        self._show(machine, given, batch)
+        if steps is None:
+            self._perform(machine, batch.effects)
+        else:
+            self._perform(machine, batch.effects[: steps - 1])
+            self.die(machine)
+
+    def die(self, machine: Machine) -> None:
+        """Crash a machine that is doomed."""
+        _, down_ns, silent = machine.doom or (0, 0, True)
+        machine.doom = None
+        self.kill(machine, silent=silent)
+        if not machine.gone:
+            self.agenda.after(down_ns, self._revive, (machine, machine.boot))
+
+    def kill(self, machine: Machine, *, silent: bool) -> None:
+        """Stop a machine's process at once; others notice now or later."""
+        if not machine.up:
+            return
+        self.transfers.broken(machine)
+        heard = self.wires.break_links(machine, silent=silent)
+        machine.lose_memory()
+        self.overlay.left(machine.index)
+        close = {o.index: o for o in heard}
+        if self.oracle is None:
+            for index in self.overlay.connected[machine.index]:
+                close[index] = self.machines[index]
+        after_ns = self.paths.notice_ns() if silent else 0
+        for other in close.values():
+            about = (other, other.boot, machine)
+            delay_ns = self.paths.delay_ns(machine, other)
+            self.agenda.after(after_ns + delay_ns, self._gone, about)
+
+    def disk_has_room(self, machine: Machine) -> None:
+        """Let a journal be written again, and repeat what could not be kept."""
+        if not machine.disk_full:
+            return
+        machine.disk_full = False
+        self.give(machine, ins.StoreFilled(full=False))
+        held, machine.held = machine.held, []
+        for given in held:
+            self.give(machine, given)
+
+    def _hold(self, machine: Machine, given: ins.Input) -> None:
+        if isinstance(given, ins.FrameReceived | ins.FrameRejected):
+            self.wires.close(machine, fx.CloseSession(session=given.session))
+        elif not isinstance(given, ins.StoreFilled):
+            machine.held.append(given)
+        if not isinstance(given, ins.StoreFilled):
+            self.give(machine, ins.StoreFilled(full=True))
+
+    def _show(self, machine: Machine, given: ins.Input, batch: Batch) -> None:
+        now_ns = self.agenda.now_ns
+        for watcher in self.watchers:
+            watcher.turned(now_ns, machine, given, batch)
+
+    def _perform(self, machine: Machine, effects: Sequence[fx.Effect]) -> None:
+        acts, boot = self._acts, machine.boot
+        for effect in effects:
+            if not machine.up or machine.boot != boot:
+                return
+            acts[type(effect)](machine, effect)
+
+    def _make_acts(self) -> dict[type, Callable[[Machine, Any], None]]:
+        return {
+            fx.OpenSession: self.wires.open,
+            fx.CloseSession: self.wires.close,
+            fx.Send: self._send,
+            fx.Publish: self._publish,
+            fx.SetTimer: self._set_timer,
+            fx.CancelTimer: self._cancel_timer,
+            fx.StartJob: self.execution.start,
+            fx.StopJob: self.execution.stop,
+            fx.StoreResult: self.execution.store,
+            fx.DiscardScratch: self.execution.discard,
+            fx.ExpectInputs: self.transfers.expect,
+            fx.DeliverInputs: self.transfers.deliver,
+            fx.GrantRead: self.transfers.grant,
+            fx.GrantLogs: _pass,
+            fx.EndGrants: self.transfers.end_grants,
+            fx.Tell: self._tell,
+        }
+
+    def _send(self, machine: Machine, effect: fx.Send) -> None:
+        if not machine.traits.mute or not machine.node.jobs:
+            self.wires.send(machine, effect)
+
+    def _tell(self, machine: Machine, effect: fx.Tell) -> None:
+        self.told(machine, effect.news)
+
+    def _set_timer(self, machine: Machine, effect: fx.SetTimer) -> None:
+        machine.timers[effect.name] = effect.at_ns
+        about = (machine, machine.boot, effect)
+        self.agenda.at(effect.at_ns, self._ring, about)
+
+    def _cancel_timer(self, machine: Machine, effect: fx.CancelTimer) -> None:
+        machine.timers.pop(effect.name, None)
+
+    def _ring(self, about: tuple[Machine, int, fx.SetTimer]) -> None:
+        machine, boot, effect = about
+        current = machine.timers.get(effect.name) == effect.at_ns
+        if machine.up and machine.boot == boot and current:
+            del machine.timers[effect.name]
+            self.give(machine, ins.TimerFired(name=effect.name))
+
+    def _publish(self, machine: Machine, effect: fx.Publish) -> None:
+        if self.oracle is None:
+            self.overlay.publish(machine, effect.topic, effect.data)
+            return
+        now_s = unix_s(machine, self.agenda.now_ns)
+        heard = self.reader.advert(effect.data, now_s)
+        if heard is not None:
+            self.oracle.publish(machine.index, heard)
+
+    def _heard(self, machine: Machine, message: Message) -> None:
+        if message.topic == REVOCATIONS_TOPIC:
+            self.give(machine, revocations_of(message.data))
+            return
+        now_s = unix_s(machine, self.agenda.now_ns)
+        heard = self.reader.advert(message.data, now_s)
+        if heard is not None:
+            self.give(machine, ins.AdvertsHeard(adverts=(heard,)))
+
+    def _join(self, machine: Machine) -> None:
+        near = self.overlay.connected[machine.index]
+        up = [index for index in near if self.machines[index].up]
+        for index in up[:JOIN_MAX]:
+            found = ins.NeighbourFound(peer_id=self.machines[index].peer_id)
+            self.give(machine, found)
+
+    def _gone(self, about: tuple[Machine, int, Machine]) -> None:
+        other, boot, machine = about
+        if other.boot == boot and not machine.up:
+            self.give(other, ins.PeerGone(peer_id=machine.peer_id))
+
+    def _revive(self, about: tuple[Machine, int]) -> None:
+        machine, boot = about
+        if machine.up or machine.boot != boot or machine.gone:
+            return
+        self.boot(machine)
+        self.returned(machine)
+
+    def _make_oracle(self) -> Oracle | None:
+        if self.plan.scenario.links.gossip != "oracle":
+            return None
+        edges = [
+            [
+                (other, self.paths.least_ns(machine, self.machines[other]))
+                for other in self.overlay.connected[machine.index]
+            ]
+            for machine in self.machines
+        ]
+        return Oracle(self.agenda, edges)
+
+
+def _pass(machine: Machine, effect: fx.GrantLogs) -> None:
+    """Let logs be: what a simulated job writes is nothing."""
+
+
+def _ignore(machine: Machine, news: fx.News) -> None:
+    """Stand in until a user listens."""
+
+
+def _stay(machine: Machine) -> None:
+    """Stand in until a user waits for machines that return."""

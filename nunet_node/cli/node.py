@@ -2,6 +2,7 @@
 
 Rule: the first thing that ``up`` prints is where it can be reached; programs wait
 for that line. A node that is asked to stop drains first; asked twice, it stops.
+Nobody has to read what it prints: see `cli.feed`.
 """
 
 import signal
@@ -13,6 +14,7 @@ import click
 import msgspec
 import trio
 
+from nunet_node.cli.feed import unhindered
 from nunet_node.cli.identity import ensure_identity
 from nunet_node.cli.options import BOOTSTRAP, IDENTITY, LISTEN, Parsed, checked
 from nunet_node.cli.output import Settings, table, visible
@@ -91,7 +93,8 @@ def up_command(settings: Settings, /, **given: Any) -> None:
     """
     config = _config(**given)
     home = open_home(settings.home)
-    trio.run(_up, settings, home, config)
+    with unhindered(as_json=settings.json):
+        trio.run(_up, settings, home, config)
 
 
 @click.command("nodes", epilog="Next: nunet-node submit SCRIPT.py")

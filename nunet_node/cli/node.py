@@ -22,12 +22,14 @@ from nunet_node.cli.progress import line_of, short
 from nunet_node.client import node_documents, open_client
 from nunet_node.identity.did import Did, parse_did
 from nunet_node.protocol.effects import (
+    ClockDoubted,
     JobMovedHere,
     News,
     OrderChanged,
     ProviderHeard,
     ProviderUnreachable,
 )
+from nunet_node.protocol.requester.calling import CLOCK_DOUBTED
 from nunet_node.quantities import (
     cpu_text,
     parse_cpu_millis,
@@ -110,7 +112,10 @@ def nodes_command(
 
     async def run() -> list[dict[str, Any]]:
         async with open_client(home, bootstrap=bootstrap, identity=identity) as client:
-            return await client.nodes()
+            found = await client.nodes()
+            if client.clock_doubted:
+                settings.note(CLOCK_DOUBTED)
+            return found
 
     nodes = trio.run(run)
     settings.document(nodes)
@@ -225,6 +230,8 @@ def _event(peer: Peer, news: News) -> dict[str, Any] | None:
                 "reason": notice.reason,
                 "exit_code": notice.exit_code,
             }
+        case ClockDoubted():
+            return {"event": "warning", "message": CLOCK_DOUBTED}
         case ProviderUnreachable():
             return {"event": "warning", "message": line_of(news)}
         case _:

@@ -189,6 +189,11 @@ class Client:
         await self.join()
         return self._nodes()
 
+    @property
+    def clock_doubted(self) -> bool:
+        """Whether all that the network says is out of date by this machine's clock."""
+        return self._peer.node.clock_doubted
+
     async def until_heard(self, wanted: Callable[[list[Document]], bool]) -> None:
         """Wait until the nodes heard of are as ``wanted``.
 

@@ -166,6 +166,11 @@ class ProviderHeard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockDoubted:
+    """All that a peer had to say is out of date by our clock, or in its future."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Called:
     """A call for bids went out to this many providers."""
 
@@ -295,6 +300,7 @@ class Drained:
 
 News = (
     ProviderHeard
+    | ClockDoubted
     | Called
     | BidCounted
     | Challenged

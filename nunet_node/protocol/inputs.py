@@ -116,6 +116,8 @@ class AdvertsHeard:
     """Adverts, in answer or by gossip; those that did not verify are left out."""
 
     adverts: tuple[Statement[Advert], ...]
+    stale: int = 0
+    """How many more are genuine, but out of date or dated in the future."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

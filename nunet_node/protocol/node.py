@@ -17,7 +17,7 @@ from nunet_node.identity.keys import Signer
 from nunet_node.jobs.specification import JobId
 from nunet_node.market.offers import Refusal
 from nunet_node.market.table import AdvertTable
-from nunet_node.protocol.effects import ProviderHeard
+from nunet_node.protocol.effects import ClockDoubted, ProviderHeard
 from nunet_node.protocol.facts import Fact
 from nunet_node.protocol.inputs import (
     AddressesChanged,
@@ -125,6 +125,11 @@ class Node:
     def orders(self) -> Mapping[JobId, Order]:
         """The orders that were loaded or placed here."""
         return self._ledger.orders
+
+    @property
+    def clock_doubted(self) -> bool:
+        """Whether all that the network says is out of date by our clock."""
+        return self._requester.memory.clock_doubted
 
     def apply(self, fact: Fact) -> None:
         """Replay one fact from the journal; nothing is decided."""
@@ -299,7 +304,15 @@ class Node:
             turn.tell(
                 ProviderHeard(provider=heard.issuer, peer_id=heard.payload.peer_id)
             )
+        if given.stale or news:
+            self._doubt_clock(turn, doubted=not given.adverts)
         self._requester.adverts_heard(turn)
+
+    def _doubt_clock(self, turn: Turn, *, doubted: bool) -> None:
+        memory = self._requester.memory
+        if doubted and not memory.clock_doubted:
+            turn.tell(ClockDoubted())
+        memory.clock_doubted = doubted
 
     def _tell_adverts(self, turn: Turn, session: Session, frame: int) -> None:
         own = self._provider.window.data

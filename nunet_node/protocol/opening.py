@@ -17,7 +17,7 @@ from nunet_node.capability.revocation import open_revocation
 from nunet_node.errors import PeerError
 from nunet_node.identity.challenge import CHALLENGE_KIND, Challenge
 from nunet_node.identity.did import Did
-from nunet_node.identity.errors import WrongAudienceError, WrongKindError
+from nunet_node.identity.errors import StaleError, WrongAudienceError, WrongKindError
 from nunet_node.identity.peer_id import did_of_peer_id
 from nunet_node.identity.statement import (
     Statement,
@@ -108,13 +108,15 @@ def open_frame(
 
 def open_adverts(items: Iterable[bytes], *, now_s: int) -> AdvertsHeard:
     """Return the adverts that verify; a bad one is no fault of who passed it on."""
-    opened = []
+    opened, stale = [], 0
     for data in items:
         try:
             opened.append(open_advert(data, now_s=now_s))
+        except StaleError:
+            stale += 1
         except PeerError:
             continue
-    return AdvertsHeard(adverts=tuple(opened))
+    return AdvertsHeard(adverts=tuple(opened), stale=stale)
 
 
 def open_advert(data: bytes, *, now_s: int) -> Statement[offers.Advert]:

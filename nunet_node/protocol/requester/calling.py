@@ -48,6 +48,12 @@ UNFIT_NOTED_MAX: Final = 32
 DISCOVERY_S: Final = 10
 """How long to wait for the first provider to be heard of."""
 
+CLOCK_DOUBTED: Final = (
+    "what the network says is out of date or dated in the future; "
+    "compare this machine's clock with theirs"
+)
+"""What to do when all adverts are stale: one of the clocks is wrong."""
+
 RECALL_S: Final = 5
 """Pause before a call is repeated, if all who could are full."""
 
@@ -85,16 +91,19 @@ def _await_discovery(
             )
         )
     elif turn.now.elapsed_ns >= pursuit.discovery_ends_ns:
-        _refuse(memory, turn, order, _why_nobody(pursuit))
+        _refuse(memory, turn, order, _why_nobody(memory, pursuit))
 
 
-def _why_nobody(pursuit: Pursuit) -> str:
+def _why_nobody(memory: Memory, pursuit: Pursuit) -> str:
     if pursuit.avoid:
         return (
             f"its provider was lost, and within {DISCOVERY_S} s "
             "no other was heard of that has room for it"
         )
-    return f"no provider was heard of within {DISCOVERY_S} s; name one with --bootstrap"
+    nobody = f"no provider was heard of within {DISCOVERY_S} s; "
+    if memory.clock_doubted:
+        return nobody + CLOCK_DOUBTED
+    return nobody + "name one with --bootstrap"
 
 
 def session_opened(

@@ -139,6 +139,8 @@ class Memory:
     """Revocations that are on their way: to whom, in which session."""
     curious: set[SessionId] = field(default_factory=set)
     """Sessions being opened to ask a neighbour what it has heard."""
+    clock_doubted: bool = False
+    """The last peer that we asked answered with nothing but stale adverts."""
     full: bool = False
     """Nothing can be recorded now, so no order goes on."""
     next_session: int = 1

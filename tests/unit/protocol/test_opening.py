@@ -125,6 +125,13 @@ def test_only_the_adverts_that_verify_are_heard():
     assert open_adverts((), now_s=NOW_S).adverts == ()
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_genuine_adverts_of_another_time_are_counted(hours):
+    when_s = NOW_S + hours * 3600
+    heard = open_adverts((advert(), b"junk"), now_s=when_s)
+    assert (heard.adverts, heard.stale) == ((), 1)
+
+
 def test_an_advert_of_another_peer_is_refused():
     with pytest.raises(PeerError):
         open_advert(advert(signer=EVE), now_s=NOW_S)

@@ -6,7 +6,7 @@ from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import Engine, Retry, Timeouts
 from nunet_node.market.scoring import CALL_PROVIDERS_MAX
 from nunet_node.protocol import inputs as ins
-from nunet_node.protocol.effects import BidCounted, Called
+from nunet_node.protocol.effects import BidCounted, Called, ClockDoubted
 from nunet_node.protocol.requester.calling import BIDS_S, DISCOVERY_S, RECALL_S
 from nunet_node.protocol.requester.memory import LOST_AFTER_S
 from nunet_node.quantities import ResourceVector
@@ -215,3 +215,20 @@ def test_the_answers_of_all_providers_are_kept_for_status(world, user):
     kept = {b.provider: (b.price_micro_ntx, b.refused) for b in user.orders[job].bids}
     assert kept[provider.did] == (0, "")
     assert kept[full.did][1] == "has no disk space left"
+
+
+def test_whose_clock_is_wrong_is_told_to_look_at_it(world, user):
+    user.give(ins.AdvertsHeard(adverts=(), stale=2))
+    user.give(ins.AdvertsHeard(adverts=(), stale=2))
+    assert len(user.told(ClockDoubted)) == 1
+    job = place(user, spec())
+    world.run(for_s=DISCOVERY_S + 1)
+    assert user.orders[job].state is State.REFUSED
+    assert "clock" in user.orders[job].reason
+
+
+def test_one_advert_that_is_fresh_clears_the_clock(world, user):
+    user.give(ins.AdvertsHeard(adverts=(), stale=2))
+    world.peer(11)
+    world.run(for_s=1)
+    assert not user.node.clock_doubted

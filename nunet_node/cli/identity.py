@@ -4,21 +4,37 @@ Rule: a key leaves its home only by ``export``, into a file of mode 0600 that di
 not exist, and never onto a screen.
 """
 
+import json
 import os
+import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+import trio
 
 from nunet_node.cli.output import Settings, table
-from nunet_node.identity.errors import WalletError
+from nunet_node.identity.did import Did, DidDocument, parse_did, resolve
+from nunet_node.identity.errors import (
+    LockedError,
+    MethodNotSupportedError,
+    WalletError,
+)
+from nunet_node.identity.keys import SECRET_KEYS
+from nunet_node.identity.methods.w3c import to_w3c
+from nunet_node.identity.safe.openssh import is_openssh, read_openssh
 from nunet_node.identity.wallet import (
     WALLET_CHARS_MAX,
     Identity,
-    decode_identity,
     encode_identity,
+    open_wallet,
+    read_wallet,
 )
+from nunet_node.network.did_web import fetch_document
 from nunet_node.runtime.home import Home, HomeError, open_home
+from nunet_node.runtime.wallet.key_files import resealed
+from nunet_node.runtime.wallet.passphrase import asked_passphrase, given_passphrase
 
 DEFAULT_NAME = "default"
 
@@ -32,18 +48,72 @@ def did_command(ctx: click.Context, name: str | None) -> None:
         return
     settings: Settings = ctx.obj
     home = open_home(settings.home)
-    _show(settings, home, ensure_identity(settings, home, name or DEFAULT_NAME))
+    if name in (None, DEFAULT_NAME):
+        ensure_default(settings, home)
+    _show_named(settings, home, name or DEFAULT_NAME)
     settings.note("next: nunet-node submit SCRIPT.py, or nunet-node did --help")
+
+
+_PASSPHRASE = click.option(
+    "--passphrase",
+    "sealed",
+    is_flag=True,
+    help="Seal the key under a passphrase, from NUNET_PASSPHRASE or typed in.",
+)
 
 
 @did_command.command("create")
 @click.argument("name")
+@click.option(
+    "--curve",
+    type=click.Choice(list(SECRET_KEYS)),
+    default="Ed25519",
+    show_default=True,
+    help="Kind of key.",
+)
+@click.option(
+    "--signer",
+    metavar="COMMAND",
+    help="A program that signs for --did, in the place of a key here.",
+)
+@click.option("--did", "did", metavar="DID", help="Whose signatures it makes.")
+@_PASSPHRASE
 @click.pass_obj
-def create(settings: Settings, name: str) -> None:
+def create(settings: Settings, /, name: str, **given: Any) -> None:
     """Make a new identity called NAME."""
     home = open_home(settings.home)
-    _show(settings, home, home.new_identity(name))
+    if given["signer"] is not None or given["did"] is not None:
+        if given["signer"] is None or given["did"] is None:
+            raise click.UsageError("--signer and --did go together")
+        did = parse_did(given["did"])
+        home.keep_external(name, did, shlex.split(given["signer"]))
+    else:
+        passphrase = _new_passphrase(name) if given["sealed"] else None
+        home.new_identity(name, curve=given["curve"], passphrase=passphrase)
+    _show_named(settings, home, name)
     settings.note(f"next: nunet-node submit --identity {name} SCRIPT.py")
+
+
+@did_command.command("show")
+@click.argument("who", default=DEFAULT_NAME, metavar="[NAME or DID]")
+@click.option("--document", is_flag=True, help="Print its DID document, in JSON.")
+@click.option(
+    "--web", is_flag=True, help="Ask the server of a did:web, which then knows of us."
+)
+@click.pass_obj
+def show(settings: Settings, who: str, document: bool, web: bool) -> None:  # noqa: FBT001 - click passes by name
+    """Show an identity of this home, or what any DID says about itself."""
+    if not who.startswith("did:"):
+        home = open_home(settings.home)
+        if not document:
+            _show_named(settings, home, who)
+            return
+        who = home.known_did(who)
+    shown = to_w3c(_resolved(who, web=web))
+    settings.document(shown)
+    if not settings.json:
+        text = json.dumps(shown, indent=2) if document else str(shown["id"])
+        settings.say(text)
 
 
 @did_command.command("list")
@@ -51,7 +121,7 @@ def create(settings: Settings, name: str) -> None:
 def list_(settings: Settings) -> None:
     """List the identities of this home."""
     home = open_home(settings.home)
-    shown = [_document(home, each) for each in home.identities()]
+    shown = [_document(home, each) for each in home.identity_names()]
     settings.document(shown)
     if not settings.json:
         rows = [(each["name"], each["did"], each["path"]) for each in shown]
@@ -61,17 +131,22 @@ def list_(settings: Settings) -> None:
 @did_command.command("import")
 @click.argument("file")
 @click.option("--name", metavar="NAME", help="Call it so, instead of as it was.")
+@_PASSPHRASE
 @click.pass_obj
-def import_(settings: Settings, file: str, name: str | None) -> None:
-    """Take in an identity from FILE, or from standard input if FILE is -."""
+def import_(settings: Settings, file: str, name: str | None, sealed: bool) -> None:  # noqa: FBT001 - click passes by name
+    """Take in an identity from FILE, or from standard input if FILE is -.
+
+    FILE is what `did export` wrote, or an OpenSSH private key of kind Ed25519.
+    """
     home = open_home(settings.home)
     try:
-        found = decode_identity(_read(file))
-    except WalletError as error:
-        raise WalletError(f"{file}: {error}") from None
+        found = _taken(_read(file), file)
+    except (WalletError, LockedError) as error:
+        raise type(error)(f"{file}: {error}") from None
     identity = Identity(name=name or found.name, key=found.key)
-    home.keep_identity(identity)
-    _show(settings, home, identity)
+    kept = _new_passphrase(identity.name) if sealed else given_passphrase()
+    home.keep_identity(identity, kept)
+    _show_named(settings, home, identity.name)
 
 
 @did_command.command("export")
@@ -81,17 +156,18 @@ def import_(settings: Settings, file: str, name: str | None) -> None:
 def export(settings: Settings, name: str, out: Path | None) -> None:
     """Write identity NAME, with its secret key, to a new private file."""
     home = open_home(settings.home)
-    identity = home.identity(name)
+    identity, kept = home.identity(name), given_passphrase()
+    text = encode_identity(identity) if kept is None else resealed(identity, kept)
     path = out or Path(f"{name}.id")
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with os.fdopen(os.open(path, flags, 0o600), "w") as file:
-            file.write(encode_identity(identity))
+            file.write(text)
     except FileExistsError:
         raise HomeError(
             f"{path} exists already and is not overwritten; choose another with --out"
         ) from None
-    shown = {**_document(home, identity), "path": str(path.absolute())}
+    shown = {**_document(home, name), "path": str(path.absolute())}
     settings.document(shown)
     settings.say(f"wrote {path}: whoever has it is {identity.did}; keep it secret")
 
@@ -102,11 +178,20 @@ def ensure_identity(settings: Settings, home: Home, name: str) -> Identity:
     Raises:
         HomeError: there is none of this name, or it cannot be read or written.
     """
-    if name == DEFAULT_NAME and not home.identity_path(name).exists():
-        identity = home.new_identity(name)
-        settings.note(f"made identity {name!r}: {identity.did}")
-        return identity
+    if name == DEFAULT_NAME:
+        made = ensure_default(settings, home)
+        if made is not None:
+            return made
     return home.identity(name)
+
+
+def ensure_default(settings: Settings, home: Home) -> Identity | None:
+    """Make the default identity if it is not there; return it if it was made."""
+    if home.identity_path(DEFAULT_NAME).exists():
+        return None
+    identity = home.new_identity(DEFAULT_NAME)
+    settings.note(f"made identity {DEFAULT_NAME!r}: {identity.did}")
+    return identity
 
 
 def _read(file: str) -> str:
@@ -119,12 +204,42 @@ def _read(file: str) -> str:
         raise WalletError("the identity file is not text") from None
 
 
-def _document(home: Home, identity: Identity) -> dict[str, str]:
-    path = home.identity_path(identity.name)
-    return {"did": identity.did, "name": identity.name, "path": str(path)}
+def _taken(text: str, file: str) -> Identity:
+    """Return the identity in a text, asking for its passphrase if it has one."""
+    if is_openssh(text):
+        return Identity(name=DEFAULT_NAME, key=read_openssh(text))
+    wallet = read_wallet(text)
+    return open_wallet(wallet, asked_passphrase(file) if wallet.sealed else None)
 
 
-def _show(settings: Settings, home: Home, identity: Identity) -> None:
-    settings.document(_document(home, identity))
+def _new_passphrase(name: str) -> str:
+    """Return a new passphrase, typed twice if it is typed."""
+    given = given_passphrase()
+    if given is None and sys.stdin.isatty():
+        given = click.prompt(
+            f"passphrase for {name}", hide_input=True, confirmation_prompt=True
+        )
+    if not given:
+        raise click.UsageError("no passphrase: set NUNET_PASSPHRASE")
+    return given
+
+
+def _resolved(who: str, *, web: bool) -> DidDocument:
+    if not who.startswith("did:web:"):
+        return resolve(Did(who))
+    if not web:
+        raise MethodNotSupportedError(
+            "a did:web is looked up by asking its server; allow that with --web"
+        )
+    return trio.run(fetch_document, Did(who))
+
+
+def _document(home: Home, name: str) -> dict[str, str]:
+    path = home.identity_path(name)
+    return {"did": home.known_did(name), "name": name, "path": str(path)}
+
+
+def _show_named(settings: Settings, home: Home, name: str) -> None:
+    settings.document(_document(home, name))
     if not settings.json:
-        settings.say(identity.did)
+        settings.say(home.known_did(name))

@@ -107,6 +107,11 @@ _CURVES: Final[dict[int, tuple[ec.EllipticCurve, int]]] = {
 }
 
 
+def order_of(algorithm: int) -> int:
+    """Return the order of the curve of an ECDSA algorithm."""
+    return _CURVES[algorithm][1]
+
+
 def verify_ed25519(public_bytes: bytes, message: bytes, signature: bytes) -> bool:
     """Tell whether the holder of this Ed25519 key made this signature."""
     if len(signature) != SIGNATURE_BYTES or len(public_bytes) != ED25519_BYTES:

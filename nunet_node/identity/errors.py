@@ -75,6 +75,12 @@ class ChallengeError(IdentityError):
     code = "identity.challenge"
 
 
+class LockedError(IdentityError):
+    """An identity that is under a passphrase, which was not given."""
+
+    code = "identity.locked"
+
+
 class WalletError(IdentityError):
     """A file that is not an identity."""
 

@@ -22,19 +22,39 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 import msgspec
 import platformdirs
 
-from nunet_node.errors import PeerError
-from nunet_node.identity.keys import SEED_BYTES, SigningKey
-from nunet_node.identity.wallet import Identity, decode_identity, encode_identity
-from nunet_node.storage.files import make_directory, sync_directory, sync_file, why
+from nunet_node.identity.did import Did
+from nunet_node.identity.errors import LockedError
+from nunet_node.identity.keys import SECRET_KEYS, SEED_BYTES, SigningKey
+from nunet_node.identity.wallet import Identity, encode_external
+from nunet_node.runtime.wallet.key_files import (
+    HomeError,
+    read_key,
+    read_key_wallet,
+    read_small,
+    write_key,
+    write_text,
+)
+from nunet_node.runtime.wallet.passphrase import asked_passphrase, given_passphrase
+from nunet_node.storage.files import make_directory, why
 from nunet_node.storage.files import write_new as write_private
+
+__all__ = [
+    "HOME_VARIABLE",
+    "NODE_NAME",
+    "Home",
+    "HomeError",
+    "RunningNode",
+    "cache_directory",
+    "open_home",
+]
 
 HOME_VARIABLE: Final = "NUNET_HOME"
 """Environment variable that names the home when no option does."""
@@ -42,18 +62,8 @@ HOME_VARIABLE: Final = "NUNET_HOME"
 NODE_NAME: Final = "node"
 """The name inside the node's own key file."""
 
-SMALL_FILE_BYTES_MAX: Final = 65_536
-"""Largest key or address file that is read; real ones have a few hundred bytes."""
-
 _DIRECTORIES: Final = ("identities", "tokens", "blocks", "locks", "scratch")
 _OTHERS_WRITE: Final = 0o022
-_OTHERS_ANY: Final = 0o077
-
-
-class HomeError(PeerError):
-    """The home directory, or a file in it, cannot be used; says what to do."""
-
-    code: ClassVar[str] = "home.unusable"
 
 
 class RunningNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +113,11 @@ class Home:
         path = self.path / "node.key"
         if not path.exists():
             key = SigningKey(secrets.token_bytes(SEED_BYTES))
-            _write_key(path, Identity(name=NODE_NAME, key=key))
-        return _read_key(path).key
+            write_key(path, Identity(name=NODE_NAME, key=key))
+        kept = read_key(path).key
+        if not isinstance(kept, SigningKey):
+            raise HomeError(f"{path} is no node's key; restore it, or move it away")
+        return kept
 
     def identity_path(self, name: str) -> Path:
         """Return the file of the identity with this name; it may not exist."""
@@ -121,6 +134,9 @@ class Home:
         Raises:
             HomeError: there is none of this name, or its file cannot be trusted.
         """
+        return read_key(self._existing(name), asked_passphrase)
+
+    def _existing(self, name: str) -> Path:
         path = self.identity_path(name)
         if not path.exists():
             known = ", ".join(self.identity_names()) or "none"
@@ -128,27 +144,62 @@ class Home:
                 f"no identity {name!r} in {path.parent} (there: {known}); "
                 f"make it with `nunet-node did create {name}`"
             )
-        return _read_key(path)
+        return path
 
     def identities(self) -> tuple[Identity, ...]:
-        """Read every identity kept here."""
-        return tuple(self.identity(name) for name in self.identity_names())
+        """Read every identity kept here, but for those that are locked.
 
-    def keep_identity(self, identity: Identity) -> Path:
+        Nobody is asked for a passphrase; one in the environment is used.
+        """
+        found = []
+        for name in self.identity_names():
+            with contextlib.suppress(LockedError):
+                path = self.identity_path(name)
+                found.append(read_key(path, lambda _: given_passphrase()))
+        return tuple(found)
+
+    def known_did(self, name: str) -> str:
+        """Return the DID in an identity's file, which may be locked.
+
+        Raises:
+            HomeError: there is none of this name, or its file cannot be trusted.
+        """
+        return read_key_wallet(self._existing(name)).did
+
+    def keep_external(self, name: str, did: Did, command: Sequence[str]) -> Path:
+        """Write the file of an identity that a program signs for.
+
+        Raises:
+            HomeError: the name is taken, or the file cannot be written.
+        """
+        path = self.identity_path(name)
+        write_text(path, encode_external(name, did, command))
+        return path
+
+    def keep_identity(self, identity: Identity, passphrase: str | None = None) -> Path:
         """Write a new identity's file and return its path.
+
+        Args:
+            identity: the identity, with its key.
+            passphrase: what to seal the key under; it is written plainly without.
 
         Raises:
             HomeError: the name is taken, or the file cannot be written.
         """
         path = self.identity_path(identity.name)
-        _write_key(path, identity)
+        write_key(path, identity, passphrase)
         return path
 
-    def new_identity(self, name: str) -> Identity:
-        """Make an identity with a fresh key; raises as `keep_identity` does."""
-        key = SigningKey(secrets.token_bytes(SEED_BYTES))
+    def new_identity(
+        self, name: str, *, curve: str = "Ed25519", passphrase: str | None = None
+    ) -> Identity:
+        """Make an identity with a fresh key; raises as `keep_identity` does.
+
+        Without a passphrase one in the environment is used.
+        """
+        key = SECRET_KEYS[curve](secrets.token_bytes(SEED_BYTES))
         identity = Identity(name=name, key=key)
-        self.keep_identity(identity)
+        self.keep_identity(identity, passphrase or given_passphrase())
         return identity
 
     def running_node(self) -> RunningNode | None:
@@ -158,7 +209,7 @@ class Home:
         """
         path = self.path / "node.json"
         try:
-            running = msgspec.json.decode(_read_small(path), type=RunningNode)
+            running = msgspec.json.decode(read_small(path), type=RunningNode)
         except (FileNotFoundError, HomeError, msgspec.MsgspecError):
             return None
         return running if _alive(running.pid) else None
@@ -278,48 +329,6 @@ def _passable(path: Path) -> Path:
         raise HomeError(f"{path} is somebody else's; remove it and start again")
     path.chmod(0o711)
     return path
-
-
-def _write_key(path: Path, identity: Identity) -> None:
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        write_private(fresh, encode_identity(identity).encode())
-        try:
-            sync_file(fresh)
-            # A link, unlike a rename, never replaces what is there.
-            path.hardlink_to(fresh)
-            sync_directory(path.parent)
-        finally:
-            fresh.unlink()
-    except FileExistsError:
-        raise HomeError(f"{path} exists already and is not overwritten") from None
-    except OSError as error:
-        raise HomeError(f"cannot write {path}: {why(error)}") from None
-
-
-def _read_key(path: Path) -> Identity:
-    data = _read_small(path)
-    if path.stat().st_mode & _OTHERS_ANY:
-        raise HomeError(f"others can read {path}; run `chmod 600 {path}`")
-    try:
-        return decode_identity(data.decode())
-    except (PeerError, UnicodeDecodeError) as error:
-        raise HomeError(
-            f"{path} cannot be used: {error}; restore it, or move it away"
-        ) from None
-
-
-def _read_small(path: Path) -> bytes:
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise HomeError(f"cannot read {path}: {why(error)}") from None
-    try:
-        return os.read(file, SMALL_FILE_BYTES_MAX)
-    finally:
-        os.close(file)
 
 
 def _alive(pid: int) -> bool:

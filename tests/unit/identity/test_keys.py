@@ -5,7 +5,8 @@ import pytest
 
 from nunet_node.errors import MisuseError
 from nunet_node.identity.did import Relationship, key_for, resolve
-from nunet_node.identity.keys import SigningKey, verify
+from nunet_node.identity.errors import InvalidKeyError
+from nunet_node.identity.keys import SECRET_KEYS, SecretKey, SigningKey, verify
 
 
 def test_a_known_seed_makes_the_known_signature():
@@ -45,3 +46,40 @@ def test_it_does_not_show_its_secret():
 def test_a_seed_of_another_length_is_a_bug_of_ours(length):
     with pytest.raises(MisuseError):
         SigningKey(bytes(length))
+
+
+@pytest.mark.parametrize("curve", ["P-256", "secp256k1"])
+def test_a_key_of_another_curve_signs_under_its_did(curve):
+    key = SECRET_KEYS[curve](b"k" * 32)
+    signature = key.sign(b"message")
+    found = key_for(key.did, Relationship.CAPABILITY_INVOCATION)
+    assert found.algorithm == key.algorithm
+    assert found.verify(b"message", signature)
+    assert not found.verify(b"massage", signature)
+    assert signature == key.sign(b"message"), "a second signature of one message"
+    assert (key.curve, key.seed) == (curve, b"k" * 32)
+
+
+@pytest.mark.parametrize("curve", ["P-256", "secp256k1"])
+def test_every_signature_of_another_curve_has_a_low_s(curve):
+    key = SECRET_KEYS[curve](b"k" * 32)
+    found = key_for(key.did, Relationship.AUTHENTICATION)
+    assert all(found.verify(bytes([n]), key.sign(bytes([n]))) for n in range(32)), (
+        "a high S would not verify"
+    )
+
+
+@pytest.mark.parametrize("curve", ["P-256", "secp256k1"])
+@pytest.mark.parametrize("number", [bytes(32), b"\xff" * 32])
+def test_a_number_outside_the_curve_is_no_key(curve, number):
+    with pytest.raises(InvalidKeyError):
+        SECRET_KEYS[curve](number)
+    with pytest.raises(MisuseError):
+        SECRET_KEYS[curve](b"short")
+
+
+@pytest.mark.parametrize("curve", list(SECRET_KEYS))
+def test_no_key_shows_its_secret(curve):
+    key = SECRET_KEYS[curve](b"secret--" * 4)
+    assert isinstance(key, SecretKey)
+    assert "secret" not in repr(key) + str(key)

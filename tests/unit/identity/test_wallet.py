@@ -4,13 +4,18 @@ import json
 
 import pytest
 
-from nunet_node.identity.errors import WalletError
-from nunet_node.identity.keys import SigningKey
+from nunet_node.identity.errors import LockedError, WalletError
+from nunet_node.identity.keys import SECRET_KEYS, SigningKey
+from nunet_node.identity.safe.sealing import NONCE_BYTES, SALT_BYTES
 from nunet_node.identity.wallet import (
     WALLET_CHARS_MAX,
     Identity,
     decode_identity,
+    encode_external,
     encode_identity,
+    encode_sealed,
+    open_wallet,
+    read_wallet,
 )
 
 KEY = SigningKey(b"s" * 32)
@@ -84,3 +89,73 @@ def test_a_damaged_file_is_refused_without_being_quoted(text):
 def test_a_name_that_is_no_file_name_is_refused():
     with pytest.raises(WalletError):
         encode_identity(Identity(name="a b", key=KEY))
+
+
+@pytest.mark.parametrize("curve", list(SECRET_KEYS))
+def test_a_key_of_every_curve_is_read_back(curve):
+    key = SECRET_KEYS[curve](b"s" * 32)
+    found = decode_identity(encode_identity(Identity(name="x", key=key)))
+    assert (found.did, found.key.curve) == (key.did, curve)
+
+
+SEALED = encode_sealed(
+    Identity(name="anna", key=KEY),
+    "hush",
+    salt=b"a" * SALT_BYTES,
+    nonce=b"n" * NONCE_BYTES,
+)
+
+
+def test_a_sealed_identity_names_itself_and_opens_to_its_passphrase():
+    wallet = read_wallet(SEALED)
+    assert (wallet.name, wallet.did) == ("anna", KEY.did)
+    assert open_wallet(wallet, "hush").key.seed == KEY.seed
+    assert PLAIN["seed"] not in SEALED
+    with pytest.raises(LockedError):
+        open_wallet(wallet)
+    with pytest.raises(WalletError):
+        open_wallet(wallet, "other")
+
+
+def test_a_sealed_identity_cannot_be_given_another_did():
+    other = SigningKey(b"o" * 32).did
+    with pytest.raises(WalletError, match="not its seed"):
+        decode_identity(SEALED.replace(KEY.did, other), "hush")
+
+
+def test_an_identity_without_a_key_names_who_signs():
+    wallet = read_wallet(encode_external("hw", KEY.did, ["sign", "--now"]))
+    assert (wallet.did, wallet.signer) == (KEY.did, ("sign", "--now"))
+    with pytest.raises(WalletError, match="elsewhere"):
+        open_wallet(wallet)
+    with pytest.raises(WalletError):
+        encode_external("hw", KEY.did, [])
+
+
+class Elsewhere:
+    did, algorithm = KEY.did, KEY.algorithm
+
+    def sign(self, message):
+        return KEY.sign(message)
+
+
+def test_a_key_that_is_elsewhere_is_not_written():
+    with pytest.raises(WalletError, match="elsewhere"):
+        encode_identity(Identity(name="hw", key=Elsewhere()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        changed(signer=["x"]),
+        changed(seed=None),
+        changed(curve="P-521"),
+        changed(curve="P-256"),
+        changed(did="did:web:example.com"),
+        changed(signer=["x"] * 17, seed=None),
+        changed(sealed={}),
+    ],
+)
+def test_a_file_of_two_minds_is_refused(text):
+    with pytest.raises(WalletError):
+        decode_identity(text)

@@ -1,0 +1,1 @@
+"""Secrets at rest, and secrets that come from elsewhere."""

@@ -63,11 +63,20 @@ class Held:
         os.kill(self.process().pid, signal.SIGTERM)
 
 
+    def release(self) -> None:
+        """Tell it to end if it runs, so that it leaves a shared provider's room."""
+        found = self.find()
+        if found is not None:
+            found.terminate()
+
+
 def hold(user: User, *options: object) -> Held:
-    """Submit, and leave, a job that takes its time."""
+    """Submit, and leave, a job that takes its time; it ends with the user's test."""
     marker = new_marker()
     words = held_words(marker)
-    return Held(user.detached(*options, *words), marker)
+    held = Held(user.detached(*options, *words), marker)
+    user.finally_(held.release)
+    return held
 
 
 def new_marker() -> str:

@@ -226,6 +226,10 @@ class User:
         self._stack.callback(running.kill)
         return running
 
+    def finally_(self, undo: Callable[[], None]) -> None:
+        """Do something when the user's network ends, before its processes do."""
+        self._stack.callback(undo)
+
     def submit(self, *words: object, json: bool = True) -> Finished:
         """Submit a job to the user's network and wait for its end."""
         return self.run("submit", *self._joined(), *words, json=json)

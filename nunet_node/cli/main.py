@@ -63,6 +63,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "cap": ("trust.cap", "Give others a part of what you may do; take it back."),
     "receipt": ("trust.receipt", "Check a provider's receipt, offline."),
     "did": ("identity", "Show, create, import and export identities."),
+    "doctor": ("machine.doctor", "Say what this machine can run, and how safely."),
     "spec": ("spec", "Write and check job files."),
     "demo": ("demo.command", "Run a small network here and a real job on it."),
 }

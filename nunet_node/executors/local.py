@@ -31,6 +31,7 @@ from nunet_node.executors.port import (
     RunOrder,
     ScratchError,
 )
+from nunet_node.executors.probing.examine import examine, unready
 from nunet_node.executors.sandbox import bubblewrap, cgroups
 from nunet_node.executors.spawn import Warm, warmed
 from nunet_node.executors.supervise import OnLog, OnStarted, supervise
@@ -38,18 +39,6 @@ from nunet_node.executors.supervise import OnLog, OnStarted, supervise
 GROUP_REMOVALS_MAX: Final = 100
 """Most tries to remove an emptied control group; a later sweep removes what stays."""
 GROUP_REMOVAL_PAUSE_S: Final = 0.02
-PROBE_WALL_S: Final = 20
-"""Longest probe: a loaded machine may take seconds to start one process."""
-_PROBE_MODULE: Final = bytes.fromhex(
-    "0061736d01000000010401600000030201000503010001"
-    "071302066d656d6f72790200065f737461727400000a040102000b"
-)
-"""The smallest WASI module: one page of memory and an empty ``_start``."""
-_REMEDIES: Final[dict[Engine, str]] = {
-    "wasm": "check that the package wasmtime is installed and its version fits",
-    "python": "compile CPython once with compile_python()",
-    "process": "install bubblewrap and allow unprivileged user namespaces",
-}
 
 
 class LocalExecutors:
@@ -73,23 +62,30 @@ class LocalExecutors:
         self._control_groups = control_groups
         self._bwrap: Path | None = None
         self._warm: Warm | None = None
+        self._held: dict[Engine, Capability] = {}
 
     def sweep(self) -> int:
         """Remove what a killed node left; call it before the first job."""
         cgroups.sweep()
         return jobdir.sweep(self._scratch)
 
-    async def probe(self) -> tuple[Capability, ...]:
-        """Try every engine by using it; a broken one is an answer, not an error."""
-        found: dict[Engine, Capability] = {}
+    async def probe(self, *, thorough: bool = False) -> tuple[Capability, ...]:
+        """Attack every engine from inside; a broken one is an answer, not an error.
+
+        What held once is not tried again, for as long as this object lives. A
+        ``thorough`` look tries deadlines too, which takes a second, and tries anew.
+        """
 
         async def one(engine: Engine) -> None:
-            found[engine] = await self._probe_one(engine)
+            if thorough or engine not in self._held:
+                self._held[engine] = await self._probe_one(engine, thorough=thorough)
 
         async with trio.open_nursery() as nursery:
             for engine in ENGINES:
                 nursery.start_soon(one, engine)
-        return tuple(found[engine] for engine in ENGINES)
+        found = tuple(self._held[engine] for engine in ENGINES)
+        self._held = {each.engine: each for each in found if each.ready}
+        return found
 
     async def compile_python(self) -> None:
         """Make Python jobs possible: compile CPython unless it has been.
@@ -207,60 +203,12 @@ class LocalExecutors:
             )
         return self._bwrap
 
-    async def _probe_one(self, engine: Engine) -> Capability:
-        if not hasattr(os, "pidfd_open"):
-            return _unready(engine, "jobs run on Linux 5.3 or newer only")
+    async def _probe_one(self, engine: Engine, *, thorough: bool) -> Capability:
         if engine == "python" and not self._modules.python_ready():
             installed = await trio.to_thread.run_sync(find_python) is not None
             detail = "not compiled yet" if installed else "not installed"
-            return _unready(engine, f"CPython for WASI is {detail}")
-        try:
-            job_dir = await self.open_job("probe", 1)
-        except (ScratchError, OSError) as error:
-            return _unready(engine, str(error))
-        try:
-            job_dir.add_file("probe.wasm", _PROBE_MODULE)
-            job_dir.add_file("probe.py", b"")
-            with trio.fail_after(PROBE_WALL_S * 2):
-                end = await self.run(_probe_order(engine), job_dir)
-            if end.exit_code == 0 and end.limit is None:
-                return Capability(
-                    engine=engine, isolation=end.isolation, ready=True, detail="it ran"
-                )
-            said = job_dir.stderr_path.read_text(errors="replace")[:500].strip()
-            why = end.reason or f"exit code {end.exit_code}"
-            return _unready(engine, f"{why} {said}".strip())
-        except Exception as error:  # noqa: BLE001 - whatever breaks an engine, the node goes on
-            return _unready(engine, str(error) or type(error).__name__)
-        finally:
-            await self.remove(job_dir)
-
-
-def _unready(engine: Engine, detail: str) -> Capability:
-    remedy = _REMEDIES[engine]
-    return Capability(
-        engine=engine, isolation="none", ready=False, detail=detail, remedy=remedy
-    )
-
-
-def _probe_order(engine: Engine) -> RunOrder:
-    commands: dict[Engine, tuple[str, ...]] = {
-        "wasm": ("probe.wasm",),
-        "python": ("probe.py",),
-        "process": ("/bin/sh", "-c", "exit 0"),
-    }
-    return RunOrder(
-        job="probe",
-        engine=engine,
-        argv=commands[engine],
-        cpu_millis=1000,
-        memory_bytes=64 << 20,
-        disk_bytes=1 << 20,
-        wall_s=PROBE_WALL_S,
-        output_bytes_max=0,
-        log_bytes_max=16 << 10,
-        files_max=16,
-    )
+            return unready(engine, f"CPython for WASI is {detail}")
+        return await examine(self, engine, thorough=thorough)
 
 
 def _module_bytes(job_dir: JobDir, relpath: str) -> bytes:

@@ -19,6 +19,19 @@ Limit = Literal["wall", "memory", "disk", "log", "cpu", "cancelled"]
 ENGINES: Final[tuple[Engine, ...]] = ("wasm", "python", "process")
 """Every engine, in the order in which `probe` reports them."""
 
+Barrier = Literal[
+    "network",
+    "host files",
+    "host processes",
+    "privileges",
+    "memory",
+    "disk",
+    "processes",
+    "log",
+    "wall",
+]
+"""What a probe tries to break: four walls, and five promises of an order."""
+
 FILES_MAX: Final = 20_000
 """Most files and directories a job may hold; removing more takes seconds."""
 
@@ -95,11 +108,24 @@ class RunEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Whether one barrier held when a guest of ours tried to break it.
+
+    ``detail`` says what the guest reached, or why nothing was shown.
+    """
+
+    barrier: Barrier
+    held: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capability:
     """Whether one engine works on this machine, found out by using it.
 
-    ``isolation`` lists the barriers, joined by ``+``. When not ready, ``detail``
-    says what failed and ``remedy`` what a person can do about it.
+    ``isolation`` lists the barriers, joined by ``+``; ``findings`` what was tried
+    against them. An engine with a barrier that did not hold is not ready. Then
+    ``detail`` says what failed and ``remedy`` what a person can do about it.
     """
 
     engine: Engine
@@ -107,3 +133,4 @@ class Capability:
     ready: bool
     detail: str
     remedy: str | None = None
+    findings: tuple[Finding, ...] = ()

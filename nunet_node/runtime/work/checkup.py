@@ -1,0 +1,86 @@
+"""A check-up of this machine: what it can run, what held, and what would help.
+
+Rule: every gap names its remedy. An engine that works without one of its barriers is
+a gap too: it is offered, but its owner should know what it lacks.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from nunet_node.errors import PeerError
+from nunet_node.executors.local import LocalExecutors
+from nunet_node.executors.port import Capability
+from nunet_node.executors.probing.examine import CONTROL_GROUPS
+from nunet_node.quantities import ResourceVector
+from nunet_node.runtime.work.detect import detect
+
+_UNGROUPED: Final = (
+    "no control group: memory is measured, and a share of a processor is not held"
+)
+_WEAKNESSES: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
+    "wasm": (
+        ("cgroup", _UNGROUPED, CONTROL_GROUPS),
+        ("landlock", "no Landlock behind WebAssembly", "run Linux 5.13 or newer"),
+    ),
+    "python": (),
+    "process": (
+        ("cgroup", _UNGROUPED, CONTROL_GROUPS),
+        ("seccomp", "no filter of system calls", "install libseccomp2"),
+    ),
+}
+"""Barriers that an engine can do without, and what it lacks then. CPython shares the
+runner of `wasm`, so its gaps are told once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Something that this machine lacks, and what to do about it."""
+
+    engine: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """What was found."""
+
+    capabilities: tuple[Capability, ...]
+    gaps: tuple[Gap, ...]
+    room: ResourceVector
+
+
+async def check_up(scratch: Path, cache: Path) -> Checkup:
+    """Attack every engine thoroughly; compiles CPython if nobody has yet.
+
+    Takes two seconds, and some more for the compilation.
+
+    Raises:
+        ScratchError: a directory cannot be trusted.
+    """
+    executors = await trio.to_thread.run_sync(partial(LocalExecutors, scratch, cache))
+    with contextlib.suppress(PeerError):
+        # Where it fails, the probe says what is missing.
+        await executors.compile_python()
+    found = await executors.probe(thorough=True)
+    room = await trio.to_thread.run_sync(detect, scratch)
+    return Checkup(capabilities=found, gaps=tuple(gaps(found)), room=room)
+
+
+def gaps(found: Iterable[Capability]) -> Iterable[Gap]:
+    """Yield what is missing, engine by engine."""
+    for each in found:
+        if not each.ready:
+            remedy = each.remedy or "no remedy is known"
+            yield Gap(engine=each.engine, what=each.detail, remedy=remedy)
+            continue
+        barriers = each.isolation.split("+")
+        for barrier, what, remedy in _WEAKNESSES.get(each.engine, ()):
+            if barrier not in barriers:
+                yield Gap(engine=each.engine, what=what, remedy=remedy)

@@ -1,0 +1,46 @@
+"""A check-up names every gap with its remedy."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from nunet_node.executors.port import Capability
+from nunet_node.runtime.work.checkup import check_up, gaps
+from tests.executors_kit import cache_folder
+
+
+def capability(engine, *, ready=True, isolation="none", remedy=None):
+    return Capability(
+        engine=engine, isolation=isolation, ready=ready, detail="why", remedy=remedy
+    )
+
+
+def test_an_engine_that_does_not_work_is_a_gap():
+    (gap,) = gaps([capability("process", ready=False, remedy="install it")])
+    assert (gap.engine, gap.what, gap.remedy) == ("process", "why", "install it")
+
+
+def test_a_barrier_that_an_engine_does_without_is_a_gap():
+    found = list(gaps([capability("process", isolation="bwrap+uid")]))
+    assert ["control group" in gap.what for gap in found] == [True, False]
+    assert all(gap.remedy for gap in found)
+
+
+def test_a_whole_machine_has_no_gap():
+    whole = [
+        capability("wasm", isolation="wasm+cgroup+uid+landlock+seccomp"),
+        capability("python", isolation="wasm+cgroup+uid+landlock+seccomp"),
+        capability("process", isolation="bwrap+uid+seccomp+cgroup"),
+    ]
+    assert list(gaps(whole)) == []
+
+
+async def test_a_check_up_tries_every_engine_and_measures_the_room():
+    with tempfile.TemporaryDirectory(prefix="nunet-node-test-") as top:
+        os.chmod(top, 0o711)
+        found = await check_up(Path(top) / "scratch", cache_folder())
+    assert [each.engine for each in found.capabilities] == ["wasm", "python", "process"]
+    assert found.room.cpu_millis > 0
+    for each in found.capabilities:
+        if each.ready:
+            assert "wall" in {finding.barrier for finding in each.findings}

@@ -21,11 +21,12 @@ from nunet_node.capability.proof_chain import check_joints
 from nunet_node.capability.revocation import seal_revocation
 from nunet_node.client.errors import ClientError, ResultMissingError
 from nunet_node.identity.did import Did, parse_did
-from nunet_node.identity.keys import Signer
+from nunet_node.identity.keys import Signer, SigningKey
 from nunet_node.jobs.link import format_link
 from nunet_node.jobs.specification import Engine, JobSpec
 from nunet_node.protocol.messages import READ
 from nunet_node.protocol.order import Order
+from nunet_node.results.sealing import KEY_BYTES, unwrap_key, wrap_key
 from nunet_node.runtime.home import Home
 from nunet_node.runtime.wallet import tokens
 from nunet_node.wire.cid import Cid
@@ -46,6 +47,8 @@ class Grant:
     """Whose resources; the giver's own unless said."""
     link: str = ""
     """Where a shared job is."""
+    sealed_key: bytes = b""
+    """Its result's key, sealed to whom it is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,7 @@ def delegate(home: Home, signer: Signer, grant: Grant) -> Given:
         nonce=secrets.token_bytes(NONCE_BYTES),
         expires_at_s=grant.expires_at_s,
         policy=policy_of(grant.terms, _defaults()),
-        meta=meta_of(grant.terms, grant.link),
+        meta=meta_of(grant.terms, grant.link, grant.sealed_key),
     )
     token = pack([*(link.data for link in above), data])
     chain = unpack(token)
@@ -104,8 +107,12 @@ def share(
 ) -> Given:
     """Let somebody fetch the result of one job, and nothing else.
 
+    The token opens a sealed result only if the job has ended and the owner's key is
+    here; otherwise it says no more than that the reader may fetch it.
+
     Raises:
         ResultMissingError: no provider has the job.
+        NoAgreementKeyError: a sealed result cannot be sealed to the reader.
         ClientError: it is somebody else's, and the signer may not share it.
     """
     award = order.award
@@ -120,8 +127,33 @@ def share(
         owner=owner,
         link=order.link
         or format_link(order.job, owner, award.provider, award.addresses),
+        sealed_key=_sealed_key(home, order, parse_did(to)),
     )
     return delegate(home, signer, grant)
+
+
+def _sealed_key(home: Home, order: Order, reader: Did) -> bytes:
+    """Return the key of an ended job's result, sealed to a reader; nothing without."""
+    notice = order.notice
+    if notice is None or notice.result is None or not notice.sealed_key:
+        return b""
+    for identity in home.identities():
+        if identity.did == notice.owner and isinstance(identity.key, SigningKey):
+            key = unwrap_key(
+                notice.sealed_key,
+                reader=identity.did,
+                reader_secret=identity.key.key_agreement_secret(),
+                job=order.job,
+                root=notice.result,
+            )
+            return wrap_key(
+                key,
+                reader=reader,
+                job=order.job,
+                root=notice.result,
+                ephemeral_secret=secrets.token_bytes(KEY_BYTES),
+            )
+    return b""
 
 
 def revocation(home: Home, chain: tuple[Delegation, ...], now_s: int) -> bytes:

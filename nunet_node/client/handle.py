@@ -201,7 +201,9 @@ class JobHandle:
             stderr_from=skip.get("stderr", 0) if skip else 0,
             follow=follow,
         )
-        pieces = self._peer.follow_logs(granted.peer_id, asked)
+        pieces = self._peer.transfers.follow_logs(
+            granted.peer_id, asked, self._logs_in_result
+        )
         async with aclosing(pieces):
             async for stream, data in pieces:
                 yield LogPiece(stream, data)
@@ -250,14 +252,16 @@ class JobHandle:
             ResultMissingError: there is none, or not yet; says what the state is.
             UnknownJobError: the provider has no such job, or it is not ours.
             ProviderUnreachableError: it does not answer.
+            SealError: the result is sealed, and not to anybody whose key is here.
             PeerError: the target is taken, or a block does not verify.
         """
         granted = await self._ask(ReadWanted(job=self.job), READ, ReadGranted)
         self._check_receipt(granted.receipt)
-        await self._peer.fetch(
+        await self._peer.transfers.fetch(
             granted.peer_id,
             granted.receipt.result,
             target,
+            seal=self._peer.seal_of(granted.receipt),
             beside={RECEIPT_FILE: granted.receipt_data},
             on_progress=on_progress,
         )
@@ -313,6 +317,21 @@ class JobHandle:
         order = self.order
         if order.owner is not None and receipt.owner != order.owner:
             raise ClientError(f"{self.job}: the receipt is for {receipt.owner}")
+
+    async def _logs_in_result(
+        self, asked: Follow
+    ) -> AsyncGenerator[tuple[str, bytes], None]:
+        granted = await self._ask(ReadWanted(job=self.job), READ, ReadGranted)
+        self._check_receipt(granted.receipt)
+        seal = self._peer.seal_of(granted.receipt)
+        if seal is None:
+            raise ClientError(f"{self.job}: its provider did not seal the result")
+        pieces = self._peer.transfers.result_logs(
+            granted.peer_id, granted.receipt.result, seal, asked
+        )
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
     async def _until(self, done: Callable[[Order], bool]) -> Order:
         while not done(self.order):

@@ -85,3 +85,9 @@ class WalletError(IdentityError):
     """A file that is not an identity."""
 
     code = "identity.wallet"
+
+
+class UnsealError(IdentityError):
+    """A sealed message does not open with this key, for this use."""
+
+    code = "identity.sealed"

@@ -58,6 +58,15 @@ class Engine(StrEnum):
     PROCESS = "process"
 
 
+class ResultKind(StrEnum):
+    """Who can read a result that a provider keeps."""
+
+    SEALED = "sealed"
+    """The owner, and whom the owner gives the key."""
+    PUBLIC = "public"
+    """Everybody, as plain files that other tools can fetch too."""
+
+
 class RetryCause(StrEnum):
     """Ends of an attempt after which the owner allows another."""
 
@@ -105,6 +114,7 @@ class JobSpec(Record):
     )
     output_bytes_max: Annotated[int, msgspec.Meta(ge=0, le=INT53_MAX)] | None = None
     """Bytes of results kept; the disk limit when absent."""
+    results: ResultKind = ResultKind.SEALED
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
     price_micro_ntx_max: Count | None = None

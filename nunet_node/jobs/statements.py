@@ -26,10 +26,14 @@ CONFIRMATION: Final = "confirmation"
 REASON_CHARS_MAX: Final = 500
 """Longest reason; enough for two sentences, and terminals stay readable."""
 
+SEALED_KEY_BYTES_MAX: Final = 128
+"""Longest sealed key: one of 32 bytes takes 80."""
+
 HISTORY_MAX: Final = 128
 """Moves kept per job: 16 attempts of at most 8 moves each."""
 
 Reason = Annotated[str, msgspec.Meta(max_length=REASON_CHARS_MAX)]
+SealedKey = Annotated[bytes, msgspec.Meta(max_length=SEALED_KEY_BYTES_MAX)]
 Attempt = Annotated[int, msgspec.Meta(ge=1, le=16)]
 
 
@@ -71,6 +75,8 @@ class Notice(Record):
     reason: Reason = ""
     exit_code: int | None = None
     result: Cid | None = None
+    sealed_key: SealedKey = b""
+    """The result's key, so that the owner can let others read without asking."""
     link: str = ""
     queue: Queue | None = None
 
@@ -115,13 +121,16 @@ class Receipt(Record):
     started_s: Count
     ended_s: Count
     result: Cid
-    """Manifest of outputs, logs and exit record."""
+    """Tree of outputs, logs and exit record, sealed unless it is public."""
     result_bytes: Count
+    """Length of its files."""
     exit_code: int | None = None
     limit: str = ""
     """Which limit ended the run; empty if none did."""
     cpu_ms: Count = 0
     memory_peak_bytes: Count = 0
+    sealed_key: SealedKey = b""
+    """The result's key, sealed to the owner; empty if the result is public."""
 
 
 class Confirmation(Record):

@@ -213,6 +213,8 @@ class ResultStored:
     attempt: int
     root: Cid
     size_bytes: int
+    sealed_key: bytes = b""
+    """The result's key, sealed to the owner; empty for a public result."""
     reason: str = ""
     """What was left out and why; empty if nothing was."""
     refused: str = ""

@@ -31,3 +31,15 @@ class BlockError(ResultError):
     """A block that is not the one that was asked for."""
 
     code = "results.block"
+
+
+class SealError(ResultError):
+    """Sealed bytes do not open, or hold what no provider makes."""
+
+    code = "results.sealed"
+
+
+class NoAgreementKeyError(ResultError):
+    """The reader's DID has no key that something could be sealed to."""
+
+    code = "results.no-agreement-key"

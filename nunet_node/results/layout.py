@@ -12,6 +12,7 @@ import msgspec
 
 from nunet_node.results.errors import ManifestError
 from nunet_node.results.manifest import FileEntry, Tree
+from nunet_node.results.sealed_tree import SealedIndex
 
 OUTPUTS: Final = "outputs"
 """Directory of the files that the job made."""
@@ -42,8 +43,8 @@ def exit_code_text(exit_code: int) -> bytes:
     return b"%d\n" % exit_code
 
 
-def check_result(tree: Tree) -> None:
-    """Refuse a tree that is not laid out as a result.
+def check_result(tree: Tree | SealedIndex) -> None:
+    """Refuse a tree, or the index of a sealed one, that is not laid out as a result.
 
     Raises:
         ManifestError: a file is missing, or one is where none belongs.

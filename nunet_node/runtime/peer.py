@@ -11,7 +11,6 @@ import logging
 import os
 import secrets
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterator,
     Callable,
     Collection,
@@ -20,7 +19,6 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import trio
@@ -29,6 +27,7 @@ from nunet_node.errors import PeerError
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.identity.did import Did
 from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec
+from nunet_node.jobs.statements import Receipt
 from nunet_node.market.table import AdvertTable
 from nunet_node.network.host import open_host
 from nunet_node.network.port import Host, HostSettings, lone_error
@@ -49,10 +48,10 @@ from nunet_node.protocol.opening import open_frame, open_revocations
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.quantities import ResourceVector
+from nunet_node.results.sealing import Seal
 from nunet_node.runtime.clock import Clock
 from nunet_node.runtime.driver import Driver
-from nunet_node.runtime.exchange.fetching import Progress
-from nunet_node.runtime.exchange.logs import Follow
+from nunet_node.runtime.exchange.fetching import Transfers
 from nunet_node.runtime.exchange.neighbours import Joined, Neighbours
 from nunet_node.runtime.home import RunningNode
 from nunet_node.runtime.ledger import Ledger
@@ -64,6 +63,7 @@ from nunet_node.runtime.settings import (
     node_settings,
 )
 from nunet_node.runtime.wallet import tokens
+from nunet_node.runtime.wallet.reading import seal_of
 from nunet_node.runtime.work import detect
 from nunet_node.runtime.world import Surroundings, World
 from nunet_node.storage.blocks import BlockStore
@@ -150,6 +150,19 @@ class Peer:
         """The nodes heard of."""
         return self.node.adverts
 
+    @property
+    def transfers(self) -> Transfers:
+        """What moves results and logs that were granted."""
+        return self._world.transfers
+
+    def seal_of(self, receipt: Receipt) -> Seal | None:
+        """Return what opens a receipt's result; see `nunet_node.runtime.wallet`.
+
+        Raises:
+            SealError: nobody whose key is here was given the result's key.
+        """
+        return seal_of(receipt, self._users, self.holdings)
+
     def addresses(self) -> tuple[str, ...]:
         """Return where others can dial this peer."""
         return self._host.addresses()
@@ -207,29 +220,6 @@ class Peer:
         Either way `OrderChanged` tells of each step. Returns whether we drive it.
         """
         return await self._orders.follow(job)
-
-    async def fetch(
-        self,
-        peer_id: str,
-        root: Cid,
-        target: Path,
-        *,
-        beside: Mapping[str, bytes] | None = None,
-        on_progress: Progress = lambda _done, _total: None,
-    ) -> None:
-        """Fetch a granted result, verify all of it, and write it to ``target``.
-
-        See `Transfers.fetch`.
-        """
-        await self._world.transfers.fetch(
-            peer_id, root, target, beside=beside, on_progress=on_progress
-        )
-
-    def follow_logs(
-        self, peer_id: str, asked: Follow
-    ) -> AsyncGenerator[tuple[str, bytes], None]:
-        """Yield (stream, bytes) of granted logs; see `Transfers.follow_logs`."""
-        return self._world.transfers.follow_logs(peer_id, asked)
 
     async def store_inputs(self, sources: Sequence[Source]) -> tuple[Cid, int]:
         """Read a job's inputs into the home's store; return their id and size."""

@@ -16,7 +16,7 @@ import trio
 from nunet_node.errors import MisuseError
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.identity.peer_id import did_of_peer_id
-from nunet_node.jobs.specification import JobId
+from nunet_node.jobs.specification import JobId, ResultKind
 from nunet_node.network.discovery import ADDRESSES_MAX
 from nunet_node.network.port import Host, NetworkError
 from nunet_node.protocol import effects as fx
@@ -216,7 +216,8 @@ class World:
         kept = self._around.node.jobs.get(job)
         if kept is None or kept.attempt != attempt:
             return Stand(ended=True)
-        return Stand(ended=kept.ended, result=kept.result)
+        sealed = kept.spec.results is ResultKind.SEALED
+        return Stand(ended=kept.ended, result=kept.result, sealed=sealed)
 
 
 def _job_acts(execution: Execution) -> Mapping[type[Any], Callable[[Any], None]]:

@@ -8,8 +8,12 @@ symbolic link is followed at the last step of a path.
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+PART_BYTES: Final = 1 << 20
+"""Bytes read at once: enough that reading on costs nothing."""
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -47,6 +51,20 @@ def write_all(file: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(file, rest) :]
+
+
+def read_parts(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a plain file in parts of at most `PART_BYTES`.
+
+    Raises:
+        OSError: it is a link, is not there or cannot be read.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        while part := os.read(file, PART_BYTES):
+            yield part
+    finally:
+        os.close(file)
 
 
 def sync_file(path: Path) -> None:

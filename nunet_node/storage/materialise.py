@@ -9,8 +9,9 @@ files are their owner's alone: results are private until someone decides otherwi
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,15 @@ from nunet_node.wire.cid import Cid
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _PLAIN: Final = 0o600
 _EXECUTABLE: Final = 0o700
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFile:
+    """A file to be written: its path below the target, and its bytes in parts."""
+
+    path: str
+    executable: bool
+    data: Iterable[bytes | memoryview]
 
 
 def materialise(
@@ -48,11 +58,39 @@ def materialise(
         PathError: a name in ``beside``, or in a tree that nobody parsed, is not plain
             and relative.
     """
+    files = (
+        NewFile(
+            path=file.path,
+            executable=file.executable,
+            data=_checked_chunks(file, get),
+        )
+        for file in tree.files
+    )
+    write_whole(files, target, beside=beside)
+
+
+def write_whole(
+    files: Iterable[NewFile],
+    target: Path,
+    *,
+    beside: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write files to the directory ``target``, durably and all at once.
+
+    Args:
+        files: what to write, in any order; what reading them raises ends the writing.
+        target: a directory that does not exist or is empty; its parents are made.
+        beside: small files to put at the top of the tree.
+
+    Raises:
+        TargetRefusedError: the target is taken or cannot be written; it is as it was.
+        PathError: a name is not plain and relative.
+    """
     target = target.absolute()
     check_target(target)
     with _whole(target) as root:
-        for file in tree.files:
-            _write_file(root, file, get)
+        for file in files:
+            _write_file(root, file)
         for name, data in (beside or {}).items():
             check_path(name)
             _write_chunks(root / name, iter((data,)), _PLAIN)
@@ -93,7 +131,7 @@ def _whole(target: Path) -> Iterator[Path]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _write_file(root: Path, file: FileEntry, get: Callable[[Cid], bytes]) -> None:
+def _write_file(root: Path, file: NewFile) -> None:
     # Parsing has done this; here a mistake made elsewhere would do its harm.
     check_path(file.path)
     path = root / file.path
@@ -101,7 +139,7 @@ def _write_file(root: Path, file: FileEntry, get: Callable[[Cid], bytes]) -> Non
     # that the others need not be.
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = _EXECUTABLE if file.executable else _PLAIN
-    _write_chunks(path, _checked_chunks(file, get), mode)
+    _write_chunks(path, file.data, mode)
 
 
 def _checked_chunks(file: FileEntry, get: Callable[[Cid], bytes]) -> Iterator[bytes]:
@@ -111,7 +149,7 @@ def _checked_chunks(file: FileEntry, get: Callable[[Cid], bytes]) -> Iterator[by
         yield data
 
 
-def _write_chunks(path: Path, chunks: Iterator[bytes], mode: int) -> None:
+def _write_chunks(path: Path, chunks: Iterable[bytes | memoryview], mode: int) -> None:
     file = os.open(path, _NEW, mode)
     try:
         for data in chunks:

@@ -22,6 +22,10 @@ LINK_KEY: Final = "nunet/link"
 """Where a shared job's link stands in a token's meta, for whoever is to fetch it."""
 
 
+SEALED_KEY: Final = "nunet/sealed-key"
+"""Where the key of a shared job's sealed result stands, sealed to the audience."""
+
+
 class Budget(Record):
     """What may be used under one delegation at one provider."""
 
@@ -72,8 +76,16 @@ def policy_of(terms: Terms, defaults: Defaults) -> tuple[Any, ...]:
     return tuple(policy)
 
 
-def meta_of(terms: Terms, link: str = "") -> dict[str, Any] | None:
-    """Return what goes into the token's meta: its budget, and a shared job's link."""
+def meta_of(
+    terms: Terms, link: str = "", sealed_key: bytes = b""
+) -> dict[str, Any] | None:
+    """Return what goes into the token's meta: its budget, and how to read a shared job.
+
+    Args:
+        terms: the limits.
+        link: where the shared job is.
+        sealed_key: its result's key, sealed to the audience.
+    """
     budget = Budget(
         jobs=terms.jobs, cpu_millis=terms.cpu_millis, memory_bytes=terms.memory_bytes
     )
@@ -82,6 +94,8 @@ def meta_of(terms: Terms, link: str = "") -> dict[str, Any] | None:
         meta[BUDGET_KEY] = to_plain(budget)
     if link:
         meta[LINK_KEY] = link
+    if sealed_key:
+        meta[SEALED_KEY] = sealed_key
     return meta or None
 
 
@@ -105,6 +119,12 @@ def link_of(meta: Mapping[str, Any]) -> str:
     """Return the link of a shared job in a token's meta, or nothing."""
     link = meta.get(LINK_KEY)
     return link if isinstance(link, str) else ""
+
+
+def sealed_key_of(meta: Mapping[str, Any]) -> bytes:
+    """Return the sealed key of a shared job's result in a token's meta, or nothing."""
+    sealed = meta.get(SEALED_KEY)
+    return sealed if isinstance(sealed, bytes) else b""
 
 
 def _of_resources(name: str, limit: int, defaults: Defaults) -> tuple[Any, ...]:

@@ -19,6 +19,7 @@ from nunet_node.jobs.job_file.values import (
 from nunet_node.jobs.specification import (
     Engine,
     JobSpec,
+    ResultKind,
     Retry,
     RetryCause,
     Timeouts,
@@ -46,6 +47,7 @@ class JobFile:
     args: tuple[str, ...] = ()
     inputs: tuple[FileInput, ...] = ()
     outputs: tuple[str, ...] | None = None
+    results: ResultKind | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     cpu_millis: int | None = None
     memory_bytes: int | None = None
@@ -103,6 +105,7 @@ def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec
         inputs=inputs,
         inputs_bytes=inputs_bytes,
         outputs=file.outputs or (),
+        results=_or(file.results, default.results),
         resources=ResourceVector(
             cpu_millis=_or(file.cpu_millis, default.resources.cpu_millis),
             memory_bytes=_or(file.memory_bytes, default.resources.memory_bytes),

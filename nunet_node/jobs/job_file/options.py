@@ -21,6 +21,7 @@ from nunet_node.jobs.job_file.values import (
     parse_input,
     parse_name,
     parse_output,
+    parse_result_kind,
     parse_run_s,
     parse_some_cpu_millis,
     parse_some_memory_bytes,
@@ -32,6 +33,7 @@ from nunet_node.jobs.specification import (
     ENV_MAX,
     OUTPUT_GLOBS_MAX,
     Engine,
+    ResultKind,
     RetryCause,
 )
 from nunet_node.quantities import parse_price_micro_ntx, parse_size_bytes
@@ -284,6 +286,14 @@ JOB_OPTIONS: Final[Mapping[str, JobOption]] = {
             OUTPUT_GLOBS_MAX,
             type="string",
             minLength=1,
+        ),
+    ),
+    "results": JobOption(
+        read=_one(parse_result_kind),
+        schema=_said(
+            "Who can read the result: 'sealed', its owner alone, unless given; or "
+            "'public', everybody.",
+            enum=[str(kind) for kind in ResultKind],
         ),
     ),
     "env": JobOption(

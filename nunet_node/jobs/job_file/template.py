@@ -30,6 +30,9 @@ inputs: []
 # Without this every new file is kept.
 # outputs: ["out/**"]
 
+# Who can read the result: sealed, its owner alone; or public, everybody.
+results: sealed
+
 # Environment variables.
 env: {}
 

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from nunet_node.jobs.job_file.plain_yaml import JobFileError, nearest
-from nunet_node.jobs.specification import RUN_S_MAX, Engine, RetryCause
+from nunet_node.jobs.specification import (
+    RUN_S_MAX,
+    Engine,
+    ResultKind,
+    RetryCause,
+)
 from nunet_node.quantities import (
     QuantityError,
     parse_cpu_millis,
@@ -150,6 +155,18 @@ def parse_engine(text: str) -> Engine:
         return Engine(text)
     except ValueError:
         raise JobFileError(f"no engine {text!r}{nearest(text, Engine)}") from None
+
+
+def parse_result_kind(text: str) -> ResultKind:
+    """Read who can read a result.
+
+    Raises:
+        JobFileError: neither sealed nor public.
+    """
+    try:
+        return ResultKind(text)
+    except ValueError:
+        raise JobFileError(f"results are sealed or public, not {text!r}") from None
 
 
 def parse_cause(text: str) -> RetryCause:

@@ -166,7 +166,10 @@ def result_stored(desk: Desk, turn: Turn, given: ResultStored) -> None:
         _again(desk, turn, job, reason)
         return
     moved = msgspec.structs.replace(
-        to(turn, job, state, reason), exit_code=job.exit_code, result=given.root
+        to(turn, job, state, reason),
+        exit_code=job.exit_code,
+        result=given.root,
+        sealed_key=given.sealed_key,
     )
     receipt = receipt_of(desk, turn, job, moved, given.size_bytes)
     end(desk, turn, msgspec.structs.replace(moved, receipt=receipt))
@@ -308,6 +311,7 @@ def _notice(desk: Desk, turn: Turn, job: Job, moved: JobMoved) -> Notice:
         reason=moved.reason,
         exit_code=exit_code,
         result=moved.result,
+        sealed_key=moved.sealed_key,
         link=format_link(job.job, job.owner, desk.voice.did, desk.addresses)
         if ends
         else "",

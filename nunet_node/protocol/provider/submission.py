@@ -22,7 +22,13 @@ from nunet_node.jobs.scheduler import (
     startable,
     tag_for,
 )
-from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec, job_id_of
+from nunet_node.jobs.specification import (
+    SALT_BYTES,
+    JobId,
+    JobSpec,
+    ResultKind,
+    job_id_of,
+)
 from nunet_node.jobs.statements import (
     ACCEPTED,
     NOTICE,
@@ -53,6 +59,7 @@ from nunet_node.protocol.trust.admission import (
     why_over_budget,
 )
 from nunet_node.protocol.turn import Turn
+from nunet_node.results.sealing import can_read
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record, encode_record, from_plain
 
@@ -166,6 +173,13 @@ def _why_not(
     refusal = why_not(desk, turn, call)
     if refusal is not None:
         return refusal
+    if spec.results is ResultKind.SEALED and not can_read(owner):
+        return Refusal(
+            code="job.owner-cannot-read",
+            reason="results are sealed to their owner, whose DID has no key for that; "
+            "use an Ed25519 identity, or ask for public results",
+            never=True,
+        )
     if spec.inputs_bytes > spec.resources.disk_bytes:
         return Refusal(
             code="job.inputs-too-large",

@@ -93,6 +93,7 @@ def receipt_of(
         ended_s=max(job.started_s, moved.at_s),
         result=moved.result,
         result_bytes=size_bytes,
+        sealed_key=moved.sealed_key,
         exit_code=job.exit_code,
         limit=job.limit,
         cpu_ms=job.cpu_ms,

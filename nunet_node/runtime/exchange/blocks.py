@@ -170,29 +170,55 @@ async def take_tree(
         PeerError: the peer sent something else than asked for, or broke off; what
             came before is kept.
     """
-    data = await _take_small(stream, (root,), store, taking)
-    manifest = parse_root(data[0], taking.limits)
-    pages = await _take_small(stream, manifest.pages, store, taking)
-
-    def read() -> tuple[Tree, tuple[WantedBlock, ...]]:
-        tree = parse_tree(manifest, pages)
-        return tree, missing_blocks(tree, taking.has)
-
-    tree, missing = await trio.to_thread.run_sync(read)
-    progress = _Progress(tree, missing, taking)
+    tree = await take_manifest(stream, root, store, taking)
+    missing = await trio.to_thread.run_sync(missing_blocks, tree, taking.has)
+    progress = _Progress(tree.size_bytes, missing, taking)
     if missing:
         await _take_chunks(stream, missing, store, progress)
     return tree
+
+
+async def take_manifest(
+    stream: Stream, root: Cid, store: BlockStore, taking: Taking
+) -> Tree:
+    """Fetch whatever is lacking of a tree's manifest, durably, and return the tree.
+
+    Raises:
+        PeerError: as `take_tree`.
+    """
+    data = await _take_small(stream, (root,), store, taking)
+    manifest = parse_root(data[0], taking.limits)
+    pages = await _take_small(stream, manifest.pages, store, taking)
+    return await trio.to_thread.run_sync(parse_tree, manifest, pages)
+
+
+async def take_blocks(
+    stream: Stream, wanted: Sequence[WantedBlock], store: BlockStore, taking: Taking
+) -> None:
+    """Fetch whatever is lacking of some chunks of a tree, durably.
+
+    Raises:
+        PeerError: as `take_tree`.
+    """
+
+    def lacking() -> list[WantedBlock]:
+        return [block for block in wanted if not taking.has(block.cid)]
+
+    missing = await trio.to_thread.run_sync(lacking)
+    if missing:
+        size_bytes = sum(block.size_bytes for block in wanted)
+        progress = _Progress(size_bytes, missing, taking)
+        await _take_chunks(stream, missing, store, progress)
 
 
 class _Progress:
     """Tells whoever wants to know what has come."""
 
     def __init__(
-        self, tree: Tree, missing: Sequence[WantedBlock], taking: Taking
+        self, size_bytes: int, missing: Sequence[WantedBlock], taking: Taking
     ) -> None:
         # Equal chunks are fetched once, but count wherever they stand.
-        self._total = tree.size_bytes
+        self._total = size_bytes
         self._done = max(0, self._total - sum(block.size_bytes for block in missing))
         self._taking = taking
         taking.on_bytes(self._done, self._total)

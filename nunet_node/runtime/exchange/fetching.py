@@ -6,17 +6,24 @@ goes on where it was.
 """
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import trio
 
 from nunet_node.errors import PeerError
 from nunet_node.network.port import Host, NotConnected
-from nunet_node.network.stream import StreamBroken
+from nunet_node.network.stream import Stream, StreamBroken
 from nunet_node.protocol.effects import DeliverInputs
 from nunet_node.protocol.inputs import (
     Input,
@@ -24,13 +31,29 @@ from nunet_node.protocol.inputs import (
     InputsNotDelivered,
 )
 from nunet_node.protocol.messages import BLOCKS_PROTOCOL, LOGS_PROTOCOL
-from nunet_node.results.layout import STDOUT, check_result
-from nunet_node.results.manifest import Tree
-from nunet_node.runtime.exchange.blocks import Taking, take_tree
+from nunet_node.results.layout import STDERR, STDOUT, check_result
+from nunet_node.results.sealed_tree import SealedIndex, SealedReader
+from nunet_node.results.sealing import Seal
+from nunet_node.runtime.exchange.blocks import (
+    Taking,
+    take_blocks,
+    take_manifest,
+    take_tree,
+)
 from nunet_node.runtime.exchange.handover import Offer, deliver
-from nunet_node.runtime.exchange.logs import End, Follow, follow
+from nunet_node.runtime.exchange.logs import (
+    PIECE_BYTES_MAX,
+    End,
+    Follow,
+    follow,
+)
 from nunet_node.storage.blocks import BlockStore
-from nunet_node.storage.materialise import check_target, materialise
+from nunet_node.storage.materialise import (
+    NewFile,
+    check_target,
+    materialise,
+    write_whole,
+)
 from nunet_node.storage.read_tree import Source, read_tree
 from nunet_node.wire.cid import Cid
 
@@ -40,6 +63,11 @@ connection, so that only what breaks a stream alone is worth trying again."""
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are here and the bytes in all."""
+
+Rest = Callable[[Follow], AsyncGenerator[tuple[str, bytes], None]]
+"""Yields (stream, bytes) of logs that lie beyond some offsets."""
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("nunet_node.runtime.exchange.fetching")
 
@@ -57,6 +85,7 @@ class Transfers:
         root: Cid,
         target: Path,
         *,
+        seal: Seal | None = None,
         beside: Mapping[str, bytes] | None = None,
         on_progress: Progress = lambda _done, _total: None,
     ) -> None:
@@ -66,6 +95,7 @@ class Transfers:
             peer_id: who granted it; the connection must be the same one.
             root: the result's id, as its receipt names it.
             target: a directory that does not exist or is empty.
+            seal: what opens it; None for a public result.
             beside: small files to put beside the result, such as its receipt.
             on_progress: hears of bytes that are here, and of those in all.
 
@@ -75,20 +105,59 @@ class Transfers:
         """
         await trio.to_thread.run_sync(check_target, target)
         taking = Taking(has=self._store.has, on_bytes=on_progress)
-        tree = await self._take(peer_id, root, taking)
-        check_result(tree)
+        tree = await self._taken(
+            peer_id, lambda stream: take_tree(stream, root, self._store, taking)
+        )
 
         def write() -> None:
-            materialise(tree, self._store.get, target, beside=beside)
+            if seal is None:
+                check_result(tree)
+                materialise(tree, self._store.get, target, beside=beside)
+            else:
+                reader = SealedReader(tree, seal, self._store.get)
+                write_whole(_unsealed(reader), target, beside=beside)
 
         await trio.to_thread.run_sync(write)
 
-    async def _take(self, peer_id: str, root: Cid, taking: Taking) -> Tree:
+    async def result_logs(
+        self, peer_id: str, root: Cid, seal: Seal, asked: Follow
+    ) -> AsyncGenerator[tuple[str, bytes], None]:
+        """Yield (stream, bytes) of the logs in a sealed result, from some offsets on.
+
+        Only the blocks that hold them are fetched.
+
+        Raises:
+            PeerError: as `fetch`.
+        """
+        taking = Taking(has=self._store.has)
+
+        async def take(stream: Stream) -> tuple[SealedReader, list[tuple[str, range]]]:
+            tree = await take_manifest(stream, root, self._store, taking)
+            reader = SealedReader(tree, seal, self._store.get)
+            for place in (lambda: reader.trailer, reader.index_place):
+                wanted = reader.blocks(await trio.to_thread.run_sync(place))
+                await take_blocks(stream, wanted, self._store, taking)
+            index = await trio.to_thread.run_sync(reader.index)
+            check_result(index)
+            places = _log_places(reader, index, asked)
+            lines = [block for _, place in places for block in reader.blocks(place)]
+            await take_blocks(stream, lines, self._store, taking)
+            return reader, places
+
+        reader, places = await self._taken(peer_id, take)
+        for name, place in places:
+            for start in range(place.start, place.stop, PIECE_BYTES_MAX):
+                part = range(start, min(start + PIECE_BYTES_MAX, place.stop))
+                data = await trio.to_thread.run_sync(_read, reader, part)
+                yield name, data
+
+    async def _taken(self, peer_id: str, take: Callable[[Stream], Awaitable[_T]]) -> _T:
+        """Return what is taken from a stream, going on where one that broke was."""
         for breaks in range(BREAKS_MAX + 1):
             stream = await self._host.open_stream(peer_id, BLOCKS_PROTOCOL)
             try:
                 async with stream:
-                    return await take_tree(stream, root, self._store, taking)
+                    return await take(stream)
             except StreamBroken as error:
                 if breaks == BREAKS_MAX:
                     raise
@@ -109,28 +178,41 @@ class Transfers:
         return InputsDelivered(job=order.job, attempt=order.attempt)
 
     async def follow_logs(
-        self, peer_id: str, asked: Follow
+        self, peer_id: str, asked: Follow, rest: Rest
     ) -> AsyncGenerator[tuple[str, bytes], None]:
         """Yield (stream, bytes) of a job's logs as they come, to their end.
+
+        Args:
+            peer_id: who granted it; the connection must be the same one.
+            asked: which logs, and from where on.
+            rest: yields what lies beyond some offsets in a sealed result; used when
+                the job has ended and its logs are to be found there alone.
 
         Raises:
             PeerError: the peer granted no such logs, or its connection was lost;
                 asking for leave again, and for the rest, goes on.
         """
         breaks = 0
-        while breaks <= BREAKS_MAX:
+        end: End | None = None
+        while end is None and breaks <= BREAKS_MAX:
             try:
                 stream = await self._host.open_stream(peer_id, LOGS_PROTOCOL)
                 async with stream, aclosing(follow(stream, asked)) as pieces:
                     async for said in pieces:
                         if isinstance(said, End):
-                            return
+                            end = said
+                            break
                         asked = _beyond(asked, said.stream, len(said.data))
                         yield said.stream, said.data
             except StreamBroken as error:
                 _log.info("the logs from %s broke: %s", peer_id, error)
                 breaks += 1
-        raise NotConnected(f"the logs from {peer_id} break again and again")
+        if end is None:
+            raise NotConnected(f"the logs from {peer_id} break again and again")
+        if end.in_result:
+            async with aclosing(rest(asked)) as pieces:
+                async for name, data in pieces:
+                    yield name, data
 
     async def store_inputs(self, sources: Sequence[Source]) -> tuple[Cid, int]:
         """Read files and directories into the home's store, to be handed over.
@@ -147,6 +229,29 @@ class Transfers:
             return built.root, built.tree.size_bytes
 
         return await trio.to_thread.run_sync(read)
+
+
+def _unsealed(reader: SealedReader) -> Iterator[NewFile]:
+    index = reader.index()
+    check_result(index)
+    for file in index.files:
+        data = reader.read(reader.place(file))
+        yield NewFile(path=file.path, executable=file.executable, data=data)
+
+
+def _log_places(
+    reader: SealedReader, index: SealedIndex, asked: Follow
+) -> list[tuple[str, range]]:
+    starts = {STDOUT: asked.stdout_from, STDERR: asked.stderr_from}
+    return [
+        (file.path, reader.place(file, starts[file.path]))
+        for file in index.files
+        if file.path in starts
+    ]
+
+
+def _read(reader: SealedReader, place: range) -> bytes:
+    return b"".join(reader.read(place))
 
 
 def _beyond(asked: Follow, stream: str, size_bytes: int) -> Follow:

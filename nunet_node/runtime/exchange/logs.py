@@ -11,8 +11,8 @@ a missing grant get one answer. A follower sleeps until something changes.
 
 import logging
 import os
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -47,6 +47,10 @@ PIECE_BYTES_MAX: Final = 65_536
 FOLLOWERS_PER_PEER_MAX: Final = 16
 """Logs that one peer may follow at once; each is a task and one frame of memory."""
 
+ENDED_KEPT_MAX: Final = 1024
+"""Attempts whose logs' lengths are remembered for those who were just following; who
+comes later looks into the result."""
+
 ASK_S: Final = 30
 """How long a peer that opened a stream may take to ask."""
 
@@ -74,9 +78,11 @@ class Piece(Record, tag_field="kind", tag="piece"):
 
 
 class End(Record, tag_field="kind", tag="end"):
-    """There is no more; ``complete`` unless the job goes on."""
+    """There is no more here; ``complete`` unless the job goes on."""
 
     complete: bool = True
+    in_result: bool = False
+    """The job has ended, and whatever is lacking stands in its sealed result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,8 @@ class Stand:
 
     ended: bool
     result: Cid | None = None
+    sealed: bool = False
+    """Whether the result is for its owner's eyes, so that its logs are no more ours."""
 
 
 class LogBook:
@@ -92,6 +100,7 @@ class LogBook:
 
     def __init__(self) -> None:
         self._live: dict[tuple[JobId, int], tuple[Path, Path]] = {}
+        self._ended: OrderedDict[tuple[JobId, int], dict[str, int]] = OrderedDict()
         self._changes: dict[JobId, trio.Event] = {}
 
     def begin(self, job: JobId, attempt: int, stdout: Path, stderr: Path) -> None:
@@ -101,8 +110,22 @@ class LogBook:
 
     def end(self, job: JobId, attempt: int) -> None:
         """Say that the files of an attempt are about to go."""
-        self._live.pop((job, attempt), None)
+        paths = self._live.pop((job, attempt), None)
+        if paths is not None:
+            self._ended[(job, attempt)] = dict(
+                zip(NAMES, map(_size, paths), strict=True)
+            )
+            if len(self._ended) > ENDED_KEPT_MAX:
+                self._ended.popitem(last=False)
         self.changed(job)
+
+    def is_all(self, job: JobId, attempt: int, at: Mapping[str, int]) -> bool:
+        """Tell whether these offsets are the ends of an ended attempt's logs."""
+        ends = self._ended.get((job, attempt))
+        if ends is None:
+            # While the files are there, whoever has read them to their end has all.
+            return (job, attempt) in self._live
+        return all(at[name] >= end for name, end in ends.items())
 
     def changed(self, job: JobId) -> None:
         """Wake everybody who waits for something new about a job."""
@@ -194,13 +217,21 @@ class LogServer:
                 continue
             stand = self._stand(job, asked.attempt)
             if stand.ended:
-                await self._send_stored(stream, stand.result, at)
-                await stream.send(encode_record(End()))
+                await self._end(stream, job, asked.attempt, at)
                 return
             if not asked.follow:
                 await stream.send(encode_record(End(complete=False)))
                 return
             await change.wait()
+
+    async def _end(
+        self, stream: Stream, job: JobId, attempt: int, at: dict[str, int]
+    ) -> None:
+        stand = self._stand(job, attempt)
+        if not stand.sealed:
+            await self._send_stored(stream, stand.result, at)
+        lacking = stand.result is not None and not self._book.is_all(job, attempt, at)
+        await stream.send(encode_record(End(in_result=stand.sealed and lacking)))
 
     async def _send_live(
         self, stream: Stream, job: JobId, attempt: int, at: dict[str, int]
@@ -229,6 +260,13 @@ class LogServer:
                     piece = data[start : start + PIECE_BYTES_MAX]
                     await stream.send(encode_record(Piece(stream=name, data=piece)))
                 skip = 0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 async def _until_gone(stream: Stream, scope: trio.CancelScope) -> None:

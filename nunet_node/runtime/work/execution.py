@@ -21,7 +21,8 @@ from nunet_node.executors.collect import Collected, OutputsRefused
 from nunet_node.executors.jobdir import JobDir, remove_job_dir
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import RunEnd, RunOrder
-from nunet_node.jobs.specification import JobId
+from nunet_node.identity.did import Did
+from nunet_node.jobs.specification import JobId, ResultKind
 from nunet_node.protocol.effects import (
     DiscardScratch,
     StartJob,
@@ -43,12 +44,16 @@ from nunet_node.results.layout import (
     STDOUT,
     exit_code_text,
 )
-from nunet_node.results.manifest import FileEntry, Tree, build
+from nunet_node.results.manifest import FileEntry
 from nunet_node.runtime.exchange.blocks import tree_of
 from nunet_node.runtime.exchange.logs import LogBook
-from nunet_node.storage.batch import Batch
+from nunet_node.runtime.work.packing import (
+    Leaving,
+    Packed,
+    pack_public,
+    pack_sealed,
+)
 from nunet_node.storage.blocks import BlockStore
-from nunet_node.wire.cid import Cid
 
 LOG_BYTES_MAX: Final = 64 << 20
 """Both streams of a job together; a job that writes more makes files of it."""
@@ -81,6 +86,7 @@ _log = logging.getLogger("nunet_node.runtime.execution")
 class _Run:
     """One attempt at one job, from its start to the end of its directory."""
 
+    owner: Did
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     storing: trio.CancelScope = field(default_factory=trio.CancelScope)
     started: trio.Event = field(default_factory=trio.Event)
@@ -110,7 +116,7 @@ class Execution:
 
     def start(self, order: StartJob) -> None:
         """Begin to run a job."""
-        run = _Run()
+        run = _Run(owner=Did(order.owner))
         self._runs[(order.job, order.attempt)] = run
         self._tasks.start_soon(self._run, order, run)
 
@@ -223,13 +229,13 @@ class Execution:
         answer: Input | None = None
         try:
             with run.storing:
-                answer = await self._stored(order, run.job_dir)
+                answer = await self._stored(order, run, run.job_dir)
         finally:
             run.quiet.set()
         if answer is not None:
             await self._post(answer)
 
-    async def _stored(self, order: StoreResult, job_dir: JobDir) -> Input:
+    async def _stored(self, order: StoreResult, run: _Run, job_dir: JobDir) -> Input:
         spec = order.spec
         bytes_max = spec.output_bytes_max
         if bytes_max is None:
@@ -242,8 +248,8 @@ class Execution:
             if isinstance(found, OutputsRefused):
                 # The logs are worth keeping, and tell why there is so much.
                 refused, found = _too_much(found), NO_OUTPUTS
-            root, tree = await trio.to_thread.run_sync(
-                self._write_result, order, job_dir, found
+            stored = await trio.to_thread.run_sync(
+                self._write_result, order, run, job_dir, found
             )
         except (PeerError, OSError) as error:
             return _not_stored(order, str(error))
@@ -253,32 +259,28 @@ class Execution:
         return ResultStored(
             job=order.job,
             attempt=order.attempt,
-            root=root,
-            size_bytes=tree.size_bytes,
+            root=stored.root,
+            size_bytes=stored.size_bytes,
+            sealed_key=stored.sealed_key,
             reason=_left_out(found),
             refused=refused,
         )
 
     def _write_result(
-        self, order: StoreResult, job_dir: JobDir, found: Collected
-    ) -> tuple[Cid, Tree]:
-        with self._store.batch() as batch:
-            files = [
-                _file(batch, f"{OUTPUTS}/{each.path}", each.source, each.executable)
-                for each in found.files
-            ]
-            files.append(_file(batch, STDOUT, job_dir.stdout_path))
-            files.append(_file(batch, STDERR, job_dir.stderr_path))
-            code = exit_code_text(_shown_exit_code(order))
-            files.append(
-                FileEntry(
-                    path=EXIT_CODE, size_bytes=len(code), chunks=(batch.put(code),)
-                )
-            )
-            built = build(files)
-            for cid, data in built.blocks:
-                batch.put(data, cid)
-        return built.root, built.tree
+        self, order: StoreResult, run: _Run, job_dir: JobDir, found: Collected
+    ) -> Packed:
+        code = exit_code_text(_shown_exit_code(order))
+        files = [
+            *(Leaving.of(f"{OUTPUTS}/{each.path}", each) for each in found.files),
+            Leaving(path=STDOUT, source=job_dir.stdout_path),
+            Leaving(path=STDERR, source=job_dir.stderr_path),
+            Leaving(path=EXIT_CODE, source=code),
+        ]
+        if order.spec.results is ResultKind.PUBLIC:
+            return pack_public(self._store, files)
+        return pack_sealed(
+            self._store, files, job=order.job, attempt=order.attempt, owner=run.owner
+        )
 
     async def _remove(self, run: _Run) -> None:
         await run.quiet.wait()
@@ -352,18 +354,3 @@ def _shown_exit_code(order: StoreResult) -> int:
     if order.exit_code is not None:
         return order.exit_code
     return EXIT_CODE_WALL if order.limit == "wall" else EXIT_CODE_KILLED
-
-
-def _file(
-    batch: Batch,
-    path: str,
-    source: Path,
-    executable: bool = False,  # noqa: FBT001, FBT002 - a file's own property
-) -> FileEntry:
-    stored = batch.add_file(source)
-    return FileEntry(
-        path=path,
-        size_bytes=stored.size_bytes,
-        executable=executable,
-        chunks=stored.chunks,
-    )

@@ -1,11 +1,13 @@
 """A client does a user's errands on a network, here one in memory with real jobs."""
 
+import time
 from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
 import trio
 
+from nunet_node.capability.held.terms import Terms, sealed_key_of
 from nunet_node.client import (
     AmbiguousJobError,
     JobFile,
@@ -15,14 +17,19 @@ from nunet_node.client import (
     open_client,
     order_document,
 )
+from nunet_node.client.delegating import Grant, delegate, share
 from nunet_node.jobs.job_file import FileInput
 from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.specification import ResultKind
 from nunet_node.network.memory import MemoryNetwork
 from nunet_node.protocol.effects import BidCounted, OrderChanged
+from nunet_node.protocol.messages import READ
 from nunet_node.quantities import ResourceVector
+from nunet_node.results.errors import SealError
 from nunet_node.runtime.home import open_home
 from nunet_node.runtime.peer import open_peer
 from nunet_node.runtime.settings import PeerSettings, Provide
+from nunet_node.runtime.wallet.tokens import keep_token
 from tests.executors_kit import need
 from tests.runtime_kit import memory_opener
 
@@ -89,6 +96,98 @@ async def test_a_job_goes_from_a_description_to_a_verified_result(town, tmp_path
     assert (path / "receipt.cbor").stat().st_size > 0
     assert shown["result"]["path"] == str(path)
     assert {type(each) for each in news} >= {BidCounted, OrderChanged}
+
+
+async def test_nothing_that_a_job_made_can_be_read_at_its_provider(town, tmp_path):
+    script = "printf 'mar%s' ker; printf 'na%s' med > mar$(printf ker)"
+    async with town.client() as client:
+        handle = await client.submit(shell(script))
+        await handle.ended()
+        path = await handle.fetch(tmp_path / "out")
+        await until_gone(open_home(tmp_path / "provider").scratch())
+        assert not holding(tmp_path / "provider", b"marker", b"named")
+        assert not holding(tmp_path / "user/blocks", b"marker", b"named")
+    assert (path / "stdout").read_bytes() == b"marker"
+    assert (path / "outputs/marker").read_bytes() == b"named"
+
+
+async def until_gone(scratch):
+    while list(scratch.glob("job-*")):
+        await trio.sleep(0.01)
+
+
+def holding(directory, *words):
+    """Return the files that show a word in their bytes or names."""
+    return [
+        path
+        for path in directory.rglob("*")
+        for word in words
+        if word in path.name.encode() or (path.is_file() and word in path.read_bytes())
+    ]
+
+
+async def test_a_public_result_is_plain_files_for_everybody(town, tmp_path):
+    async with town.client() as client:
+        work = shell("printf 'mar%s' ker", results=ResultKind.PUBLIC)
+        handle = await client.submit(work)
+        await handle.ended()
+        path = await handle.fetch(tmp_path / "out")
+        assert holding(tmp_path / "provider/blocks", b"marker")
+        logs = [piece.data async for piece in handle.logs()]
+    assert (path / "stdout").read_bytes() == b"".join(logs) == b"marker"
+
+
+async def test_logs_are_read_out_of_the_sealed_result_from_any_offset(town):
+    async with town.client() as client:
+        handle = await client.submit(shell("printf 0123456789; printf bad >&2"))
+        await handle.ended()
+    async with town.client() as client:
+        found = await client.find(handle.job)
+        for skip in (None, {"stdout": 3, "stderr": 2}, {"stdout": 99, "stderr": 3}):
+            got = {"stdout": b"", "stderr": b""}
+            async for piece in found.logs(skip=skip):
+                got[piece.stream] += piece.data
+            at = skip or {"stdout": 0, "stderr": 0}
+            assert got["stdout"] == b"0123456789"[at["stdout"] :]
+            assert got["stderr"] == b"bad"[at["stderr"] :]
+
+
+async def test_a_shared_result_is_opened_by_its_reader_alone(town, tmp_path):
+    reader_home = open_home(tmp_path / "reader")
+    reader = reader_home.new_identity("default")
+    owner_home = open_home(tmp_path / "user")
+    ends = int(time.time()) + 3600
+    async with town.client() as client:
+        handle = await client.submit(shell("while [ ! -e go ]; do sleep 0.1; done"))
+        await handle.placed()
+        early = share(owner_home, client.identity.key, handle.order, reader.did, ends)
+        await handle.cancel()
+        handle = await client.submit(shell("printf hi"))
+        order = await handle.ended()
+        given = share(owner_home, client.identity.key, order, reader.did, ends)
+    assert not sealed_key_of(early.leaf.meta)
+    without = replace_key(client.identity.key, owner_home, order, reader.did, ends)
+    keep_token(reader_home, without.token)
+    async with town.client("reader") as client:
+        found = await client.find(order.link)
+        with pytest.raises(SealError, match="no key here opens it"):
+            await found.fetch(tmp_path / "early")
+    keep_token(reader_home, given.token)
+    async with town.client("reader") as client:
+        found = await client.find(order.link)
+        path = await found.fetch(tmp_path / "there")
+    assert (path / "stdout").read_bytes() == b"hi"
+    assert not (tmp_path / "early").exists()
+
+
+def replace_key(signer, home, order, to, ends):
+    """Share a result as one does who has not its key."""
+    terms = Terms(job=order.job)
+    return delegate(
+        home,
+        signer,
+        Grant(to=to, command=READ, expires_at_s=ends, terms=terms, link=order.link),
+    )
 
 
 async def test_one_client_runs_several_jobs_over_its_connection(town):

@@ -3,6 +3,7 @@
 import os
 import secrets
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -129,10 +130,11 @@ async def test_a_job_runs_from_its_inputs_to_a_verified_result(town, tmp_path):
         assert order.exit_code == 3
         read = await granted(user, news, ReadWanted(job=job), ReadGranted)
         target = tmp_path / "out"
-        await user.fetch(
+        await user.transfers.fetch(
             read.peer_id,
             read.receipt.result,
             target,
+            seal=user.seal_of(read.receipt),
             beside={"receipt.cbor": read.receipt_data},
         )
         await user.tell(ResultWritten(job=job, path=str(target)))
@@ -162,7 +164,8 @@ async def test_logs_are_followed_live_and_read_afterwards(town, tmp_path):
         granting = await granted(user, news, LogsWanted(job=job), LogsGranted)
         asked = Follow(job=job, attempt=granting.attempt)
         got = b""
-        async with aclosing(user.follow_logs(granting.peer_id, asked)) as pieces:
+        follow = partial(user.transfers.follow_logs, granting.peer_id, asked)
+        async with aclosing(follow(not_needed)) as pieces:
             async for stream, data in pieces:
                 assert stream == "stdout"
                 got += data
@@ -170,8 +173,20 @@ async def test_logs_are_followed_live_and_read_afterwards(town, tmp_path):
                     let_go(town, job)
         assert got == b"one\ntwo\n"
         await until_state(user, news, job, State.COMPLETED)
-        async with aclosing(user.follow_logs(granting.peer_id, asked)) as pieces:
+        read = await granted(user, news, ReadWanted(job=job), ReadGranted)
+        rest = partial(
+            user.transfers.result_logs,
+            read.peer_id,
+            read.receipt.result,
+            user.seal_of(read.receipt),
+        )
+        async with aclosing(follow(rest)) as pieces:
             assert b"".join([data async for _, data in pieces]) == b"one\ntwo\n"
+
+
+async def not_needed(asked):
+    raise AssertionError(f"everything was said while the job ran: {asked}")
+    yield
 
 
 def let_go(town, job):
@@ -249,7 +264,7 @@ async def test_a_stranger_learns_and_gets_nothing(town, tmp_path):
             assert refusals[0] == refusals[1]
             assert refusals[0].code == "job.unknown"
             with pytest.raises(BlockRefusedError):
-                await stranger.fetch(
+                await stranger.transfers.fetch(
                     provider.peer_id, provider.jobs[job].result, tmp_path / "stolen"
                 )
         assert not (tmp_path / "stolen").exists()
@@ -265,9 +280,12 @@ async def test_a_result_is_served_after_a_restart_on_a_fresh_grant(town, tmp_pat
         news = user.subscribe()
         result = user.orders[job].result
         with pytest.raises(BlockRefusedError):
-            await user.fetch(town.provider.peer_id, result, tmp_path / "early")
+            await user.transfers.fetch(
+                town.provider.peer_id, result, tmp_path / "early"
+            )
         read = await granted(user, news, ReadWanted(job=job), ReadGranted)
-        await user.fetch(read.peer_id, result, tmp_path / "out")
+        seal = user.seal_of(read.receipt)
+        await user.transfers.fetch(read.peer_id, result, tmp_path / "out", seal=seal)
     assert (tmp_path / "out/stdout").read_bytes() == b"kept\n"
 
 

@@ -14,7 +14,7 @@ from nunet_node.jobs.job_file.options import (
 )
 from nunet_node.jobs.job_file.plain_yaml import JobFileError
 from nunet_node.jobs.job_file.values import FileInput
-from nunet_node.jobs.specification import Engine, RetryCause
+from nunet_node.jobs.specification import Engine, ResultKind, RetryCause
 
 FULL = """\
 version: 1
@@ -31,6 +31,7 @@ retry: {attempts: 2, on: [lost, failed]}
 max_price: 0.25
 identity: work
 cancel_delegable: true
+results: public
 """
 
 
@@ -45,6 +46,7 @@ def test_every_option_is_read():
     assert file.args == ("co2.csv", "1", "NO")
     assert file.inputs[1] == FileInput(path="data", dest="d")
     assert file.outputs == ("out/**",)
+    assert file.results is ResultKind.PUBLIC
     assert file.env == {"LANG": "C.UTF-8", "DEBUG": "1"}
     assert (file.cpu_millis, file.memory_bytes, file.disk_bytes) == (500, 2**29, 2**30)
     assert (file.run_s, file.queue_s) == (600, 3600)
@@ -76,6 +78,7 @@ def test_a_command_is_a_list_of_words():
         ("script:", "command:", "line 4: command: expected a list"),
         ("DEBUG", "1D", "line 8: env: '1D'"),
         ("out/**", "../**", r"outputs\[0\]"),
+        ("results: public", "results: secret", "sealed or public"),
         ("cancel_delegable: true", "cancel_delegable: yes", "neither true nor false"),
         ("max_price: 0.25", "max_price: free", "max_price: 'free' is not an amount"),
         ("name: co2-summary", "name: a/b", "line 2: name"),

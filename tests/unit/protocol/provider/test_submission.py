@@ -2,14 +2,16 @@
 
 import pytest
 
+from nunet_node.identity.keys import EcdsaSigningKey
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.scheduler import QUEUE_PER_OWNER_MAX
-from nunet_node.jobs.specification import Engine, Retry, Timeouts
+from nunet_node.jobs.specification import Engine, ResultKind, Retry, Timeouts
 from nunet_node.jobs.statements import Accepted, Notice
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.messages import CANCEL, SUBMIT
 from nunet_node.protocol.provider import submission
 from nunet_node.quantities import ResourceVector
+from nunet_node.wire.cose import ALG_ES256
 from tests.unit.protocol.puppet import Puppet, code_of
 from tests.unit.protocol.world import INPUT, START_S, World, spec
 
@@ -178,6 +180,17 @@ def test_what_never_fits_is_refused_by_name_and_reserves_nothing(
     assert (refusal.code, refusal.dimension, refusal.never) == (code, dimension, True)
     assert refusal.reason
     assert provider.journal == []
+
+
+def test_an_owner_who_cannot_be_sealed_to_asks_for_public_results(world, provider):
+    owner = Puppet(world, 51, user=EcdsaSigningKey(bytes(31) + b"\x07", ALG_ES256))
+    heard, job = submit(owner, provider, spec())
+    assert code_of(heard) == "job.owner-cannot-read"
+    assert heard.body.payload.never
+    assert job not in provider.jobs
+
+    _, job = submit(owner, provider, spec(results=ResultKind.PUBLIC))
+    assert provider.jobs[job].owner == owner.user.did
 
 
 def test_a_node_that_offers_nothing_takes_nothing(world, owner):

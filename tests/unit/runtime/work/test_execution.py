@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from nunet_node.identity.keys import SigningKey
 from nunet_node.jobs.specification import Engine, JobSpec, Timeouts
 from nunet_node.protocol.effects import DiscardScratch, StartJob, StopJob, StoreResult
 from nunet_node.protocol.inputs import (
@@ -15,6 +16,8 @@ from nunet_node.protocol.inputs import (
 )
 from nunet_node.quantities import ResourceVector
 from nunet_node.results.layout import check_result
+from nunet_node.results.sealed_tree import SealedReader
+from nunet_node.results.sealing import Seal, unwrap_key
 from nunet_node.runtime.exchange.blocks import tree_of
 from nunet_node.runtime.exchange.logs import LogBook
 from nunet_node.runtime.work import execution as execution_module
@@ -23,6 +26,9 @@ from nunet_node.storage.blocks import BlockStore
 from nunet_node.wire.cid import Cid
 from tests.executors_kit import need, some_executors
 from tests.runtime_kit import store_files
+
+OWNER = SigningKey(bytes(32))
+JOB = "j" * 32
 
 
 class Bench:
@@ -45,18 +51,18 @@ class Bench:
 
     def start(self, spec, attempt=1):
         self.execution.start(
-            StartJob(job="job", attempt=attempt, owner="did:key:me", spec=spec)
+            StartJob(job=JOB, attempt=attempt, owner=OWNER.did, spec=spec)
         )
 
     async def run(self, spec):
         self.start(spec)
-        assert await self.next() == JobStarted(job="job", attempt=1)
+        assert await self.next() == JobStarted(job=JOB, attempt=1)
         return await self.next()
 
     async def keep(self, spec, exited):
         self.execution.store(
             StoreResult(
-                job="job",
+                job=JOB,
                 attempt=1,
                 spec=spec,
                 exit_code=exited.exit_code,
@@ -66,16 +72,26 @@ class Bench:
         return await self.next()
 
     def stop(self):
-        self.execution.stop(StopJob(job="job", attempt=1))
+        self.execution.stop(StopJob(job=JOB, attempt=1))
 
     def discard(self):
-        self.execution.discard(DiscardScratch(job="job", attempt=1))
+        self.execution.discard(DiscardScratch(job=JOB, attempt=1))
 
-    def files(self, root):
-        tree = tree_of(self.store, root)
-        check_result(tree)
+    def files(self, stored, attempt=1):
+        """Open a stored result with its owner's key."""
+        key = unwrap_key(
+            stored.sealed_key,
+            reader=OWNER.did,
+            reader_secret=OWNER.key_agreement_secret(),
+            job=JOB,
+            root=stored.root,
+        )
+        seal = Seal(key=key, job=JOB, attempt=attempt)
+        reader = SealedReader(tree_of(self.store, stored.root), seal, self.store.get)
+        check_result(reader.index())
         return {
-            file.path: b"".join(map(self.store.get, file.chunks)) for file in tree.files
+            file.path: b"".join(map(bytes, reader.read(reader.place(file))))
+            for file in reader.index().files
         }
 
 
@@ -113,7 +129,7 @@ async def test_a_job_starts_ends_and_is_stored(bench):
     stored = await bench.keep(spec, exited)
     assert isinstance(stored, ResultStored)
     assert stored.reason == ""
-    assert bench.files(stored.root) == {
+    assert bench.files(stored) == {
         "outputs/made": b"made\n",
         "stdout": b"out\n",
         "stderr": b"err\n",
@@ -124,12 +140,12 @@ async def test_a_job_starts_ends_and_is_stored(bench):
 async def test_a_job_knows_who_it_is(bench):
     spec = shell("env | grep ^NUNET_ | sort; echo $MINE", env={"MINE": "x"})
     stored = await bench.keep(spec, await bench.run(spec))
-    assert bench.files(stored.root)["stdout"].decode().splitlines() == [
+    assert bench.files(stored)["stdout"].decode().splitlines() == [
         "NUNET_JOB_ATTEMPT=1",
         "NUNET_JOB_ENGINE=process",
-        "NUNET_JOB_ID=job",
+        f"NUNET_JOB_ID={JOB}",
         "NUNET_JOB_NAME=a name",
-        "NUNET_JOB_OWNER=did:key:me",
+        f"NUNET_JOB_OWNER={OWNER.did}",
         "x",
     ]
 
@@ -144,7 +160,7 @@ async def test_inputs_lie_in_the_job_directory_and_are_no_outputs(
     )
     spec = shell("cat a/small; wc -c < large", inputs=built.root)
     stored = await bench.keep(spec, await bench.run(spec))
-    files = bench.files(stored.root)
+    files = bench.files(stored)
     assert files["stdout"].split() == [b"small", b"%d" % len(large)]
     assert not [path for path in files if path.startswith("outputs/")]
 
@@ -179,7 +195,7 @@ async def test_a_job_stopped_before_it_runs_ends_once(bench):
 async def test_stopping_what_does_not_run_is_answered(bench):
     bench.stop()
     exited = await bench.next()
-    assert (exited.job, exited.limit) == ("job", "cancelled")
+    assert (exited.job, exited.limit) == (JOB, "cancelled")
 
 
 async def test_outputs_over_their_limit_are_refused_but_the_logs_are_kept(bench):
@@ -187,7 +203,7 @@ async def test_outputs_over_their_limit_are_refused_but_the_logs_are_kept(bench)
     stored = await bench.keep(spec, await bench.run(spec))
     assert isinstance(stored, ResultStored)
     assert "exceed their limit of 1000B" in stored.refused
-    assert set(bench.files(stored.root)) == {"stdout", "stderr", "exit_code"}
+    assert set(bench.files(stored)) == {"stdout", "stderr", "exit_code"}
 
 
 async def test_what_cannot_be_an_output_is_named(bench):
@@ -196,7 +212,7 @@ async def test_what_cannot_be_an_output_is_named(bench):
     assert isinstance(stored, ResultStored)
     assert "link (link)" in stored.reason
     assert "pipe (special)" in stored.reason
-    assert [p for p in bench.files(stored.root) if p.startswith("outputs/")] == [
+    assert [p for p in bench.files(stored) if p.startswith("outputs/")] == [
         "outputs/plain"
     ]
 
@@ -206,20 +222,20 @@ async def test_a_result_without_its_directory_is_not_stored(bench):
     exited = await bench.run(spec)
     bench.discard()
     assert await bench.keep(spec, exited) == ResultNotStored(
-        job="job", attempt=1, reason="its directory is gone"
+        job=JOB, attempt=1, reason="its directory is gone"
     )
 
 
 async def test_discarding_removes_the_directory_and_its_logs(bench):
     await bench.run(shell("echo x"))
-    assert bench.book.read("job", 1, "stdout", 0) == b"x\n"
+    assert bench.book.read(JOB, 1, "stdout", 0) == b"x\n"
     (root,) = [r.job_dir.root for r in bench.execution._runs.values()]
     bench.discard()
     bench.discard()
     with trio.fail_after(30):
         while root.exists():
             await trio.sleep(0.01)
-    assert bench.book.read("job", 1, "stdout", 0) is None
+    assert bench.book.read(JOB, 1, "stdout", 0) is None
 
 
 async def test_discarding_ends_a_job_that_still_runs(bench):
@@ -238,7 +254,7 @@ async def test_a_time_limit_is_told_and_the_exit_code_says_so(bench):
     exited = await bench.run(spec)
     assert exited.limit == "wall"
     stored = await bench.keep(spec, exited)
-    assert bench.files(stored.root)["exit_code"] == b"124\n"
+    assert bench.files(stored)["exit_code"] == b"124\n"
 
 
 @pytest.mark.parametrize(
@@ -262,5 +278,5 @@ async def test_a_job_that_cannot_start_harms_no_other(bench, changes):
         said = await bench.next()
     assert isinstance(said, JobExited)
     bench.start(shell("exit 0"), attempt=2)
-    assert await bench.next() == JobStarted(job="job", attempt=2)
+    assert await bench.next() == JobStarted(job=JOB, attempt=2)
     assert (await bench.next()).exit_code == 0

@@ -1,0 +1,116 @@
+"""From what a job left to a tree in the store.
+
+Rule: unless its owner asked for a public result, nothing of it is stored but sealed
+bytes, under a key that is made here, sealed to the owner and forgotten.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nunet_node.executors.collect import CollectedFile
+from nunet_node.identity.did import Did
+from nunet_node.jobs.specification import JobId
+from nunet_node.results.manifest import FileEntry, build
+from nunet_node.results.sealed_tree import TreeSealer
+from nunet_node.results.sealing import KEY_BYTES, Seal, wrap_key
+from nunet_node.storage.batch import Batch
+from nunet_node.storage.blocks import BlockStore
+from nunet_node.storage.files import read_parts
+from nunet_node.wire.cid import Cid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """One file of a result: where its bytes lie, or the bytes themselves."""
+
+    path: str
+    source: Path | bytes
+    executable: bool = False
+
+    @classmethod
+    def of(cls, path: str, found: CollectedFile) -> "Leaving":
+        """Return an output as it is called in a result."""
+        return cls(path=path, source=found.source, executable=found.executable)
+
+    def parts(self) -> Iterable[bytes]:
+        """Return its bytes in parts; reads the disk."""
+        if isinstance(self.source, bytes):
+            return (self.source,)
+        return read_parts(self.source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """A stored result: its root, the length of its files, and its key if it has one."""
+
+    root: Cid
+    size_bytes: int
+    sealed_key: bytes = b""
+
+
+def pack_sealed(
+    store: BlockStore,
+    files: Sequence[Leaving],
+    *,
+    job: JobId,
+    attempt: int,
+    owner: Did,
+) -> Packed:
+    """Seal a result to its owner and store it durably. Blocks on the disk.
+
+    Raises:
+        NoAgreementKeyError: nothing can be sealed to the owner.
+        PeerError: the disk is full or failing, or a path cannot be carried.
+        OSError: a file cannot be read.
+    """
+    key = secrets.token_bytes(KEY_BYTES)
+    with store.batch() as batch:
+        sealer = TreeSealer(Seal(key=key, job=job, attempt=attempt), batch.put)
+        for file in sorted(files, key=lambda file: file.path.encode()):
+            sealer.add(file.path, file.parts(), executable=file.executable)
+        made = sealer.finish()
+        _put_all(batch, made.outer.blocks)
+    root = made.outer.root
+    sealed_key = wrap_key(
+        key,
+        reader=owner,
+        job=job,
+        root=root,
+        ephemeral_secret=secrets.token_bytes(KEY_BYTES),
+    )
+    return Packed(root=root, size_bytes=made.size_bytes, sealed_key=sealed_key)
+
+
+def pack_public(store: BlockStore, files: Sequence[Leaving]) -> Packed:
+    """Store a result as plain files, durably. Blocks on the disk.
+
+    Raises:
+        PeerError: the disk is full or failing, or a path cannot be carried.
+        OSError: a file cannot be read.
+    """
+    with store.batch() as batch:
+        built = build([_plain(batch, file) for file in files])
+        _put_all(batch, built.blocks)
+    return Packed(root=built.root, size_bytes=built.tree.size_bytes)
+
+
+def _plain(batch: Batch, file: Leaving) -> FileEntry:
+    if isinstance(file.source, bytes):
+        chunks: tuple[Cid, ...] = (batch.put(file.source),)
+        size_bytes = len(file.source)
+    else:
+        stored = batch.add_file(file.source)
+        chunks, size_bytes = stored.chunks, stored.size_bytes
+    return FileEntry(
+        path=file.path,
+        size_bytes=size_bytes,
+        executable=file.executable,
+        chunks=chunks,
+    )
+
+
+def _put_all(batch: Batch, blocks: Iterable[tuple[Cid, bytes]]) -> None:
+    for cid, data in blocks:
+        batch.put(data, cid)

@@ -181,6 +181,15 @@ class InputsArrived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputsNotKept:
+    """The job's inputs came, and could not be written here."""
+
+    job: JobId
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobStarted:
     """The job's first process runs."""
 
@@ -348,6 +357,7 @@ Input = (
     | FrameReceived
     | FrameRejected
     | InputsArrived
+    | InputsNotKept
     | JobStarted
     | JobExited
     | ResultStored

@@ -28,6 +28,7 @@ from nunet_node.protocol.inputs import (
     FrameRejected,
     Input,
     InputsArrived,
+    InputsNotKept,
     JobExited,
     JobStarted,
     NeighbourFound,
@@ -180,6 +181,7 @@ class Node:
                     self._requester.timer(turn, given.name)
             case (
                 InputsArrived()
+                | InputsNotKept()
                 | JobStarted()
                 | JobExited()
                 | ResultStored()

@@ -81,7 +81,7 @@ class World:
         self._sessions = Sessions(
             host, self._post, self._open, self._addresses_of, tasks
         )
-        self._blocks = BlockServer(store, self.grants, self._job_of, self._staged)
+        self._blocks = BlockServer(store, self.grants, self._job_of, around.driver.tell)
         self._book = LogBook()
         self._logs = LogServer(self._book, store, self.grants, self._stand)
         self._acts: dict[type[Any], Callable[[Any], None]] = {
@@ -205,9 +205,6 @@ class World:
         elif isinstance(news, fx.OrderChanged):
             self._around.changed(news.job)
         self._around.driver.publish(news)
-
-    async def _staged(self, job: JobId, attempt: int) -> None:
-        await self._around.driver.tell(InputsArrived(job=job, attempt=attempt))
 
     def _job_of(self, job: JobId) -> Job | None:
         return self._around.node.jobs.get(job)

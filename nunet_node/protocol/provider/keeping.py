@@ -27,6 +27,7 @@ from nunet_node.protocol.effects import (
 from nunet_node.protocol.facts import CancelAccepted, JobMoved, JobStaged
 from nunet_node.protocol.inputs import (
     InputsArrived,
+    InputsNotKept,
     JobExited,
     JobStarted,
     ResultNotStored,
@@ -115,6 +116,14 @@ def inputs_arrived(desk: Desk, turn: Turn, given: InputsArrived) -> None:
         turn.record(JobStaged(job=job.job))
         turn.do(CancelTimer(name=f"{STAGING_TIMER}:{job.job}"))
         schedule(desk, turn)
+
+
+def inputs_not_kept(desk: Desk, turn: Turn, given: InputsNotKept) -> None:
+    """There is no place for the inputs here, so trying again would not help."""
+    job = _current(turn, given.job, given.attempt)
+    if job is not None and not job.staged and not job.ended:
+        reason = f"its inputs could not be stored: {given.reason}"
+        end(desk, turn, to(turn, job, State.FAILED, reason))
 
 
 def job_started(desk: Desk, turn: Turn, given: JobStarted) -> None:

@@ -12,6 +12,7 @@ from nunet_node.protocol.inputs import (
     DrainBegan,
     FrameReceived,
     InputsArrived,
+    InputsNotKept,
     JobExited,
     JobStarted,
     ResultNotStored,
@@ -35,7 +36,14 @@ from nunet_node.protocol.turn import Turn
 
 DRAIN_TIMER: Final = "drain"
 
-JobInput = InputsArrived | JobStarted | JobExited | ResultStored | ResultNotStored
+JobInput = (
+    InputsArrived
+    | InputsNotKept
+    | JobStarted
+    | JobExited
+    | ResultStored
+    | ResultNotStored
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +78,8 @@ class ProviderRole:
         match given:
             case InputsArrived():
                 keeping.inputs_arrived(self.desk, turn, given)
+            case InputsNotKept():
+                keeping.inputs_not_kept(self.desk, turn, given)
             case JobStarted():
                 keeping.job_started(self.desk, turn, given)
             case JobExited():

@@ -22,6 +22,7 @@ from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Attempt
 from nunet_node.network.port import Host
 from nunet_node.network.stream import Stream
+from nunet_node.protocol.inputs import InputsArrived, InputsNotKept
 from nunet_node.protocol.messages import BLOCKS_PROTOCOL
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.results.manifest import TreeLimits
@@ -38,6 +39,7 @@ from nunet_node.runtime.exchange.blocks import (
 )
 from nunet_node.runtime.exchange.grants import Expected, Grants
 from nunet_node.storage.blocks import BlockStore
+from nunet_node.storage.errors import StoreUnavailableError
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record, decode_record, encode_record
 
@@ -98,8 +100,8 @@ class BlockServer:
         store: where blocks are.
         grants: who may have what, and hand over what.
         job_of: returns a job in our custody, if there is one of that id.
-        staged: tells the node that a job's inputs are here; returns once that is
-            durable.
+        tell: tells the node that a job's inputs are here, or found no place; returns
+            once that is durable.
     """
 
     def __init__(
@@ -107,12 +109,12 @@ class BlockServer:
         store: BlockStore,
         grants: Grants,
         job_of: Callable[[JobId], Job | None],
-        staged: Callable[[JobId, int], Awaitable[None]],
+        tell: Callable[[InputsArrived | InputsNotKept], Awaitable[None]],
     ) -> None:
         self._store = store
         self._grants = grants
         self._job_of = job_of
-        self._staged = staged
+        self._tell = tell
         self._handed = HandedOver()
         self._streams: dict[str, int] = {}
         self._taking: set[JobId] = set()
@@ -185,9 +187,14 @@ class BlockServer:
     ) -> None:
         kept = self._job_of(job)
         if kept is None or not kept.staged:
-            async with self._room:
-                await self._take_inputs(stream, job, expected)
-            await self._staged(job, attempt)
+            try:
+                async with self._room:
+                    await self._take_inputs(stream, job, expected)
+            except StoreUnavailableError as error:
+                why = str(error)
+                await self._tell(InputsNotKept(job=job, attempt=attempt, reason=why))
+                raise
+            await self._tell(InputsArrived(job=job, attempt=attempt))
 
     def _owner_of(self, job: JobId) -> str:
         kept = self._job_of(job)

@@ -231,6 +231,19 @@ def test_inputs_that_never_come_free_the_room(world, provider, user):
     assert provider.reserved().cpu_millis == 0
 
 
+def test_inputs_that_find_no_place_end_the_job_and_say_why(world, provider, user):
+    world._deliver = lambda *_: None
+    job = place(user, spec(inputs=INPUT))
+    provider.give(ins.InputsNotKept(job=job, attempt=2, reason="of another attempt"))
+    assert provider.jobs[job].state is State.ALLOCATED
+    provider.give(ins.InputsNotKept(job=job, attempt=1, reason="the disk is full"))
+    assert provider.jobs[job].state is State.FAILED
+    assert provider.reserved().cpu_millis == 0
+    world.run(for_s=1)
+    assert user.orders[job].state is State.FAILED
+    assert "the disk is full" in user.orders[job].reason
+
+
 def test_a_job_starts_once_its_inputs_are_there(world, provider, user):
     started = []
     world.watch = lambda _, e: started.append(e) if isinstance(e, StartJob) else None

@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import pytest
 import trio
 
+from nunet_node.errors import PeerError
 from nunet_node.network.port import ProtocolRefused
 from nunet_node.network.stream import StreamBroken
+from nunet_node.protocol.inputs import InputsArrived, InputsNotKept
 from nunet_node.runtime.exchange import handover as handover_module
 from nunet_node.runtime.exchange.blocks import (
     BlockProtocolError,
@@ -19,6 +21,7 @@ from nunet_node.runtime.exchange.blocks import (
 from nunet_node.runtime.exchange.grants import Expected, Grants
 from nunet_node.runtime.exchange.handover import BlockServer, Offer, deliver
 from nunet_node.storage.blocks import BlockStore
+from nunet_node.storage.errors import StoreUnavailableError
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
 from tests.runtime_kit import linked_hosts, store_files
@@ -38,12 +41,15 @@ class Provider:
         }
         self.arrived = []
         self.grants = Grants(lambda root: blocks_under(store, root))
-        self.server = BlockServer(store, self.grants, self.jobs.get, self.staged)
+        self.server = BlockServer(store, self.grants, self.jobs.get, self.tell)
+        self.told = []
 
-    async def staged(self, job, attempt):
+    async def tell(self, event):
         await trio.lowlevel.checkpoint()
-        self.arrived.append((job, attempt))
-        self.jobs[job].staged = True
+        self.told.append(event)
+        if isinstance(event, InputsArrived):
+            self.arrived.append((event.job, event.attempt))
+            self.jobs[event.job].staged = True
 
     def expect(self, host, root, job="job", bytes_max=1 << 30):
         self.grants.expect(
@@ -136,6 +142,25 @@ async def test_an_owner_hands_equal_blocks_over_once(stores, built):
                 ours.delete(cid)
         await hand_over(hosts, ours, built.root, "second")
     assert provider.arrived == [("job", 1), ("second", 1)]
+
+
+async def test_inputs_that_find_no_place_are_told_to_the_node(
+    stores, built, monkeypatch
+):
+    theirs, ours = stores
+    provider = Provider(theirs)
+
+    def refuse(*_):
+        raise StoreUnavailableError("the disk is full")
+
+    monkeypatch.setattr(theirs, "batch", refuse)
+    async with linked_hosts() as hosts:
+        provider.expect(hosts[1], built.root)
+        provider.server.serve(hosts[0])
+        with pytest.raises(PeerError):
+            await hand_over(hosts, ours, built.root)
+    told = InputsNotKept(job="job", attempt=1, reason="the disk is full")
+    assert provider.told == [told]
 
 
 async def test_a_job_that_is_staged_says_so_again(stores, built):

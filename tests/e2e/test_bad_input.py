@@ -1,7 +1,5 @@
 """Whatever is given wrong: one line that names it, the right code, nothing left."""
 
-import json
-
 import pytest
 
 from tests.e2e.network import LOOPBACK, NOT_RUN, USAGE, Finished, Network, Node
@@ -65,22 +63,6 @@ def test_a_wrong_job_file_is_refused_by_its_line(
     if "scritp" in text:
         _one_line(user.submit("job.yaml"), USAGE, *names)
         assert user.run("list").must().document == []
-
-
-def test_a_job_file_is_started_from_checked_and_submitted(net: Network, node: Node):
-    user = net.user(node)
-    user.run("spec", "init").must()
-    user.write("main.py", "print('from a file')")
-    assert user.run("spec", "validate", "job.yaml").must().document["valid"] is True
-    ended = user.submit("--name", "given", "job.yaml", json=False).must()
-    assert ended.out == "from a file\n"
-    assert (user.cwd / "given/stdout").exists()
-
-
-def test_the_schema_is_published(net: Network):
-    schema = json.loads(net.user().run("spec", "schema").must().out)
-    assert schema["$schema"].startswith("https://json-schema.org/")
-    assert {"timeouts", "retry", "resources", "inputs"} <= set(schema["properties"])
 
 
 def test_a_home_below_a_file_is_refused_with_its_name(net: Network):

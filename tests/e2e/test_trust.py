@@ -1,0 +1,117 @@
+"""Acting for others, letting them in, sharing and taking back, between processes."""
+
+import pytest
+
+from tests.e2e.network import NO_SUCH_JOB, NOT_RUN, Network, Node, User
+
+
+def given(giver: User, to: User, can: str, *words: object) -> str:
+    """Delegate, and hand the token over; return its file."""
+    path = to.cwd / f"{can.replace('/', '-')}.token"
+    giver.run(
+        *("cap", "delegate", "--to", to.did(), "--can", can, "--out", path, *words)
+    ).must()
+    to.run("cap", "add", path).must()
+    return str(path)
+
+
+@pytest.fixture
+def cold(net: Network, node: Node) -> User:
+    return net.user(node)
+
+
+def test_a_job_of_a_hot_session_belongs_to_the_cold_identity(cold: User, user: User):
+    given(cold, user, "/nunet", "--expires", "1d")
+    shown = user.submit("--name", "hot", "--", "echo", "hi").must().document
+    assert shown["owner"] == cold.did()
+    link = shown["result"]["link"]
+    cold.run("get", link, "--out", "mine").must()
+    assert (cold.cwd / "mine/stdout").read_text() == "hi\n"
+
+
+def test_a_delegate_does_not_cancel_but_the_owner_does(cold: User, user: User):
+    given(cold, user, "/nunet")
+    job = user.detached("--", "sleep", "600")["job"]
+    user.run("cancel", job).must(NO_SUCH_JOB)
+    joined = ("--bootstrap", user.bootstrap)
+    assert cold.run("cancel", job, *joined).must().document["state"] == "cancelled"
+
+
+def test_a_shared_result_is_fetched_until_the_share_is_taken_back(
+    user: User, stranger: User
+):
+    job = user.submit("--name", "s", "--", "echo", "shared").must().document["job"]
+    token = stranger.cwd / "token"
+    shown = user.run("share", job, "--to", stranger.did(), "--out", token).must()
+    assert set(shown.document) == {"token", "cid", "audience", "expires"}
+    joined = ("--bootstrap", user.bootstrap)
+    stranger.run("get", token, "--out", "got", *joined).must()
+    assert (stranger.cwd / "got/stdout").read_text() == "shared\n"
+    stranger.run("logs", job, *joined).must(NO_SUCH_JOB)
+    stranger.run("cancel", job, *joined).must(NO_SUCH_JOB)
+
+    done = user.run("cap", "revoke", token, *joined).must().document
+    assert (done["cid"], done["missed"]) == (shown.document["cid"], [])
+    assert len(done["acknowledged"]) >= 1
+    refused = stranger.run("get", token, "--out", "again", *joined).must(1)
+    assert "has been revoked" in refused.err
+    assert not (stranger.cwd / "again").exists()
+
+
+def test_a_receipt_is_checked_offline(user: User, stranger: User, node: Node):
+    user.submit("--name", "r", "--", "true").must()
+    shown = stranger.run("receipt", "verify", user.cwd / "r").must().document
+    assert (shown["valid"], shown["provider"]) == (True, node.did)
+    assert shown["owner"] == user.did()
+
+
+def test_a_provider_takes_those_whom_its_anchor_admits_as_often_as_it_says(
+    net: Network,
+):
+    anchor = net.user()
+    provider = net.provider("--admission", "capability", "--anchor", anchor.did())
+    user, other = net.user(provider), net.user(provider)
+    refused = other.submit("--", "true").must(NOT_RUN)
+    assert anchor.did() in refused.document["reason"]
+
+    given(anchor, user, "/nunet/job/submit", "--max-jobs", "1")
+    shown = user.submit("--name", "one", "--", "true").must().document
+    assert shown["owner"] == user.did()
+    refused = user.submit("--name", "two", "--", "true").must(NOT_RUN)
+    assert "all were used" in refused.document["reason"]
+
+
+def test_counts_and_revocations_survive_the_end_of_the_node(net: Network):
+    anchor = net.user()
+    words = ("--admission", "capability", "--anchor", anchor.did())
+    provider = net.provider(*words)
+    one, other = net.user(provider), net.user(provider)
+    given(anchor, one, "/nunet/job/submit", "--max-jobs", "1")
+    token = given(anchor, other, "/nunet/job/submit")
+    one.submit("--name", "one", "--", "true").must()
+    joined = ("--bootstrap", provider.address)
+    anchor.run("cap", "revoke", token, *joined).must()
+    provider.kill()
+
+    again = net.provider(*words, home=provider.home)
+    one.bootstrap = other.bootstrap = again.address
+    refused = one.submit("--name", "two", "--", "true").must(NOT_RUN)
+    assert "all were used" in refused.document["reason"]
+    refused = other.submit("--", "true").must(NOT_RUN)
+    assert "has been revoked" in refused.document["reason"]
+
+
+def test_a_listed_owner_is_let_in_and_others_are_not(net: Network):
+    user, other = net.user(), net.user()
+    provider = net.provider("--admission", "allow", "--allow", user.did())
+    user.bootstrap = other.bootstrap = provider.address
+    user.submit("--", "true").must()
+    refused = other.submit("--", "true").must(NOT_RUN)
+    assert "listed owners" in refused.document["reason"]
+
+
+def test_an_admission_that_nobody_could_meet_does_not_start(net: Network):
+    user = net.user()
+    for words in (("capability",), ("allow",), ("open", "--allow", user.did())):
+        ended = user.run("up", "--admission", *words).must(1)
+        assert "admission" in ended.err

@@ -7,10 +7,12 @@ reads a clock, a file or a socket, so the same node runs in production, under
 virtual time, and again from its journal after a crash.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from nunet_node.capability.held.holdings import Holdings
+from nunet_node.errors import MisuseError
 from nunet_node.identity.challenge import ChallengeBook
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer
@@ -55,12 +57,12 @@ from nunet_node.protocol.provider.commands import refuse
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.provider.role import ProviderRole
-from nunet_node.protocol.requester.memory import Memory
+from nunet_node.protocol.requester.memory import Memory, Pursuit
 from nunet_node.protocol.requester.role import RequesterRole
 from nunet_node.protocol.sessions import Session, Sessions, Voice
 from nunet_node.protocol.trust import revoking
 from nunet_node.protocol.trust.admission import Admission
-from nunet_node.protocol.turn import Batch, Ledger, Turn
+from nunet_node.protocol.turn import TURNS_MAX, Batch, Ledger, Turn
 from nunet_node.quantities import Now
 
 
@@ -114,7 +116,7 @@ class Node:
         )
         self._provider = ProviderRole(desk=desk)
         self._requester = RequesterRole(memory=memory, voice=voice)
-        self._turn = Turn(self._ledger, Now(unix_s=0, elapsed_ns=0))
+        self._turns: deque[tuple[Turn, dict[JobId, Pursuit]]] = deque(maxlen=TURNS_MAX)
         self._undone = False
 
     @property
@@ -136,14 +138,22 @@ class Node:
         """Replay one fact from the journal; nothing is decided."""
         self._ledger.apply(fact)
 
-    def handle(self, given: Input, now: Now) -> Batch:
+    def handle(self, given: Input, now: Now, *, joins: bool = False) -> Batch:
         """Decide what follows from one input.
 
-        The facts must be on disk before any effect is carried out; if they cannot
-        be kept, call `undo` before the next input.
+        The facts must be on disk before any effect is carried out; if they cannot be
+        kept, call `undo` before the next input.
+
+        Args:
+            given: what happened.
+            now: when.
+            joins: whether the facts of the turn before are not on disk yet either, so
+                that both may have to be taken back; at most `TURNS_MAX` turns in all.
         """
-        turn = self._turn = Turn(self._ledger, now)
-        self._requester.begin_turn()
+        if not joins:
+            self._turns.clear()
+        turn = Turn(self._ledger, now)
+        self._turns.append((turn, self._requester.pursued()))
         self._route(turn, given)
         if self._undone and not self._provider.desk.full:
             self._undone = False
@@ -151,14 +161,24 @@ class Node:
         self._provider.settle(turn, len(self.adverts))
         return turn.batch()
 
-    def undo(self) -> None:
-        """Take back the facts of the last turn, because they could not be kept.
+    def undo(self, turns: int = 1) -> None:
+        """Take back the facts of the last turns, because they could not be kept.
 
-        Its effects are not to be carried out either.
+        What they ordered on account of those facts is not to be carried out either.
+
+        Args:
+            turns: how many, of those that joined.
+
+        Raises:
+            MisuseError: there were not so many.
         """
-        self._turn.undo()
+        if not 1 <= turns <= len(self._turns):
+            raise MisuseError(f"{turns} turns to take back of {len(self._turns)}")
+        for _ in range(turns):
+            turn, pursued = self._turns.pop()
+            turn.undo()
+            self._requester.undo(pursued)
         self._provider.undo()
-        self._requester.undo()
         self._undone = True
 
     def _route(self, turn: Turn, given: Input) -> None:

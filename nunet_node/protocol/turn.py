@@ -7,6 +7,7 @@ turn is undone and its effects are never performed.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from nunet_node.jobs.specification import JobId
 from nunet_node.protocol.effects import Effect, News, Tell
@@ -24,6 +25,11 @@ from nunet_node.quantities import Now
 
 NS_PER_S = 1_000_000_000
 """Nanoseconds in a second."""
+
+TURNS_MAX: Final = 64
+"""Turns that may be taken back together, so that their facts can be kept with one
+sync: as many peers as speak while one lasts, and far fewer facts than one append takes.
+"""
 
 
 @dataclass(slots=True)

@@ -1,15 +1,18 @@
 """The one task that owns the node: inputs in, facts down, effects out.
 
 Rule: the facts of an input are on disk before any of its effects is performed, so
-that nothing is ever said that a crash could unsay. Performing an effect never
-waits; what takes time runs in a task of its own and comes back as an input. An
-input whose facts cannot be written is taken back whole.
+that nothing is ever said that a crash could unsay. Inputs that wait are decided one
+after the other and their facts are written together, for the price of one sync
+(group commit: DeWitt et al., 1984). Performing an effect never waits; what takes time
+runs in a task of its own and comes back as an input. Inputs whose facts cannot be
+written are taken back whole.
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -24,7 +27,7 @@ from nunet_node.protocol.inputs import (
     StoreFilled,
     TimerFired,
 )
-from nunet_node.protocol.turn import Batch
+from nunet_node.protocol.turn import TURNS_MAX, Batch
 from nunet_node.quantities import Now
 from nunet_node.runtime.clock import Clock, Timers
 from nunet_node.storage.errors import LedgerUnwritableError
@@ -49,11 +52,11 @@ _log = logging.getLogger("nunet_node.runtime.driver")
 class Machine(Protocol):
     """What the driver needs of the protocol's node."""
 
-    def handle(self, event: Input, now: Now, /) -> Batch:
-        """Decide what follows from one input."""
+    def handle(self, event: Input, now: Now, /, *, joins: bool = False) -> Batch:
+        """Decide what follows from one input; tell whether others are pending."""
 
-    def undo(self) -> None:
-        """Take the facts of the last `handle` back."""
+    def undo(self, turns: int = 1, /) -> None:
+        """Take the facts of the last so many calls of `handle` back."""
 
 
 class Memory(Protocol):
@@ -77,6 +80,20 @@ class _Item:
     event: Input | Callable[[], None]
     """An input, or something to be done between two of them."""
     waiter: _Waiter | None = None
+
+    def done(self) -> None:
+        """Let whoever waits for it go on."""
+        if self.waiter is not None:
+            self.waiter.done.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """An input, and what follows from it once its facts are on disk."""
+
+    item: _Item
+    event: Input
+    batch: Batch
 
 
 class Driver:
@@ -158,33 +175,84 @@ class Driver:
         await self.post(TimerFired(name=name))
 
     async def _take(self, item: _Item) -> None:
+        """Take this item and what waits behind it, as far as one sync reaches."""
+        turns: list[_Decided] = []
+        after: Callable[[], None] | None = None
+        following: _Item | None = item
+        while following is not None:
+            after = self._decide(following, turns)
+            full = len(turns) >= TURNS_MAX
+            following = None if full or after is not None else self._waiting()
+        await self._keep(turns)
+        if after is not None:
+            after()
+
+    def _waiting(self) -> _Item | None:
         try:
-            if callable(item.event):
-                item.event()
-            else:
-                await self._decide(item.event)
-        except LedgerUnwritableError as error:
-            _log.error("%s", error)
-            await self._give_back(item, error)
+            return self._outbox.receive_nowait()
+        except (trio.WouldBlock, trio.EndOfChannel):
+            return None
+
+    def _decide(self, item: _Item, turns: list[_Decided]) -> Callable[[], None] | None:
+        """Add what follows from an input to the turns.
+
+        Returns:
+            What is to be done once those turns are kept, and nothing is pending: an
+            act between two inputs, or the refusal of an input that failed.
+        """
+        if callable(item.event):
+            return partial(self._act, item, item.event)
+        try:
+            batch = self._node.handle(item.event, self.clock.now(), joins=bool(turns))
         except Exception as error:  # noqa: BLE001 - shown in the log
             # One bad input, or a bug that it finds, must not stop the node for
-            # everybody else; what it began has been taken back.
+            # everybody else; what it began is taken back.
+            self._node.undo()
             _log.exception("an input was dropped: %s", type(item.event).__name__)
+            return partial(self._refuse, item, error)
+        turns.append(_Decided(item, item.event, batch))
+        return None
+
+    def _act(self, item: _Item, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - shown in the log
+            _log.exception("not done between two inputs")
             self._refuse(item, error)
         else:
-            if item.waiter is not None:
-                item.waiter.done.set()
+            item.done()
 
-    async def _decide(self, event: Input) -> None:
+    async def _keep(self, turns: Sequence[_Decided]) -> None:
+        """Write the facts of some turns, and perform their effects in order."""
+        facts = [fact for turn in turns for fact in turn.batch.facts]
         try:
-            batch = self._node.handle(event, self.clock.now())
-            if batch.facts:
-                await trio.to_thread.run_sync(self._memory.append, batch.facts)
+            if facts:
+                await trio.to_thread.run_sync(self._memory.append, facts)
+        except LedgerUnwritableError as error:
+            _log.error("%s", error)
+            self._node.undo(len(turns))
+            await self._give_back(turns, error)
+        except Exception as error:  # noqa: BLE001 - shown in the log
+            _log.exception("%d inputs were dropped", len(turns))
+            self._node.undo(len(turns))
+            for turn in turns:
+                self._refuse(turn.item, error)
         except BaseException:
-            self._node.undo()
+            self._node.undo(len(turns))
             raise
-        for effect in batch.effects:
-            self._perform(effect)
+        else:
+            for turn in turns:
+                self._carry_out(turn)
+
+    def _carry_out(self, turn: _Decided) -> None:
+        try:
+            for effect in turn.batch.effects:
+                self._perform(effect)
+        except Exception as error:  # noqa: BLE001 - shown in the log
+            _log.exception("not done: what follows from %s", type(turn.event).__name__)
+            self._refuse(turn.item, error)
+        else:
+            turn.item.done()
 
     def _refuse(self, item: _Item, error: Exception) -> None:
         if item.waiter is not None:
@@ -194,23 +262,36 @@ class Driver:
             # The peer sees its session end, and asks again when it likes.
             self._perform(CloseSession(session=item.event.session))
 
-    async def _give_back(self, item: _Item, error: LedgerUnwritableError) -> None:
-        from_peer = isinstance(item.event, FrameReceived | FrameRejected)
-        if item.waiter is not None or from_peer or callable(item.event):
-            self._refuse(item, error)
-        elif len(self._held) >= HELD_MAX:
-            raise error
-        else:
-            self._held.append(item.event)
+    async def _give_back(
+        self, turns: Sequence[_Decided], error: LedgerUnwritableError
+    ) -> None:
+        for turn in turns:
+            from_peer = isinstance(turn.event, FrameReceived | FrameRejected)
+            if not turn.batch.facts and not from_peer:
+                # It happened, and there was nothing to keep of it.
+                self._carry_out(turn)
+            elif turn.item.waiter is not None or from_peer:
+                # The answer to a frame may lean on what was just taken back.
+                self._refuse(turn.item, error)
+            elif len(self._held) >= HELD_MAX:
+                raise error
+            else:
+                self._held.append(turn.event)
         if not self._full.is_set():
             self._full.set()
-            await self._say_full(full=True)
+            await self._say_full()
 
-    async def _say_full(self, *, full: bool) -> None:
+    async def _say_full(self) -> None:
+        batch = self._node.handle(StoreFilled(full=True), self.clock.now())
         try:
-            await self._decide(StoreFilled(full=full))
+            if batch.facts:
+                await trio.to_thread.run_sync(self._memory.append, batch.facts)
         except LedgerUnwritableError:
+            self._node.undo()
             _log.debug("what follows from a full disk cannot be written either")
+            return
+        for effect in batch.effects:
+            self._perform(effect)
 
     async def _watch_disk(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """The submitting role: which input goes to which part of it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from nunet_node.identity.did import Did, parse_did
@@ -70,16 +70,14 @@ class RequesterRole:
 
     memory: Memory
     voice: Voice
-    pursued: dict[JobId, Pursuit] = field(default_factory=dict)
-    """The pursuits as they were before this turn."""
 
-    def begin_turn(self) -> None:
-        """Note what `undo` has to bring back."""
-        self.pursued = dict(self.memory.pursuits)
+    def pursued(self) -> dict[JobId, Pursuit]:
+        """Return what `undo` has to bring back, before a turn."""
+        return dict(self.memory.pursuits)
 
-    def undo(self) -> None:
-        """Pursue again what the last turn gave up, and nothing that it took up."""
-        self.memory.pursuits = self.pursued
+    def undo(self, pursued: dict[JobId, Pursuit]) -> None:
+        """Pursue again what was pursued then, and nothing that was taken up since."""
+        self.memory.pursuits = pursued
 
     def wish(self, turn: Turn, given: Wish) -> None:
         """Do what the user of this home wants."""

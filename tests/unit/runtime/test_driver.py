@@ -2,9 +2,16 @@
 
 import pytest
 import trio
+import trio.testing
 
 from nunet_node.errors import MisuseError
-from nunet_node.protocol.effects import CloseSession, Drained, SetTimer, Tell
+from nunet_node.protocol.effects import (
+    CancelTimer,
+    CloseSession,
+    Drained,
+    SetTimer,
+    Tell,
+)
 from nunet_node.protocol.facts import JobStaged
 from nunet_node.protocol.inputs import (
     AdvertsHeard,
@@ -14,7 +21,7 @@ from nunet_node.protocol.inputs import (
     StoreFilled,
     TimerFired,
 )
-from nunet_node.protocol.turn import Batch
+from nunet_node.protocol.turn import TURNS_MAX, Batch
 from nunet_node.runtime import driver as driver_module
 from nunet_node.runtime.clock import Clock
 from nunet_node.runtime.driver import Driver
@@ -23,6 +30,7 @@ from nunet_node.storage.errors import LedgerUnwritableError
 FACT = JobStaged(job="j")
 NOTHING = Batch(facts=(), effects=())
 TOLD = Tell(news=Drained())
+OTHER = CancelTimer(name="t")
 FRAME = FrameRejected(session=3, frame=1, re=None, code="c", reason="r")
 EXIT = JobExited(job="j", attempt=1, exit_code=0)
 
@@ -51,16 +59,20 @@ class Machine:
     def __init__(self, log, answers):
         self.log = log
         self.answers = answers
+        self.joined = 0
 
-    def handle(self, event, now):
+    def handle(self, event, now, *, joins=False):
+        self.joined = self.joined + 1 if joins else 1
         self.log.append(event)
         answer = self.answers.get(type(event), NOTHING)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def undo(self):
-        self.log.append("undo")
+    def undo(self, turns=1):
+        assert 1 <= turns <= self.joined
+        self.joined -= turns
+        self.log.append("undo" if turns == 1 else f"undo {turns}")
 
 
 class Memory:
@@ -190,6 +202,95 @@ async def test_an_input_that_breaks_the_node_is_dropped_alone(nursery, caplog, b
     await rig.driver.tell(AdvertsHeard(adverts=()))
     assert rig.log[1:] == ["undo", AdvertsHeard(adverts=())]
     assert "NeighbourFound" in caplog.text
+
+
+async def test_inputs_that_wait_are_written_together_and_done_in_order(nursery):
+    second = JobStaged(job="k")
+    rig = Rig(
+        {
+            AdvertsHeard: Batch(facts=(FACT,), effects=(TOLD,)),
+            JobExited: Batch(facts=(second,), effects=(OTHER,)),
+        }
+    )
+    await rig.driver.post(AdvertsHeard(adverts=()))
+    await rig.driver.post(FRAME)
+    await rig.driver.post(EXIT)
+    rig.start(nursery)
+    await rig.log.until(OTHER)
+    heard = AdvertsHeard(adverts=())
+    assert rig.log == [heard, FRAME, EXIT, (FACT, second), TOLD, OTHER]
+
+
+async def test_no_more_are_written_together_than_can_be_taken_back(nursery):
+    rig = Rig({JobExited: Batch(facts=(FACT,), effects=(TOLD,))})
+    for _ in range(TURNS_MAX + 1):
+        await rig.driver.post(EXIT)
+    rig.start(nursery)
+    await rig.log.until(TOLD, TURNS_MAX + 1)
+    written = [each for each in rig.log if isinstance(each, tuple)]
+    assert [len(facts) for facts in written] == [TURNS_MAX, 1]
+
+
+async def test_what_is_done_between_two_inputs_finds_nothing_pending(nursery):
+    rig = Rig({JobExited: Batch(facts=(FACT,), effects=(TOLD,))})
+    await rig.driver.post(EXIT)
+    nursery.start_soon(rig.driver.between, lambda: rig.log.append("done"))
+    await trio.testing.wait_all_tasks_blocked()
+    await rig.driver.post(EXIT)
+    rig.start(nursery)
+    await rig.log.until(TOLD, 2)
+    assert rig.log == [EXIT, (FACT,), TOLD, "done", EXIT, (FACT,), TOLD]
+
+
+async def test_a_bad_input_spoils_none_of_those_it_waited_with(nursery, caplog):
+    rig = Rig(
+        {
+            JobExited: Batch(facts=(FACT,), effects=(TOLD,)),
+            FrameRejected: KeyError("a bug"),
+        }
+    )
+    for event in (EXIT, FRAME, EXIT):
+        await rig.driver.post(event)
+    rig.start(nursery)
+    await rig.log.until(TOLD, 2)
+    ended = CloseSession(session=3)
+    kept = [EXIT, (FACT,), TOLD]
+    assert rig.log == [EXIT, FRAME, "undo", (FACT,), TOLD, ended, *kept]
+    assert "FrameRejected" in caplog.text
+
+
+async def test_a_full_disk_takes_back_all_that_would_have_been_written(nursery):
+    rig = Rig(
+        {
+            JobExited: Batch(facts=(FACT,), effects=(TOLD,)),
+            FrameRejected: Batch(facts=(), effects=(TOLD,)),
+            AdvertsHeard: Batch(facts=(), effects=(OTHER,)),
+        }
+    )
+    rig.memory.full = True
+    heard = AdvertsHeard(adverts=())
+    for event in (EXIT, FRAME, heard):
+        await rig.driver.post(event)
+    rig.start(nursery)
+    await rig.log.until(StoreFilled(full=True))
+    # The frame's answer might have leaned on the facts; what was heard leans on none.
+    closed = CloseSession(session=3)
+    filled = StoreFilled(full=True)
+    assert rig.log == [EXIT, FRAME, heard, "undo 3", closed, OTHER, filled]
+
+
+async def test_a_journal_that_breaks_ends_the_sessions_of_all_that_waited(
+    nursery, caplog
+):
+    rig = Rig({FrameRejected: Batch(facts=(FACT,), effects=(TOLD,))})
+    rig.memory.append = lambda _facts: 1 / 0
+    await rig.driver.post(FRAME)
+    await rig.driver.post(FRAME)
+    rig.start(nursery)
+    await rig.log.until(CloseSession(session=3), 2)
+    assert "undo 2" in rig.log
+    assert TOLD not in rig.log
+    assert "2 inputs were dropped" in caplog.text
 
 
 async def test_something_can_be_done_between_two_inputs(nursery):

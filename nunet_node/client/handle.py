@@ -220,8 +220,8 @@ class JobHandle:
         at = dict.fromkeys(("stdout", "stderr"), 0)
         while True:
             await self._until(partial(_writes_after, shown))
-            attempt = self.attempt
-            if attempt == shown:
+            attempt, order = self.attempt, self.order
+            if attempt == shown or (order.ended and not order.in_custody):
                 return
             try:
                 async with aclosing(self.logs(skip=at)) as pieces:

@@ -90,6 +90,12 @@ def test_a_job_that_is_tried_elsewhere_is_not_lost():
     assert handle.verdict is handle.order
 
 
+async def test_nobody_is_asked_for_the_output_of_a_job_that_nobody_took():
+    order = replace(awarded(dropped="no room"), state=State.TIMED_OUT)
+    handle = JobHandle(_Holding(order), JOB, None)
+    assert [piece async for piece in handle.output()] == []
+
+
 async def test_waiting_ends_when_the_provider_counts_as_lost(nursery):
     handle = JobHandle(_Holding(awarded()), JOB, None)
     waited = []

@@ -113,5 +113,5 @@ def test_a_listed_owner_is_let_in_and_others_are_not(net: Network):
 def test_an_admission_that_nobody_could_meet_does_not_start(net: Network):
     user = net.user()
     for words in (("capability",), ("allow",), ("open", "--allow", user.did())):
-        ended = user.run("up", "--admission", *words).must(1)
+        ended = user.run("up", "--admission", *words).must(2)
         assert "admission" in ended.err

@@ -11,7 +11,7 @@ import msgspec
 
 from nunet_node.capability.held.terms import Budget
 from nunet_node.identity.did import Did
-from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.lifecycle import State, is_final
 from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.jobs.statements import Accepted, Attempt, Confirmation, Notice
 from nunet_node.quantities import Count
@@ -234,6 +234,22 @@ OrderFact = (
 )
 
 Fact = ProviderFact | OrderFact
+
+
+def is_repeatable(fact: Fact) -> bool:
+    """Tell whether a fact that a power cut takes can be had again.
+
+    Such is a provider's word that is not its last: whoever asks for it again hears it
+    again. What follows from it, with or without the record, is the same. Our own
+    decisions are not, nor is anything that a provider decided.
+    """
+    match fact:
+        case NoticeKept(notice=notice):
+            return not is_final(notice.state)
+        case BidKept() | AwardAccepted() | InputsHanded():
+            return True
+        case _:
+            return False
 
 
 def stream_of(fact: Fact) -> str:

@@ -21,6 +21,7 @@ from nunet_node.protocol.facts import (
     NoticeKept,
     OrderFact,
     ProviderFact,
+    is_repeatable,
     stream_of,
 )
 from nunet_node.protocol.order import Order, apply_order
@@ -66,6 +67,8 @@ class Ledger:
     def append(self, facts: Sequence[Fact]) -> None:
         """Record facts durably, one transaction for each journal.
 
+        Facts that can be had again alone are written without waiting for the disk.
+
         Raises:
             LedgerUnwritableError: the disk is full, read-only or failing.
             MisuseError: a provider's fact in a process that does not provide.
@@ -79,7 +82,8 @@ class Ledger:
             self._provider.append(node)
         if orders:
             with self._turn:
-                last = self._orders.append(orders)
+                durable = not all(map(is_repeatable, facts))
+                last = self._orders.append(orders, durable=durable)
                 first = last - len(orders) + 1
                 for seq, (stream, _) in enumerate(orders, first):
                     self._own.setdefault(stream, set()).add(seq)

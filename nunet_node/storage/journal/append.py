@@ -1,10 +1,12 @@
 """Appending to the journal, and reading it back: durable before speaking.
 
 Rule: when `Journal.append` returns, its facts survive any crash; when it raises, not
-one of them was recorded. SQLite keeps the file (write-ahead log, one sync for each
-append); each stream has a hash chain of its own, so that processes that write
-different streams of one file only take turns. A journal that does not verify is
-refused before anything is written to it. docs/decisions/0006-sqlite-journal.md.
+one of them was recorded. Facts that can be had again need not wait for the disk: they
+survive the process, and any crash once the next append has returned. SQLite keeps the
+file (write-ahead log, one sync for each append); each stream has a hash chain of its
+own, so that processes that write different streams of one file only take turns. A
+journal that does not verify is refused before anything is written to it.
+docs/decisions/0006-sqlite-journal.md.
 """
 
 import contextlib
@@ -66,6 +68,7 @@ class Journal:
         self._connection = connection
         self._turn = threading.Lock()
         self._mark = mark
+        self._syncing = True
 
     @classmethod
     def open(cls, path: Path, *, steps: tuple[Step, ...] = STEPS) -> Self:
@@ -99,6 +102,7 @@ class Journal:
         entries: Sequence[tuple[str, bytes]],
         *,
         expected_last: Mapping[str, int] | None = None,
+        durable: bool = True,
     ) -> int:
         """Record (stream, data) facts in order: one transaction, one sync.
 
@@ -106,6 +110,7 @@ class Journal:
             entries: the facts; 1 to `APPEND_ENTRIES_MAX` of them.
             expected_last: the sequence number that the caller believes to be each
                 named stream's last; 0 for an empty stream.
+            durable: whether to wait for the disk.
 
         Returns:
             The sequence number of the last fact.
@@ -117,6 +122,7 @@ class Journal:
         _check_entries(entries)
         with self._turn, self._mark.turn():
             try:
+                self._sync_commits(durable)
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._expect(expected_last or {})
                 last_seq = self._insert(entries)
@@ -127,7 +133,9 @@ class Journal:
             except BaseException:
                 self._roll_back()
                 raise
-            self._mark.write(last_seq)
+            if durable:
+                # The note must never lead what a power cut leaves.
+                self._mark.write(last_seq)
         return last_seq
 
     def read(
@@ -214,6 +222,15 @@ class Journal:
                 return self._connection.execute(query, arguments).fetchall()
             except sqlite3.DatabaseError as error:
                 raise _refusal(self._path, error) from error
+
+    def _sync_commits(self, wanted: bool) -> None:  # noqa: FBT001 - says what it sets
+        # NORMAL writes the log at each commit and leaves syncing it to the next
+        # commit under FULL, or to the log's being folded back (sqlite.org/pragma.html).
+        if wanted is not self._syncing:
+            self._connection.execute(
+                f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}"
+            )
+            self._syncing = wanted
 
     def _roll_back(self) -> None:
         # SQLite has already rolled back on its own after a full disk; the

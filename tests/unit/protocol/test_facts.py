@@ -4,7 +4,17 @@ from typing import get_args
 
 import pytest
 
-from nunet_node.protocol.facts import FACT_BYTES_MAX, NODE_STREAM, Fact, stream_of
+from nunet_node.jobs.lifecycle import is_final
+from nunet_node.protocol.facts import (
+    FACT_BYTES_MAX,
+    NODE_STREAM,
+    AwardIntended,
+    Fact,
+    NoticeKept,
+    OrderPlaced,
+    is_repeatable,
+    stream_of,
+)
 from nunet_node.wire.schema import decode_record, encode_record
 from tests.unit.protocol.world import World, capacity, place, spec
 
@@ -43,3 +53,15 @@ def test_no_two_facts_share_a_tag():
     tags = [kind.__struct_config__.tag for kind in get_args(Fact)]
     assert len(tags) == len(set(tags))
     assert all(isinstance(tag, str) for tag in tags)
+
+
+def test_what_is_decided_waits_for_the_disk_and_what_can_be_asked_again_does_not(
+    journals,
+):
+    provider, user = journals
+    assert not any(map(is_repeatable, provider))
+    waits = {type(fact) for fact in user if not is_repeatable(fact)}
+    assert {OrderPlaced, AwardIntended, NoticeKept} <= waits
+    notices = [fact for fact in user if isinstance(fact, NoticeKept)]
+    assert {is_repeatable(n) for n in notices} == {True, False}
+    assert all(is_repeatable(n) != is_final(n.notice.state) for n in notices)

@@ -24,6 +24,7 @@ from nunet_node.storage.journal.append import (
     Journal,
 )
 from nunet_node.storage.journal.schema import STEPS
+from nunet_node.storage.journal.watermark import read_mark
 
 WRITER = """
 import os, sys
@@ -339,3 +340,26 @@ def count_acknowledged_until_killed(writer, patience):
             assert writer.stdout.readline()
         writer.kill()
         return patience + writer.stdout.read().count(b"\n")
+
+
+def test_facts_that_need_not_wait_for_the_disk_are_there_for_everybody(tmp_path):
+    path = tmp_path / "journal"
+    with Journal.open(path) as journal, Journal.open(path) as other:
+        journal.append([("job", b"one")])
+        assert journal.append([("job", b"two")], durable=False) == 2
+        assert facts(other) == [b"one", b"two"]
+        # Until they are on the disk, nothing says that they were acknowledged.
+        assert read_mark(path.with_name("journal-mark")) == 1
+        journal.append([("job", b"three")])
+        assert read_mark(path.with_name("journal-mark")) == 3
+    with Journal.open(path) as journal:
+        assert facts(journal) == [b"one", b"two", b"three"]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_an_append_waits_for_the_disk_if_it_is_to(tmp_path, durable):
+    with Journal.open(tmp_path / "journal") as journal:
+        for wanted in (not durable, durable):
+            journal.append([("job", b"fact")], durable=wanted)
+        (level,) = journal._connection.execute("PRAGMA synchronous").fetchone()
+        assert level == (2 if durable else 1)

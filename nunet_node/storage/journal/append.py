@@ -54,6 +54,11 @@ BUSY_TIMEOUT_S: Final = 10
 """How long SQLite waits for a tool that holds the file; processes of our own take
 turns before they ask (`Watermark.turn`)."""
 
+_REMEDIES: Final = {
+    "SQLITE_FULL": "the disk is full: free some space and try again",
+    "SQLITE_READONLY": "it is read-only: make it writable, or use another home",
+}
+
 NODE_STREAM: Final = "node"
 """The stream of the provider role; every other stream is named by a job id."""
 
@@ -298,7 +303,8 @@ def _refusal(
     name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return LedgerDamagedError(f"{path} is damaged: {error}")
-    return LedgerUnwritableError(f"cannot write {path}: {error} ({name})")
+    cause = _REMEDIES.get(name, str(error))
+    return LedgerUnwritableError(f"cannot write {path}: {cause} ({name})")
 
 
 def _mark_path(path: Path) -> Path:

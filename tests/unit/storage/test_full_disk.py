@@ -39,6 +39,7 @@ try:
         journal.append([("node", b"more" * 500), ("job", b"more")])
         recorded += 2
 except LedgerUnwritableError as error:
+    assert "the disk is full" in str(error), error
     assert "SQLITE_FULL" in str(error), error
 assert len(list(journal.read())) == recorded
 

@@ -29,6 +29,7 @@ from nunet_node.jobs.job_file.values import (
     parse_engine,
     parse_env,
     parse_input,
+    parse_isolation,
     parse_name,
     parse_output,
     parse_run_s,
@@ -81,6 +82,11 @@ class _RawCommand(click.Command):
 @BOOTSTRAP
 @click.option(
     "--engine", type=Parsed(parse_engine, "NAME"), help="python, wasm or process."
+)
+@click.option(
+    "--isolation",
+    type=Parsed(parse_isolation, "LEVEL"),
+    help="What must keep it: wasm, process or container. [its engine's]",
 )
 @click.option(
     "--input",
@@ -150,6 +156,7 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> _Plan:
     options = JobFile(
         name=given["name"],
         engine=given["engine"],
+        isolation=given["isolation"],
         inputs=given["inputs"],
         outputs=given["outputs"] or None,
         env=dict(given["env"]),

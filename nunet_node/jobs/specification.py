@@ -67,6 +67,20 @@ class ResultKind(StrEnum):
     """Everybody, as plain files that other tools can fetch too."""
 
 
+class Isolation(StrEnum):
+    """What keeps a job from the machine it runs on."""
+
+    WASM = "wasm"
+    PROCESS = "process"
+    CONTAINER = "container"
+
+
+class Network(StrEnum):
+    """What a job may reach; a job that asks for more is not read at all."""
+
+    NONE = "none"
+
+
 class RetryCause(StrEnum):
     """Ends of an attempt after which the owner allows another."""
 
@@ -109,6 +123,9 @@ class JobSpec(Record):
     """Manifest of the tree that is laid into the job directory."""
     inputs_bytes: Count = 0
     outputs: Annotated[tuple[Glob, ...], msgspec.Meta(max_length=OUTPUT_GLOBS_MAX)] = ()
+    isolation: Isolation | None = None
+    """What must keep it; whatever the engine has, if absent."""
+    network: Network = Network.NONE
     resources: ResourceVector = ResourceVector(
         cpu_millis=1000, memory_bytes=256 << 20, disk_bytes=128 << 20
     )

@@ -47,6 +47,15 @@ ANCHORS_MAX: Final = 4
 """Anchors named in one advert; a provider may trust more than it tells."""
 
 
+LEVELS: Final = {"wasm": "wasm", "bwrap": "process", "container": "container"}
+"""The level of isolation that the first of an engine's barriers stands for."""
+
+
+def level_of(isolation: str) -> str:
+    """Return the level of isolation that barriers joined by ``+`` amount to."""
+    return LEVELS.get(isolation.partition("+")[0], "")
+
+
 class EngineOffer(Record):
     """An engine that a probe found working, and how well it isolates."""
 
@@ -92,6 +101,8 @@ class CallForBids(Record):
     run_s: Count
     inputs_bytes: Count = 0
     price_micro_ntx_max: Count | None = None
+    isolation: str = ""
+    """The level that the job demands; any if empty."""
 
 
 class Bid(Record):
@@ -102,6 +113,7 @@ class Bid(Record):
     starts_in_s: Count = 0
     """Seconds until it could start; 0 if there is room now."""
     isolation: str = ""
+    """The barriers, joined by ``+``; the first names the level (`level_of`)."""
     queue_position: Count = 0
 
 

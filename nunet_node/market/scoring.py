@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nunet_node.identity.did import Did
-from nunet_node.market.offers import Advert, Bid
+from nunet_node.market.offers import Advert, Bid, level_of
 from nunet_node.quantities import ResourceVector, amount_text, price_text
 
 CALL_PROVIDERS_MAX: Final = 16
@@ -55,11 +55,20 @@ def why_unfit(
     engine: str,
     need: ResourceVector,
     price_micro_ntx_max: int | None,
+    isolation: str = "",
 ) -> tuple[str, str] | None:
-    """Return the dimension and the reason for which a provider never fits, or None."""
-    if engine not in {offer.engine for offer in advert.engines}:
-        offered = ", ".join(offer.engine for offer in advert.engines) or "none"
+    """Return the dimension and the reason for which a provider never fits, or None.
+
+    ``isolation`` is the level that is demanded, any if empty.
+    """
+    offer = next((each for each in advert.engines if each.engine == engine), None)
+    if offer is None:
+        offered = ", ".join(each.engine for each in advert.engines) or "none"
         return "engine", f"engine {engine} is not offered (offered: {offered})"
+    # What an engine that is still being prepared will have is not known yet.
+    if offer.ready and not keeps(offer.isolation, isolation):
+        kept = offer.isolation or "nothing"
+        return "isolation", f"isolation {isolation} wanted, {engine} is in {kept}"
     dimension = need.shortfall(advert.total)
     if dimension is not None:
         wanted = amount_text(dimension, getattr(need, dimension))
@@ -72,6 +81,11 @@ def why_unfit(
         )
         return "price", f"price: {asked} NTX a CPU-hour asked, {limit} is the limit"
     return None
+
+
+def keeps(isolation: str, demanded: str) -> bool:
+    """Tell whether barriers joined by ``+`` are of the level that is demanded."""
+    return not demanded or level_of(isolation) == demanded
 
 
 def _bid_key(entry: tuple[Did, Bid]) -> tuple[bool, int, int, bytes]:

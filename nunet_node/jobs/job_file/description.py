@@ -18,7 +18,9 @@ from nunet_node.jobs.job_file.values import (
 )
 from nunet_node.jobs.specification import (
     Engine,
+    Isolation,
     JobSpec,
+    Network,
     ResultKind,
     Retry,
     RetryCause,
@@ -31,6 +33,11 @@ from nunet_node.wire.schema import from_plain, to_plain
 
 _T = TypeVar("_T")
 _ENGINE_OF_SUFFIX: Final = {".py": Engine.PYTHON, ".wasm": Engine.WASM}
+_LEVEL_OF_ENGINE: Final = {
+    Engine.PYTHON: Isolation.WASM,
+    Engine.WASM: Isolation.WASM,
+    Engine.PROCESS: Isolation.PROCESS,
+}
 _INTERPRETER_OF_SUFFIX: Final = {".py": "python3", ".sh": "sh"}
 
 
@@ -40,6 +47,8 @@ class JobFile:
 
     name: str | None = None
     engine: Engine | None = None
+    isolation: Isolation | None = None
+    network: Network | None = None
     program: str | None = None
     """Path of the script or module to run."""
     command: tuple[str, ...] = ()
@@ -100,12 +109,14 @@ def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec
     spec = JobSpec(
         name=name_of(file),
         engine=engine,
+        isolation=_kept_in(file, engine),
         command=_words(file, engine),
         env=dict(sorted(file.env.items())),
         inputs=inputs,
         inputs_bytes=inputs_bytes,
         outputs=file.outputs or (),
         results=_or(file.results, default.results),
+        network=_or(file.network, default.network),
         resources=ResourceVector(
             cpu_millis=_or(file.cpu_millis, default.resources.cpu_millis),
             memory_bytes=_or(file.memory_bytes, default.resources.memory_bytes),
@@ -169,6 +180,16 @@ def _words(file: JobFile, engine: Engine) -> tuple[str, ...]:
     interpreter = _INTERPRETER_OF_SUFFIX.get(suffix(program))
     words = (interpreter, program) if interpreter else (f"./{program}",)
     return (*words, *file.args)
+
+
+def _kept_in(file: JobFile, engine: Engine) -> Isolation | None:
+    """Return the level that is demanded, if any provider could ever meet it."""
+    if file.isolation not in (None, _LEVEL_OF_ENGINE[engine]):
+        raise JobFileError(
+            f"isolation {file.isolation} is demanded, but engine {engine} keeps a job "
+            f"in {_LEVEL_OF_ENGINE[engine]}"
+        )
+    return file.isolation
 
 
 def _or(said: _T | None, default: _T) -> _T:

@@ -19,7 +19,9 @@ from nunet_node.jobs.job_file.values import (
     parse_engine,
     parse_env,
     parse_input,
+    parse_isolation,
     parse_name,
+    parse_network,
     parse_output,
     parse_result_kind,
     parse_run_s,
@@ -33,6 +35,8 @@ from nunet_node.jobs.specification import (
     ENV_MAX,
     OUTPUT_GLOBS_MAX,
     Engine,
+    Isolation,
+    Network,
     ResultKind,
     RetryCause,
 )
@@ -111,6 +115,13 @@ def _many(parse: Callable[[str], object], count_max: int) -> Callable[[Value], A
         return tuple(_one(parse)(item) for item in items)
 
     return read
+
+
+def _network(value: Value) -> Any:
+    """Read what a job may reach; the form that names domains gets its own answer."""
+    if value.is_map:
+        raise value.wrong("reaching domains cannot be had; write 'none'")
+    return _one(parse_network)(value)
 
 
 def _words(value: Value) -> tuple[str, ...]:
@@ -253,6 +264,17 @@ JOB_OPTIONS: Final[Mapping[str, JobOption]] = {
             "How it runs; from the script or module unless given.",
             enum=[str(engine) for engine in Engine],
         ),
+    ),
+    "isolation": JobOption(
+        read=_one(parse_isolation),
+        schema=_said(
+            "What must keep it from the machine; what its engine has unless given.",
+            enum=[str(level) for level in Isolation],
+        ),
+    ),
+    "network": JobOption(
+        read=_network,
+        schema=_said("What it may reach.", enum=[str(each) for each in Network]),
     ),
     "script": JobOption(
         read=_one(str),

@@ -43,6 +43,11 @@ class Value:
         """Return the error that says what should stand here."""
         return JobFileError(f"line {self._line()}: {self.path or 'the file'}: {wanted}")
 
+    @property
+    def is_map(self) -> bool:
+        """Tell whether a map stands here."""
+        return isinstance(self.node, yaml.MappingNode)
+
     def text(self) -> str:
         """Return what is written here.
 

@@ -19,6 +19,11 @@ script: main.py                 # Python, in a WebAssembly sandbox
 # command: [sort, words.txt]    # a native command, in bubblewrap
 # engine: python                # python, wasm or process, to overrule the guess
 
+# What must keep it from the machine (wasm, process or container), and what it may
+# reach: nothing, which is all that there is.
+# isolation: wasm
+# network: none
+
 # Words handed to the script or module.
 args: []
 

@@ -13,6 +13,8 @@ from nunet_node.jobs.job_file.plain_yaml import JobFileError, nearest
 from nunet_node.jobs.specification import (
     RUN_S_MAX,
     Engine,
+    Isolation,
+    Network,
     ResultKind,
     RetryCause,
 )
@@ -167,6 +169,34 @@ def parse_result_kind(text: str) -> ResultKind:
         return ResultKind(text)
     except ValueError:
         raise JobFileError(f"results are sealed or public, not {text!r}") from None
+
+
+def parse_isolation(text: str) -> Isolation:
+    """Read a level of isolation.
+
+    Raises:
+        JobFileError: there is no such level; the nearest is named.
+    """
+    try:
+        return Isolation(text)
+    except ValueError:
+        near = nearest(text, Isolation)
+        raise JobFileError(f"no isolation {text!r}{near}") from None
+
+
+def parse_network(text: str) -> Network:
+    """Read what a job may reach.
+
+    Raises:
+        JobFileError: it is not ``none``, which is all that any engine can give.
+    """
+    try:
+        return Network(text)
+    except ValueError:
+        raise JobFileError(
+            f"network {text!r} cannot be had: no engine lets a job reach any network; "
+            "write 'none', and bring what it needs as inputs"
+        ) from None
 
 
 def parse_cause(text: str) -> RetryCause:

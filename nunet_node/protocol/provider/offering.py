@@ -106,7 +106,11 @@ def why_not(desk: Desk, turn: Turn, call: CallForBids) -> Refusal | None:
     if not desk.provides:
         return Refusal(code="provider.none", reason="offers no compute", never=True)
     unfit = why_unfit(
-        _advert(desk, turn), call.engine, call.resources, call.price_micro_ntx_max
+        _advert(desk, turn),
+        call.engine,
+        call.resources,
+        call.price_micro_ntx_max,
+        call.isolation,
     )
     if unfit is not None:
         return Refusal(

@@ -169,6 +169,7 @@ def _why_not(
         run_s=spec.timeouts.run_s,
         inputs_bytes=spec.inputs_bytes,
         price_micro_ntx_max=spec.price_micro_ntx_max,
+        isolation=spec.isolation or "",
     )
     refusal = why_not(desk, turn, call)
     if refusal is not None:

@@ -14,6 +14,7 @@ from nunet_node.jobs.specification import JobSpec
 from nunet_node.market.offers import CALL, CALL_ID_BYTES, Bid, CallForBids, Refusal
 from nunet_node.market.scoring import (
     Candidate,
+    keeps,
     rank_bids,
     rank_candidates,
     why_unfit,
@@ -161,17 +162,21 @@ def next_best(turn: Turn, call: Call) -> tuple[Did, Bid] | None:
     call.closed = True
     turn.do(CancelTimer(name=f"{BIDS_TIMER}:{call.job}"))
     spec = turn.ledger.orders[call.job].spec
-    limit = spec.price_micro_ntx_max if spec else None
-    good = [
-        (provider, bid)
-        for provider, bid in call.bids
-        if limit is None or bid.price_micro_ntx <= limit
-    ]
+    good = [each for each in call.bids if spec is None or _is_good(each[1], spec)]
     ranked = rank_bids(good)
     if not ranked:
         return None
     call.bids.remove(ranked[0])
     return ranked[0]
+
+
+def _is_good(bid: Bid, spec: JobSpec) -> bool:
+    """Tell whether a bid keeps to what the job demands; asking did not bind anyone."""
+    limit = spec.price_micro_ntx_max
+    cheap = limit is None or bid.price_micro_ntx <= limit
+    # A bid without barriers comes of an engine that is still being prepared.
+    kept = not bid.isolation or keeps(bid.isolation, spec.isolation or "")
+    return cheap and kept
 
 
 def none_left(memory: Memory, turn: Turn, order: Order, call: Call) -> None:
@@ -232,6 +237,7 @@ def _send(memory: Memory, turn: Turn, voice: Voice, call: Call, provider: Did) -
         run_s=spec.timeouts.run_s,
         inputs_bytes=spec.inputs_bytes,
         price_micro_ntx_max=spec.price_micro_ntx_max,
+        isolation=spec.isolation or "",
     )
     data = voice.state(turn, CALL, wanted, provider, FRESH_TTL_S)
     session = call.asked[provider]
@@ -242,7 +248,11 @@ def _send(memory: Memory, turn: Turn, voice: Voice, call: Call, provider: Did) -
 
 def _unfit(candidate: Candidate, spec: JobSpec) -> tuple[str, str] | None:
     return why_unfit(
-        candidate.advert, spec.engine, spec.resources, spec.price_micro_ntx_max
+        candidate.advert,
+        spec.engine,
+        spec.resources,
+        spec.price_micro_ntx_max,
+        spec.isolation or "",
     )
 
 
@@ -274,6 +284,11 @@ def _why_never(heard: list[Candidate], spec: JobSpec) -> str:
     who = f"of {len(heard)} providers heard"
     if not able:
         return f"no room ever: engine {spec.engine} is offered by none {who}"
+    if not any(_keeps(c, spec) for c in able):
+        return (
+            f"no room ever: isolation {spec.isolation} of engine {spec.engine} is "
+            f"offered by none {who}"
+        )
     for name in spec.resources.__struct_fields__:
         wanted = getattr(spec.resources, name)
         largest = max(getattr(c.advert.total, name) for c in able)
@@ -290,6 +305,11 @@ def _why_never(heard: list[Candidate], spec: JobSpec) -> str:
             f"the lowest asked {who} is {price_text(cheapest)}"
         )
     return f"no room ever: no single provider {who} has enough in every dimension"
+
+
+def _keeps(candidate: Candidate, spec: JobSpec) -> bool:
+    unfit = _unfit(candidate, spec)
+    return unfit is None or unfit[0] != "isolation"
 
 
 def _refuse(memory: Memory, turn: Turn, order: Order, reason: str) -> None:

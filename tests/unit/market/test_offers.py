@@ -17,6 +17,7 @@ from nunet_node.market.offers import (
     CallForBids,
     EngineOffer,
     Refusal,
+    level_of,
     lifetime_s,
     refresh_s,
 )
@@ -105,3 +106,30 @@ def test_an_advert_outlives_two_lost_repetitions():
 
 def test_no_two_kinds_share_a_name():
     assert len({ADVERT, CALL, BID, REFUSAL}) == 4
+
+
+@pytest.mark.parametrize(
+    ("barriers", "level"),
+    [
+        ("wasm+cgroup+uid+landlock+seccomp", "wasm"),
+        ("bwrap", "process"),
+        ("bwrap+uid+seccomp", "process"),
+        ("container+cgroup", "container"),
+        ("none", ""),
+        ("", ""),
+        ("uid+bwrap", ""),
+    ],
+)
+def test_the_first_barrier_names_the_level(barriers, level):
+    assert level_of(barriers) == level
+
+
+def test_a_call_that_demands_nothing_keeps_its_old_bytes():
+    call = CallForBids(
+        call=bytes(16),
+        spec=Cid.of_dag_cbor(b"\xa0"),
+        engine="python",
+        resources=LARGEST,
+        run_s=60,
+    )
+    assert "isolation" not in to_plain(call)

@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import pytest
 
 from nunet_node.identity.keys import SigningKey
@@ -110,3 +111,28 @@ def test_a_provider_that_never_fits_is_told_by_the_dimension(
     assert unfit is not None
     assert unfit[0] == dimension
     assert unfit[1]
+
+
+def kept_in(isolation, *, ready=True):
+    offer = EngineOffer(engine="process", isolation=isolation, ready=ready)
+    return msgspec.structs.replace(advert(), engines=(offer,))
+
+
+def test_a_demanded_level_is_met_by_the_first_barrier():
+    boxed = kept_in("bwrap+uid+seccomp")
+    assert why_unfit(boxed, "process", NEED, None, "process") is None
+    assert why_unfit(boxed, "process", NEED, None, "") is None
+
+
+@pytest.mark.parametrize("demanded", ["container", "wasm", "nonsense"])
+def test_another_level_than_the_demanded_one_never_fits(demanded):
+    unfit = why_unfit(kept_in("bwrap+uid"), "process", NEED, None, demanded)
+    assert unfit is not None
+    assert unfit[0] == "isolation"
+    assert demanded in unfit[1]
+    assert "bwrap+uid" in unfit[1]
+
+
+def test_an_engine_that_is_being_prepared_is_not_judged_by_its_level():
+    preparing = kept_in("", ready=False)
+    assert why_unfit(preparing, "process", NEED, None, "process") is None

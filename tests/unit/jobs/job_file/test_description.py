@@ -10,7 +10,7 @@ from nunet_node.jobs.job_file.description import (
 )
 from nunet_node.jobs.job_file.plain_yaml import JobFileError
 from nunet_node.jobs.job_file.values import FileInput
-from nunet_node.jobs.specification import Engine, RetryCause
+from nunet_node.jobs.specification import Engine, Isolation, Network, RetryCause
 from nunet_node.quantities import ResourceVector
 from nunet_node.wire.cid import Cid
 
@@ -141,3 +141,22 @@ def test_the_order_of_variables_does_not_change_the_specification():
 def test_a_word_that_no_command_can_carry_is_refused():
     with pytest.raises(JobFileError, match="out of bounds"):
         spec_of(command=("echo", "a\0b"))
+
+
+def test_a_demanded_level_and_no_network_are_in_the_specification():
+    spec = spec_of(command=("true",), isolation=Isolation.PROCESS, network=Network.NONE)
+    assert (spec.isolation, spec.network) == (Isolation.PROCESS, Network.NONE)
+    assert spec_of(command=("true",)).isolation is None
+
+
+@pytest.mark.parametrize(
+    ("said", "level"),
+    [
+        ({"command": ("true",)}, Isolation.WASM),
+        ({"command": ("true",)}, Isolation.CONTAINER),
+        ({"program": "a.py"}, Isolation.PROCESS),
+    ],
+)
+def test_a_level_that_its_engine_never_has_is_refused_at_once(said, level):
+    with pytest.raises(JobFileError, match=f"isolation {level} is demanded"):
+        spec_of(**said, isolation=level)

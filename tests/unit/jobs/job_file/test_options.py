@@ -32,6 +32,8 @@ max_price: 0.25
 identity: work
 cancel_delegable: true
 results: public
+isolation: wasm
+network: none
 """
 
 
@@ -134,3 +136,16 @@ def test_the_schema_and_the_reader_agree_on_amounts(section, name, good, bad):
             assert not agreed, text
         else:
             assert agreed, text
+
+
+@pytest.mark.parametrize("wish", ["http", "full", "{http: [example.org]}"])
+def test_a_network_that_nobody_can_give_is_refused_with_a_remedy(wish):
+    text = f"version: 1\ncommand: [ls]\nnetwork: {wish}\n"
+    with pytest.raises(JobFileError, match=r"line 3: network: .*cannot be had.*none"):
+        read_job_file(text)
+
+
+def test_a_level_of_isolation_is_one_of_three():
+    text = "version: 1\ncommand: [ls]\nisolation: contaner\n"
+    with pytest.raises(JobFileError, match="container"):
+        read_job_file(text)

@@ -149,3 +149,9 @@ def test_a_call_that_never_fits_is_refused_with_all_there_is(
     heard = call(provider, Puppet(world, 50), **more)
     assert code_of(heard) == code
     assert heard.body.payload.largest.cpu_millis == 2000
+
+
+def test_a_call_for_another_level_of_isolation_is_refused(world, provider):
+    asker = Puppet(world, 9)
+    answer = call(provider, asker, isolation="container")
+    assert code_of(answer) == "provider.never-isolation"

@@ -3,7 +3,7 @@
 import pytest
 
 from nunet_node.jobs.lifecycle import State
-from nunet_node.jobs.specification import Engine, Retry, Timeouts
+from nunet_node.jobs.specification import Engine, Isolation, Retry, Timeouts
 from nunet_node.market.scoring import CALL_PROVIDERS_MAX
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.effects import BidCounted, Called, ClockDoubted
@@ -232,3 +232,14 @@ def test_one_advert_that_is_fresh_clears_the_clock(world, user):
     world.peer(11)
     world.run(for_s=1)
     assert not user.node.clock_doubted
+
+
+def test_a_level_of_isolation_that_nobody_has_is_no_room_ever(world, user):
+    world.peer(11, cpus=2)
+    world.run(for_s=1)
+
+    job = place(user, spec(isolation=Isolation.CONTAINER))
+
+    order = user.orders[job]
+    assert order.state is State.REFUSED
+    assert "isolation container" in order.reason

@@ -10,6 +10,7 @@ import array
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -30,7 +31,11 @@ STATUS_BYTES_MAX: Final = 16 * 1024
 """Most the child may say about itself; it says a few short lines."""
 FORK_S: Final = 10
 """Longest wait for a warm process to fork; it takes milliseconds."""
+FAILURES_MAX: Final = 8
+"""Warm processes that fail before the first fork of the last, and then no more are
+started: what kills each of them would only cost every job a tenth of a second."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_log = logging.getLogger("nunet_node.executors.spawn")
 _BOOT: Final = (
     "import sys; sys.path[:] = sys.argv.pop(1).split('\\n');"
     "from nunet_node.executors.inside.{0} import main; main()"
@@ -126,22 +131,35 @@ class _Pipes:
 
 
 class Warm:
-    """A process that has the WebAssembly engine loaded and forks children."""
+    """A process that has the WebAssembly engine loaded and forks children.
 
-    def __init__(
-        self, channel: socket.socket, process: subprocess.Popen[bytes]
-    ) -> None:
+    One that dies or hangs is replaced, by the job that finds out.
+    """
+
+    def __init__(self) -> None:
         """Use `warmed` instead."""
-        self._channel = trio.socket.from_stdlib_socket(channel)
-        self._process = process
         self._turn = trio.Lock()
+        self._failures = 0
+        self._channel, self._process = _warm_process()
 
     async def fork(self, pipes: _Pipes, given: dict[str, int]) -> Child:
         """Fork one child; what it inherits is ``given`` and the pipes.
 
         Raises:
-            OSError: the warm process is gone, or too slow to be of use.
+            OSError: the warm process was gone, or too slow to be of use.
         """
+        process = self._process
+        try:
+            child = await self._forked(pipes, given)
+        except trio.ClosedResourceError:
+            raise ChildProcessError("the warm process was replaced") from None
+        except OSError as error:
+            self._replace(process, error)
+            raise
+        self._failures = 0
+        return child
+
+    async def _forked(self, pipes: _Pipes, given: dict[str, int]) -> Child:
         fds = pipes.theirs | given
         numbers = array.array("i", fds.values()).tobytes()
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)
@@ -157,6 +175,16 @@ class Warm:
                     return pipes.child(pid, early=early)
         raise ChildProcessError("the warm process did not fork")
 
+    def _replace(self, failed: subprocess.Popen[bytes], error: OSError) -> None:
+        # Of several jobs that find out, the first one does it.
+        if self._process is not failed or self._failures >= FAILURES_MAX:
+            return
+        self._failures += 1
+        _log.warning("the warm process is replaced: %s", error)
+        # What it has forked is the node's by now, and goes on.
+        self.end()
+        self._channel, self._process = _warm_process()
+
     def end(self) -> None:
         """Close the channel, at which the process ends by itself, and reap it."""
         self._channel.close()
@@ -164,15 +192,19 @@ class Warm:
         self._process.wait()
 
 
-@contextlib.asynccontextmanager
-async def warmed() -> AsyncIterator[Warm]:
-    """Keep a warm process for as long as the context lasts."""
-    adopt_orphans()
+def _warm_process() -> tuple[trio.socket.SocketType, subprocess.Popen[bytes]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         arguments = (str(os.getpid()), str(theirs.fileno()))
         process = _program("warm", arguments, (theirs.fileno(),))
-    warm = Warm(ours, process)
+    return trio.socket.from_stdlib_socket(ours), process
+
+
+@contextlib.asynccontextmanager
+async def warmed() -> AsyncIterator[Warm]:
+    """Keep a warm process for as long as the context lasts."""
+    adopt_orphans()
+    warm = Warm()
     try:
         yield warm
     finally:

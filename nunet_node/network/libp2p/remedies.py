@@ -37,6 +37,10 @@ longer than it takes to notice it."""
 RPC_BYTES_MAX: Final = 131_072
 """Largest gossip frame we send: eight full messages."""
 
+TURNS_AT_CLOSE: Final = 8
+"""Turns of the event loop that a stream's tasks have to hear that their connection is
+gone: each of a few layers passes the news on in a turn of its own."""
+
 PIECES_MAX: Final = 2_000
 """Pieces in which one frame may arrive: a full noise message over the smallest usual
 segments, ten times over."""
@@ -70,6 +74,7 @@ REMEDIES: Final = tuple(
         ("C1", "a cancelled write ends the connection", "connection.YamuxConnection"),
         ("C2", "a reader that pauses five seconds is cut off", "substream.YamuxStream"),
         ("C3", "a stalled write blocks closing for ever", "connection.YamuxConnection"),
+        ("C4", "closing a connection takes 100 ms", "remedies.close_at_once"),
         ("X1", "plaintext connections are accepted", "swarm.make_host"),
         ("S1", "leaving the host leaves its sockets open", "host.open_host"),
         ("S2", "inbound places are never given back", "swarm.SafeSwarm"),
@@ -114,6 +119,7 @@ def install() -> None:
     widen_rpc_queues()
     allow_pieces()
     own_the_port()
+    close_at_once()
     tame_logging()
 
 
@@ -144,6 +150,26 @@ def own_the_port() -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
     tcp._set_reuse_flags = reuse_address_only  # noqa: SLF001
+
+
+class _HastyTrio:
+    """What `swarm_connection` takes for trio; its one sleep is a short one."""
+
+    async def sleep(self, _seconds: float) -> None:
+        for _ in range(TURNS_AT_CLOSE):
+            await trio.lowlevel.checkpoint()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(trio, name)
+
+
+def close_at_once() -> None:
+    """C4: let streams hear of a connection's end for some turns of the event loop.
+
+    The library sleeps a tenth of a second for that, which every command pays when it
+    ends, and every dial that loses the race for a peer.
+    """
+    swarm_connection.trio = _HastyTrio()
 
 
 def tame_logging() -> None:

@@ -58,15 +58,42 @@ async def test_many_jobs_share_one_warm_process():
     assert sorted(codes, key=str) == list(range(8))
 
 
-async def test_a_job_starts_alone_when_the_warm_process_is_gone():
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_job_starts_alone_when_the_warm_process_is_gone(how, caplog):
     await need("process")
     async with some_executors() as executors, executors.warmed():
         assert executors._warm is not None
-        os.kill(executors._warm._process.pid, signal.SIGKILL)
-        job_dir = await executors.open_job("job", 1)
-        end = await executors.run(an_order("process", "true"), job_dir)
-        await executors.remove(job_dir)
-    assert end.exit_code == 0
+        gone = executors._warm._process
+        os.kill(gone.pid, how)
+        end = await run_true(executors)
+        assert end.exit_code == 0
+        # There is another for the next job.
+        assert executors._warm._process is not gone
+        assert (await run_true(executors)).exit_code == 0
+        assert executors._warm._process.poll() is None
+        assert executors._warm._failures == 0
+    assert "the warm process is replaced" in caplog.text
+
+
+async def test_warm_processes_that_die_at_once_are_given_up(monkeypatch, caplog):
+    await need("process")
+    monkeypatch.setattr(spawn, "FAILURES_MAX", 2)
+    async with some_executors() as executors, executors.warmed():
+        assert executors._warm is not None
+        seen = set()
+        for _ in range(4):
+            seen.add(executors._warm._process.pid)
+            os.kill(executors._warm._process.pid, signal.SIGKILL)
+            assert (await run_true(executors)).exit_code == 0
+    assert len(seen) == 3
+    assert caplog.text.count("is replaced") == 2
+
+
+async def run_true(executors):
+    job_dir = await executors.open_job("job", 1)
+    end = await executors.run(an_order("process", "true"), job_dir)
+    await executors.remove(job_dir)
+    return end
 
 
 async def test_nothing_of_the_warm_process_stays_open():

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+import trio
+from libp2p.network.connection import swarm_connection
 
 from nunet_node.errors import MisuseError
 from nunet_node.network.libp2p import remedies
@@ -25,6 +27,7 @@ HELD_BY = {
     "C1": "test_cancelled_writes_leave_the_connection_whole",
     "C2": "test_a_reader_may_pause_for_long",
     "C3": "test_a_peer_that_stops_reading_does_not_block_disconnecting",
+    "C4": "test_a_connection_is_closed_at_once",
     "X1": "test_a_peer_that_offers_only_plaintext_is_refused",
     "S1": "test_leaving_the_host_closes_its_connections",
     "S2": "test_many_visits_use_up_no_places",
@@ -65,3 +68,11 @@ def test_another_version_of_the_library_is_refused(monkeypatch):
         remedies.install()
     monkeypatch.undo()
     remedies.install()
+
+
+async def test_a_connection_is_closed_at_once():
+    remedies.install()
+    with trio.fail_after(60):
+        # What the library sleeps is counted in turns, however long it means to.
+        await swarm_connection.trio.sleep(1e9)
+    assert swarm_connection.trio.Event is trio.Event

@@ -189,7 +189,13 @@ def ensure_default(settings: Settings, home: Home) -> Identity | None:
     """Make the default identity if it is not there; return it if it was made."""
     if home.identity_path(DEFAULT_NAME).exists():
         return None
-    identity = home.new_identity(DEFAULT_NAME)
+    try:
+        identity = home.new_identity(DEFAULT_NAME)
+    except HomeError:
+        if not home.identity_path(DEFAULT_NAME).exists():
+            raise
+        # Another command of the same home was first.
+        return None
     settings.note(f"made identity {DEFAULT_NAME!r}: {identity.did}")
     return identity
 

@@ -94,6 +94,13 @@ class _Commands(click.Group):
             )
 
 
+def _home(ctx: click.Context, param: click.Parameter, text: str | None) -> Path | None:
+    """Read ``--home``; an empty word, as of an unset variable, names no directory."""
+    if text == "":
+        raise click.BadParameter("is empty; name a directory", ctx, param)
+    return None if text is None else Path(text)
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -101,7 +108,7 @@ class _Commands(click.Group):
 )
 @click.option(
     "--home",
-    type=click.Path(path_type=Path),
+    callback=_home,
     metavar="DIR",
     help="Where identities, jobs and results are kept. [default: NUNET_HOME, "
     "or this system's place for a user's data]",

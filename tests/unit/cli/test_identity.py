@@ -7,6 +7,7 @@ import stat
 import pytest
 
 from nunet_node.cli.main import run
+from nunet_node.runtime.home import Home, open_home
 
 
 @pytest.fixture
@@ -26,6 +27,19 @@ def test_the_first_command_makes_an_identity_and_says_so(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("did:key:z6Mk")
     assert "made identity 'default'" in err
+
+
+def test_two_first_commands_at_once_share_one_identity(tmp_path, monkeypatch, capsys):
+    home = open_home(tmp_path / "h")
+    make = Home.new_identity
+
+    def make_after_another(self, name):
+        make(self, name)
+        return make(self, name)
+
+    monkeypatch.setattr(Home, "new_identity", make_after_another)
+    assert run(["--home", str(tmp_path / "h"), "did"]) == 0
+    assert capsys.readouterr().out.strip() == home.identity("default").did
 
 
 def test_the_identity_stays_the_same_and_its_file_is_private(did, tmp_path):

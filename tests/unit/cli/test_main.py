@@ -154,6 +154,13 @@ def test_a_job_s_own_exit_code_is_passed_on(monkeypatch):
     assert run(["submit", "x.py"]) == 3
 
 
+def test_an_empty_home_is_no_directory(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["--home", "", "did"]) == main.USAGE
+    assert "--home" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_home_that_cannot_be_used_is_named(tmp_path, capsys):
     blocked = tmp_path / "file"
     blocked.write_text("")

@@ -118,6 +118,8 @@ class Node:
         self._requester = RequesterRole(memory=memory, voice=voice)
         self._turns: deque[tuple[Turn, dict[JobId, Pursuit]]] = deque(maxlen=TURNS_MAX)
         self._undone = False
+        self._unsettled = True
+        """What we show may be out of date; only facts and conditions change it."""
 
     @property
     def jobs(self) -> Mapping[JobId, Job]:
@@ -158,7 +160,9 @@ class Node:
         if self._undone and not self._provider.desk.full:
             self._undone = False
             self._requester.recover(turn)
-        self._provider.settle(turn, len(self.adverts))
+        if turn.decided or self._unsettled:
+            self._unsettled = False
+            self._provider.settle(turn, len(self.adverts))
         return turn.batch()
 
     def undo(self, turns: int = 1) -> None:
@@ -179,7 +183,7 @@ class Node:
             turn.undo()
             self._requester.undo(pursued)
         self._provider.undo()
-        self._undone = True
+        self._undone = self._unsettled = True
 
     def _route(self, turn: Turn, given: Input) -> None:
         match given:
@@ -258,7 +262,7 @@ class Node:
         | CapacityProbed
         | StoreFilled,
     ) -> None:
-        desk = self._provider.desk
+        desk, self._unsettled = self._provider.desk, True
         match given:
             case NodeStarted():
                 desk.awake = True

@@ -138,6 +138,11 @@ class Turn:
         """Let whoever watches know."""
         self._effects.append(Tell(news=news))
 
+    @property
+    def decided(self) -> bool:
+        """Whether anything durable follows from the input."""
+        return bool(self._facts)
+
     def batch(self) -> Batch:
         """Return everything decided in this turn."""
         return Batch(facts=tuple(self._facts), effects=tuple(self._effects))

@@ -43,12 +43,16 @@ MESSAGES_MAX: Final = 200_000
 class Message:
     """One gossiped message, and who has seen it."""
 
-    __slots__ = ("at_ns", "data", "origin", "seen", "topic")
+    __slots__ = ("at_ns", "data", "due", "origin", "seen", "topic")
 
     def __init__(self, origin: int, topic: str, data: bytes, at_ns: int) -> None:
         self.origin, self.topic, self.data, self.at_ns = origin, topic, data, at_ns
         self.seen: set[int] = {origin}
+        self.due: dict[int, int] = {}
+        """When the first copy on its way to a machine arrives."""
 
+
+NEVER_NS: Final = 1 << 62
 
 Deliver = Callable[[Machine, Message], None]
 
@@ -126,7 +130,8 @@ class Overlay:
         recent, oldest_ns = self._recent, self._agenda.now_ns - SEEN_NS
         recent.append(message)
         while recent[0].at_ns < oldest_ns or len(recent) > MESSAGES_MAX:
-            recent.popleft().seen = set()
+            old = recent.popleft()
+            old.seen, old.due = set(), {}
 
     def _send(self, sender: int, receiver: int, message: Message) -> None:
         self.sent += 1
@@ -136,7 +141,12 @@ class Overlay:
         if paths.loses_gossip() or (paths.cuts and not paths.passes(one, other)):
             return
         due_ns = self._agenda.now_ns + paths.delay_ns(one, other)
-        self._agenda.at(due_ns, self._arrive, (sender, receiver, message))
+        # A copy behind another one changes nothing, so it costs no event.
+        if receiver not in message.seen and due_ns < message.due.get(
+            receiver, NEVER_NS
+        ):
+            message.due[receiver] = due_ns
+            self._agenda.at(due_ns, self._arrive, (sender, receiver, message))
         if paths.doubles_gossip():
             self._agenda.at(
                 due_ns * 2 - self._agenda.now_ns, self._again, (receiver, message)
@@ -155,6 +165,7 @@ class Overlay:
             return
         machine = self._machines[receiver]
         if not machine.up:
+            message.due.pop(receiver, None)
             return
         message.seen.add(receiver)
         self.reach_ns.append(self._agenda.now_ns - message.at_ns)

@@ -21,7 +21,7 @@ from nunet_node.cli.options import BOOTSTRAP, Parsed, checked
 from nunet_node.cli.output import Echo, Settings
 from nunet_node.cli.progress import Teller, exit_code_of
 from nunet_node.cli.spec import load_job_file
-from nunet_node.client import JobHandle, open_client, order_document
+from nunet_node.client import Client, JobHandle, open_client, order_document
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import parse_did
 from nunet_node.jobs.job_file import JobFile, JobFileError, engine_of, name_of
@@ -37,8 +37,10 @@ from nunet_node.jobs.job_file.values import (
     parse_some_memory_bytes,
     suffix,
 )
+from nunet_node.protocol.messages import READ, WATCH
 from nunet_node.protocol.order import Order
 from nunet_node.quantities import parse_price_micro_ntx, parse_size_bytes
+from nunet_node.results.errors import SealError
 from nunet_node.runtime.home import open_home
 from nunet_node.storage.materialise import check_target
 
@@ -218,9 +220,12 @@ async def _submit(settings: Settings, plan: _Plan) -> int:
     ) as client:
         handle = await client.submit(plan.work, Teller(settings), owner=plan.owner)
         settings.note(f"job {handle.job} ({name_of(plan.work)})")
+        if not client.may(handle, WATCH):
+            settings.note("who delegated the job to you did not let you watch it")
+            return await _detach(settings, handle)
         if plan.detach:
             return await _detach(settings, handle)
-        return await _watch(settings, plan, handle)
+        return await _watch(settings, plan, client, handle)
 
 
 async def _detach(settings: Settings, handle: JobHandle) -> int:
@@ -235,7 +240,9 @@ async def _detach(settings: Settings, handle: JobHandle) -> int:
     return 0
 
 
-async def _watch(settings: Settings, plan: _Plan, handle: JobHandle) -> int:
+async def _watch(
+    settings: Settings, plan: _Plan, client: Client, handle: JobHandle
+) -> int:
     if not await until_ended(handle, partial(_show_output, settings, handle)):
         settings.document(order_document(handle.order))
         settings.note(
@@ -246,12 +253,29 @@ async def _watch(settings: Settings, plan: _Plan, handle: JobHandle) -> int:
         )
         return INTERRUPTED
     if handle.order.result is not None:
-        path = await handle.fetch(free_target(plan.out, handle))
-        settings.note(f"result verified: {path}")
+        await _fetch(settings, plan, client, handle)
     order = handle.verdict
     settings.document(order_document(order))
     settings.note(_closing(order, ended=handle.order.ended))
     return exit_code_of(order)
+
+
+async def _fetch(
+    settings: Settings, plan: _Plan, client: Client, handle: JobHandle
+) -> None:
+    """Fetch the result, unless it is for somebody else alone."""
+    theirs = handle.order.owner != client.identity.did
+    try:
+        if client.may(handle, READ):
+            path = await handle.fetch(free_target(plan.out, handle))
+            settings.note(f"result verified: {path}")
+            return
+    except SealError:
+        if not theirs:
+            raise
+    settings.note(
+        f"the result is {handle.order.owner}'s: nunet-node get '{handle.order.link}'"
+    )
 
 
 def free_target(out: Path | None, handle: JobHandle) -> Path:

@@ -241,6 +241,10 @@ class Client:
         now_s = self._now_s()
         return node_documents(self._peer.adverts.fresh(now_s), now_s)
 
+    def may(self, handle: JobHandle, command: str) -> bool:
+        """Tell whether a key here may use a command on a job, as far as is known."""
+        return self._peer.may(handle.order, command)
+
     def _owner(self, named: str | None) -> Did:
         """Return whose job a new one is."""
         mine, now_s = self.identity.did, self._now_s()

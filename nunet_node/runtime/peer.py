@@ -63,7 +63,7 @@ from nunet_node.runtime.settings import (
     node_settings,
 )
 from nunet_node.runtime.wallet import tokens
-from nunet_node.runtime.wallet.reading import seal_of
+from nunet_node.runtime.wallet.reading import may_use, seal_of
 from nunet_node.runtime.work import detect
 from nunet_node.runtime.world import Surroundings, World
 from nunet_node.storage.blocks import BlockStore
@@ -209,6 +209,11 @@ class Peer:
         return await self._orders.place(
             owner, spec, salt or secrets.token_bytes(SALT_BYTES)
         )
+
+    def may(self, order: Order, command: str) -> bool:
+        """Tell whether a user, or a delegation held here, may use a command on it."""
+        now_s = self.driver.clock.now().unix_s
+        return may_use(order, command, self._users, self.holdings, now_s)
 
     async def load(self, job: JobId) -> Order | None:
         """Return an order of this home as it stands on disk; None if there is none."""

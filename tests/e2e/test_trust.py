@@ -22,11 +22,22 @@ def cold(net: Network, node: Node) -> User:
 
 def test_a_job_of_a_hot_session_belongs_to_the_cold_identity(cold: User, user: User):
     given(cold, user, "/nunet", "--expires", "1d")
-    shown = user.submit("--name", "hot", "--", "echo", "hi").must().document
-    assert shown["owner"] == cold.did()
-    link = shown["result"]["link"]
+    ended = user.submit("--name", "hot", "--", "echo", "hi").must()
+    assert ended.document["owner"] == cold.did()
+    assert "the result is " + cold.did() in ended.err
+    link = ended.document["result"]["link"]
     cold.run("get", link, "--out", "mine").must()
     assert (cold.cwd / "mine/stdout").read_text() == "hi\n"
+
+
+def test_who_may_submit_alone_places_the_job_and_leaves_it(cold: User, user: User):
+    given(cold, user, "/nunet/job/submit")
+    ended = user.submit("--", "echo", "hi").must()
+    assert ended.document["owner"] == cold.did()
+    assert "did not let you watch it" in ended.err
+    joined = ("--bootstrap", user.bootstrap)
+    job = ended.document["job"]
+    assert cold.run("status", job, *joined).must().document["owner"] == cold.did()
 
 
 def test_a_delegate_does_not_cancel_but_the_owner_does(cold: User, user: User):

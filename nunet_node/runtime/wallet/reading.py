@@ -1,19 +1,41 @@
-"""Opening what was sealed to somebody of this home.
+"""What somebody of this home may do and read of a job.
 
 Rule: a sealed result is opened by its owner's key, or by the key of a reader to whom
 the owner gave it in a token; the job, the tree and the reader must be the right ones.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
+from nunet_node.capability.command import Command
 from nunet_node.capability.held.holdings import Holdings
 from nunet_node.capability.held.terms import sealed_key_of
+from nunet_node.capability.proof_chain import Act
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer, SigningKey
 from nunet_node.jobs.statements import Receipt
+from nunet_node.protocol.order import Order
 from nunet_node.results.errors import SealError
 from nunet_node.results.sealing import Seal, unwrap_key
+
+
+def may_use(
+    order: Order,
+    command: str,
+    users: Collection[Did],
+    holdings: Holdings,
+    now_s: int,
+) -> bool:
+    """Tell whether a user, or a delegation that is held here, may use a command."""
+    owner = order.owner
+    if owner is None or owner in users:
+        return True
+    args = {"job": order.job}
+    acts = (
+        Act(invoker=user, subject=owner, command=Command(command), args=args)
+        for user in users
+    )
+    return any(holdings.chain(act, now_s) is not None for act in acts)
 
 
 def seal_of(

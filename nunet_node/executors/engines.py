@@ -193,7 +193,8 @@ def _readable(program: bytes, stack: contextlib.ExitStack) -> int:
 _LIMIT_REASONS: Final[dict[Limit, str]] = {
     "wall": "it ran longer than wall_s",
     "memory": "its processes held more than memory_bytes",
-    "disk": "it wrote more than disk_bytes or files_max",
+    "disk": "it wrote more than disk_bytes",
+    "files": "it made more files than files_max",
     "log": "it wrote more than log_bytes_max to its output streams",
     "cpu": "one process used all the processor time of the order",
     "cancelled": "it was cancelled",

@@ -13,7 +13,7 @@ from nunet_node.errors import PeerError
 Engine = Literal["python", "wasm", "process"]
 """The ways a job can run here."""
 
-Limit = Literal["wall", "memory", "disk", "log", "cpu", "cancelled"]
+Limit = Literal["wall", "memory", "disk", "files", "log", "cpu", "cancelled"]
 """Which promise of the order ended the job before it ended by itself."""
 
 ENGINES: Final[tuple[Engine, ...]] = ("wasm", "python", "process")

@@ -299,8 +299,10 @@ async def _measure_once(watched: Watched) -> None:
     watched.cpu_ms = max(watched.cpu_ms, tree.cpu_ms)
     bounds = watched.bounds
     too_big = disk.size_bytes + tree.unlinked_bytes > bounds.disk_bytes
-    if too_big or disk.entries > bounds.files_max:
+    if too_big:
         watched.stop("disk")
+    if disk.entries > bounds.files_max:
+        watched.stop("files")
     if watched.group is not None:
         # The kernel has killed one process; half a job is no use to anyone.
         too_much_memory = watched.group.oom_kills() > 0

@@ -126,9 +126,12 @@ class Receipt(Record):
     """Length of its files."""
     exit_code: int | None = None
     limit: str = ""
-    """Which limit ended the run; empty if none did."""
+    """Which limit ended it: ``wall``, ``memory``, ``disk``, ``files``, ``log``, ``cpu``
+    or ``output``; empty if none did."""
     cpu_ms: Count = 0
     memory_peak_bytes: Count = 0
+    fuel: Count = 0
+    """WebAssembly instructions, the same on every machine; 0 of a native job."""
     sealed_key: SealedKey = b""
     """The result's key, sealed to the owner; empty if the result is public."""
 

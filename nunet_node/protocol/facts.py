@@ -73,6 +73,7 @@ class JobMoved(Record, tag_field="fact", tag="job-moved"):
     isolation: str = ""
     cpu_ms: Count = 0
     memory_peak_bytes: Count = 0
+    fuel: Count = 0
     result: Cid | None = None
     sealed_key: bytes = b""
     receipt: bytes | None = None

@@ -205,13 +205,15 @@ class JobExited:
     attempt: int
     exit_code: int | None
     limit: str = ""
-    """The limit that ended it: ``wall``, ``memory``, ``disk``, ``log``, ``cpu``;
-    ``cancelled`` if we stopped it; empty if it ended by itself."""
+    """The limit that ended it: ``wall``, ``memory``, ``disk``, ``files``, ``log``,
+    ``cpu``; ``cancelled`` if we stopped it; empty if it ended by itself."""
     reason: str = ""
     """For people; set if it could not be run at all."""
     isolation: str = ""
     cpu_ms: int = 0
     memory_peak_bytes: int = 0
+    fuel: int = 0
+    """WebAssembly instructions that it took; 0 of a native job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,14 +118,14 @@ async def test_many_empty_files_are_stopped():
     ran = await native_python_job(
         "for i in range(10**7): open(str(i), 'w').close()", files_max=300
     )
-    assert ran.end.limit == "disk"
+    assert ran.end.limit == "files"
 
 
 async def test_a_script_with_many_files_is_stopped():
     ran = await python_job(
         "for i in range(10**7): open(str(i), 'w').write('x' * 5000)", files_max=300
     )
-    assert ran.end.limit == "disk"
+    assert ran.end.limit == "files"
 
 
 @pytest.mark.parametrize("hide", ["pass", "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)"])

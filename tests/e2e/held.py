@@ -62,7 +62,6 @@ class Held:
         """Tell it to end."""
         os.kill(self.process().pid, signal.SIGTERM)
 
-
     def release(self) -> None:
         """Tell it to end if it runs, so that it leaves a shared provider's room."""
         found = self.find()

@@ -93,7 +93,8 @@ def not_proved(signed: Statement[Receipt]) -> tuple[str, ...]:
     return (
         "that the result is right: the provider may have computed something else",
         "that times and isolation are as it says",
-        f"that it took {said.cpu_ms} ms of CPU, {said.memory_peak_bytes} bytes at most",
+        f"that it took {said.cpu_ms} ms of CPU, {said.memory_peak_bytes} bytes at most"
+        + (f", {said.fuel} instructions" if said.fuel else ""),
         "that files beside this receipt are the result: fetching checks that",
     )
 
@@ -115,6 +116,9 @@ def document(signed: Statement[Receipt]) -> dict[str, Any]:
         "result_bytes": said.result_bytes,
         "engine": said.engine,
         "isolation": said.isolation,
+        "cpu_ms": said.cpu_ms,
+        "memory_peak_bytes": said.memory_peak_bytes,
+        "fuel": said.fuel,
         "started": said.started_s,
         "ended": said.ended_s,
         "signed_at": signed.issued_at_s,

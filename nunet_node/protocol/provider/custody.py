@@ -53,6 +53,7 @@ class Job:
     isolation: str = ""
     cpu_ms: int = 0
     memory_peak_bytes: int = 0
+    fuel: int = 0
     result: Cid | None = None
     receipt: bytes | None = None
     history: tuple[Move, ...] = ()
@@ -145,6 +146,7 @@ def _moved(job: Job, fact: JobMoved) -> Job:
         isolation=fact.isolation or job.isolation,
         cpu_ms=fact.cpu_ms or job.cpu_ms,
         memory_peak_bytes=fact.memory_peak_bytes or job.memory_peak_bytes,
+        fuel=fact.fuel or job.fuel,
         result=fact.result or job.result,
         receipt=fact.receipt or job.receipt,
         history=(*job.history, move)[-HISTORY_MAX:],

@@ -50,6 +50,9 @@ STAGING_S_MIN: Final = 120
 STAGING_BYTES_PER_S: Final = 64 << 10
 """Slowest hand-over waited for: half a megabit a second."""
 
+OUTPUT_LIMIT: Final = "output"
+"""What a receipt calls the limit on a job's outputs; the job itself ran to its end."""
+
 
 def move(desk: Desk, turn: Turn, moved: JobMoved) -> Job:
     """Make a move, tell its watchers, and return the job as it is now.
@@ -150,6 +153,7 @@ def job_exited(desk: Desk, turn: Turn, given: JobExited) -> None:
             isolation=given.isolation,
             cpu_ms=given.cpu_ms,
             memory_peak_bytes=given.memory_peak_bytes,
+            fuel=given.fuel,
         )
         move(desk, turn, moved)
         turn.do(
@@ -177,6 +181,7 @@ def result_stored(desk: Desk, turn: Turn, given: ResultStored) -> None:
     moved = msgspec.structs.replace(
         to(turn, job, state, reason),
         exit_code=job.exit_code,
+        limit=job.limit or (OUTPUT_LIMIT if given.refused else ""),
         result=given.root,
         sealed_key=given.sealed_key,
     )

@@ -95,9 +95,10 @@ def receipt_of(
         result_bytes=size_bytes,
         sealed_key=moved.sealed_key,
         exit_code=job.exit_code,
-        limit=job.limit,
+        limit=moved.limit or job.limit,
         cpu_ms=job.cpu_ms,
         memory_peak_bytes=job.memory_peak_bytes,
+        fuel=job.fuel,
     )
     return desk.voice.state(turn, RECEIPT, receipt, job.owner, LASTING_TTL_S)
 

@@ -328,6 +328,7 @@ def _exited(order: StartJob | StopJob, end: RunEnd | None) -> JobExited:
         isolation=end.isolation,
         cpu_ms=end.usage.cpu_ms,
         memory_peak_bytes=end.usage.memory_peak_bytes,
+        fuel=end.usage.fuel,
     )
 
 

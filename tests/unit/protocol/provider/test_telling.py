@@ -33,7 +33,9 @@ def told(provider):
 def test_a_receipt_can_be_verified_years_later_by_anyone(world, provider, user):
     job = place(user, spec())
     world.run(for_s=3)
-    provider.finish(cpu_ms=120, memory_peak_bytes=1 << 20, isolation="bubblewrap")
+    provider.finish(
+        cpu_ms=120, memory_peak_bytes=1 << 20, isolation="bubblewrap", fuel=9
+    )
     provider.store()
 
     receipt = open_statement(
@@ -50,6 +52,7 @@ def test_a_receipt_can_be_verified_years_later_by_anyone(world, provider, user):
     assert (said.job, said.owner, said.spec) == (job, user.user.did, spec_cid(spec()))
     assert (said.result, said.result_bytes, said.exit_code) == (OUTPUT, 17, 0)
     assert (said.cpu_ms, said.memory_peak_bytes) == (120, 1 << 20)
+    assert (said.fuel, said.limit) == (9, "")
     assert (said.engine, said.isolation) == ("process", "bubblewrap")
     assert said.ended_s - said.started_s == 3
 

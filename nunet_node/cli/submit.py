@@ -78,7 +78,8 @@ class _RawCommand(click.Command):
     cls=_RawCommand,
     context_settings={"allow_interspersed_args": False},
     epilog="Sizes: 512MiB. Durations: 15s 10m 7d. Exit codes: the job's own; 124 timed "
-    "out, 130 cancelled, 125 not placed, lost, or our own failure.",
+    "out, 130 cancelled, 125 not placed, lost, or our own failure.\n\n"
+    "Next: nunet-node status JOB",
 )
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="JOB")
 @BOOTSTRAP

@@ -1,0 +1,144 @@
+"""One HTML file about a run or a sweep: the question, the figures, the plots.
+
+It needs nothing but itself, so that it can be mailed, archived and diffed.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+from nunet_node.simulator.report.svg import distribution, lines
+from nunet_node.simulator.run import Outcome
+from nunet_node.simulator.scenario import Scenario
+from nunet_node.simulator.sweep import Point
+
+SAMPLES_MAX: Final = 20_000
+"""Times taken into one plot."""
+
+US_PER_S: Final = 1_000_000
+
+_STYLE: Final = (
+    "body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:right;"
+    "border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}"
+    "svg{max-width:100%;margin:.5em 0}.bad{color:#b00}code{background:#f3f3f3}"
+)
+
+Played = Sequence[tuple[Point, Outcome]]
+
+HEAD: Final = (
+    "machines",
+    "seed",
+    "jobs",
+    "completed",
+    "start p50 s",
+    "start p99 s",
+    "messages/job",
+    "KiB/job",
+    "gossip p99 ms",
+    "fairness",
+    "promises",
+)
+
+
+def rows(played: Played) -> list[list[str]]:
+    """Return the table's rows, one for each run, as text."""
+    return [_row(point, outcome) for point, outcome in played]
+
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """Return a run's outcome as plain values."""
+    broken = outcome.broken
+    return {
+        "digest": outcome.digest,
+        "events": outcome.events,
+        "inputs": outcome.inputs,
+        "virtual_s": outcome.virtual_s,
+        "broken": str(broken) if broken is not None else None,
+        "measures": outcome.measures,
+    }
+
+
+def plots(played: Played) -> Mapping[str, str]:
+    """Return each plot by its file's name."""
+    waits = {_label(p): o.waits_us[:SAMPLES_MAX] for p, o in played}
+    reach = {_label(p): o.reach_us[:SAMPLES_MAX] for p, o in played if o.reach_us}
+    found = {
+        "waits": distribution("From the order to the start", "seconds", waits, US_PER_S)
+    }
+    if reach:
+        found["reach"] = distribution(
+            "From an advert's sending to its arrival", "milliseconds", reach, 1000
+        )
+    if len({point.scenario.machines for point, _ in played}) > 1:
+        found["messages"] = lines(
+            "Messages for one job",
+            ("machines", "messages"),
+            {"messages": _by_size(played, "frames_per_job_permille", 1000)},
+            logarithmic=True,
+        )
+    return found
+
+
+def page(scenario: Scenario, played: Played) -> str:
+    """Return the whole page."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in HEAD)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in rows(played)
+    )
+    broken = "".join(
+        f'<p class="bad">Seed {point.seed}, {point.scenario.machines} machines: '
+        f"{escape(str(outcome.broken))}</p>"
+        for point, outcome in played
+        if outcome.broken is not None
+    )
+    states = "".join(
+        f"<p>Seed {point.seed}: digest <code>{outcome.digest}</code>, "
+        f"{outcome.events:,} events, {outcome.virtual_s:,} s of virtual time; "
+        f"jobs {escape(str(outcome.measures['states']))}; results "
+        f"{outcome.measures['results_fetched']} fetched, "
+        f"{outcome.measures['results_wrong']} wrong, "
+        f"{outcome.measures['results_withheld']} withheld.</p>"
+        for point, outcome in played
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f"<title>{escape(scenario.name)}</title><style>{_STYLE}</style>"
+        f"<h1>{escape(scenario.name)}</h1><p>{escape(scenario.question)}</p>"
+        f"{broken}<table><tr>{head}</tr>{body}</table>"
+        f"{''.join(plots(played).values())}<h2>Runs</h2>{states}</html>\n"
+    )
+
+
+def _row(point: Point, outcome: Outcome) -> list[str]:
+    measures = outcome.measures
+    started, jobs = measures["started_us"], measures["jobs"]
+    done = measures["states"].get("completed", 0)
+    return [
+        f"{point.scenario.machines}",
+        f"{point.seed}",
+        f"{jobs}",
+        f"{done}",
+        f"{started['p50'] / US_PER_S:.2f}",
+        f"{started['p99'] / US_PER_S:.2f}",
+        f"{measures['frames_per_job_permille'] / 1000:.1f}",
+        f"{measures['bytes_per_job'] / 1024:.1f}",
+        f"{measures['gossip_reach_us']['p99'] / 1000:.0f}",
+        f"{measures['fairness_permille'] / 1000:.3f}",
+        "kept" if outcome.broken is None else f"{outcome.broken.invariant} broken",
+    ]
+
+
+def _label(point: Point) -> str:
+    return f"{point.scenario.machines} machines, seed {point.seed}"
+
+
+def _by_size(played: Played, name: str, scale: int) -> list[tuple[float, float]]:
+    found = dict[int, list[int]]()
+    for point, outcome in played:
+        found.setdefault(point.scenario.machines, []).append(outcome.measures[name])
+    return [
+        (float(size), sum(values) / len(values) / scale)
+        for size, values in sorted(found.items())
+    ]

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from nunet_node.network.libp2p.lean import UNUSED, StandIn
+from nunet_node.network.libp2p.lean import UNUSED, Hollow, StandIn
 
 LOAD = "import sys, nunet_node.network.host; "
 
@@ -38,3 +38,19 @@ def test_a_package_that_was_loaded_before_stays_the_real_one():
 def test_nobody_can_make_one_of_what_was_left_out():
     with pytest.raises(ImportError, match="left out"):
         StandIn()
+
+
+def test_what_the_library_makes_in_vain_is_of_no_use():
+    hollow = Hollow()
+    with pytest.raises(ImportError, match=r"Hollow\.resolve was left out"):
+        hollow.resolve()
+
+
+def test_a_key_that_needs_what_was_left_out_is_refused_and_proves_nothing():
+    code = (
+        "from libp2p.crypto.rsa import RSAPublicKey\n"
+        "try:\n    RSAPublicKey.from_bytes(bytes(270)).verify(b'', bytes(256))\n"
+        "except ImportError:\n    print('refused')"
+    )
+
+    assert in_a_fresh_process(f"{LOAD}\n{code}") == ["refused"]

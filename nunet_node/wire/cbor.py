@@ -10,6 +10,7 @@ for lengths that are lies, so what comes from a peer is read here and only here.
 """
 
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 import cbor2
@@ -43,6 +44,16 @@ INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**64 - 1
 """Largest integer: what a CBOR head holds; beyond it CBOR needs a tag."""
 
+KEYS_CACHED_MAX: Final = 512
+"""Map keys that are kept as text: the fields of every record, several times over; a
+stranger's push them out at the cost of reading them again."""
+
+SHORT_KEY_BYTES_MAX: Final = 32
+"""Longest map key that is kept as text; the fields of our records are shorter."""
+
+_INFO: Final = 0x1F
+_ONE_BYTE: Final = 24
+_NO_SHORT_HEAD: Final = 0xFF
 _CID_TAG: Final = 42
 _CID_LEAD: Final = b"\x00"
 _SIMPLE: Final[dict[int, bool | None]] = {20: False, 21: True, 22: None}
@@ -83,6 +94,26 @@ def decode(
     return plain
 
 
+def _key_text(key: bytes) -> str:
+    """Return a map key's text, if it is its own normal form."""
+    return _short_text(key) if len(key) <= SHORT_KEY_BYTES_MAX else _new_text(key)
+
+
+@lru_cache(maxsize=KEYS_CACHED_MAX)
+def _short_text(key: bytes) -> str:
+    return _new_text(key)
+
+
+def _new_text(key: bytes) -> str:
+    try:
+        text = str(key, "utf-8")
+    except UnicodeDecodeError:
+        raise NonCanonicalError("text is not UTF-8") from None
+    if not (text.isascii() or unicodedata.is_normalized("NFC", text)):
+        raise NonCanonicalError("a map key is not in normal form C")
+    return text
+
+
 class _Reader(Cursor):
     """One pass over the bytes; recursion is bounded by the depth that is left."""
 
@@ -97,7 +128,14 @@ class _Reader(Cursor):
         self.items_left -= 1
         if self.items_left < 0:
             raise TooLargeError("more items than belong in one value")
-        major, argument = self.head()
+        position = self.position
+        first = self.data[position] if position < self.end else _NO_SHORT_HEAD
+        if first & _INFO < _ONE_BYTE:
+            # Most heads are one byte; what `head` does is done here without a call.
+            self.position = position + 1
+            major, argument = first >> 5, first & _INFO
+        else:
+            major, argument = self.head()
         if major == TEXT:
             return self.text(argument)
         if major == BYTES:
@@ -149,10 +187,11 @@ class _Reader(Cursor):
         last_key = b""
         for index in range(count):
             key = self.key()
-            if index and (len(key), key) <= (len(last_key), last_key):
+            longer = len(key) - len(last_key)
+            if index and (longer < 0 or (not longer and key <= last_key)):
                 raise NonCanonicalError("map keys repeat or are out of order")
             last_key = key
-            plain[self.key_text(key)] = self.value(depth_left)
+            plain[_key_text(key)] = self.value(depth_left)
         return plain
 
     def key(self) -> bytes:
@@ -160,17 +199,12 @@ class _Reader(Cursor):
         major, length = self.head()
         if major != TEXT:
             raise UnsupportedError("a map key that is not text")
-        return self.take(length)
-
-    def key_text(self, key: bytes) -> str:
-        """Return a map key's text, if it is its own normal form."""
-        try:
-            text = str(key, "utf-8")
-        except UnicodeDecodeError:
-            raise NonCanonicalError("text is not UTF-8") from None
-        if not (text.isascii() or unicodedata.is_normalized("NFC", text)):
-            raise NonCanonicalError("a map key is not in normal form C")
-        return text
+        start = self.position
+        stop = start + length
+        if stop > self.end:
+            raise TruncatedError(f"{length} bytes are claimed, and fewer are left")
+        self.position = stop
+        return self.data[start:stop]
 
     def _check_room(self, items: int, depth_left: int) -> None:
         if depth_left < 0:

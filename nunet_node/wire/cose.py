@@ -14,7 +14,7 @@ from typing import Final
 import cbor2
 
 from nunet_node.wire.cursor import BYTES, NEGATIVE, TEXT, UINT, Cursor
-from nunet_node.wire.errors import EnvelopeError, TooLargeError
+from nunet_node.wire.errors import EnvelopeError, NonCanonicalError, TooLargeError
 from nunet_node.wire.limits import PROTECTED_BYTES_MAX
 
 ALG_ED25519: Final = -19
@@ -108,9 +108,9 @@ def read_sign1(data: bytes, *, bytes_max: int) -> Sign1:
         raise TooLargeError(f"{len(data)} bytes; at most {bytes_max} belong here")
     cursor = Cursor(data)
     cursor.expect(_OPENING)
-    protected = cursor.take(cursor.argument_of(BYTES))
+    protected = cursor.string(BYTES)
     cursor.expect(_NO_UNPROTECTED)
-    payload = cursor.take(cursor.argument_of(BYTES))
+    payload = cursor.string(BYTES)
     cursor.expect(_SIGNATURE_HEAD)
     signature = cursor.take(SIGNATURE_BYTES)
     cursor.finish()
@@ -129,11 +129,11 @@ def _read_header(protected: bytes) -> Header:
     cursor.expect(b"\xa4\x01")
     algorithm = -1 - cursor.argument_of(NEGATIVE)
     cursor.expect(b"\x04")
-    key_id = _ascii(cursor.take(cursor.argument_of(BYTES)))
+    key_id = _ascii(cursor.string(BYTES))
     cursor.expect(b"\x0f\xa5\x01")
-    issuer = cursor.text(cursor.argument_of(TEXT))
+    issuer = _text(cursor.string(TEXT))
     cursor.expect(b"\x03")
-    audience = cursor.text(cursor.argument_of(TEXT))
+    audience = _text(cursor.string(TEXT))
     cursor.expect(b"\x04")
     expires_at_s = cursor.argument_of(UINT)
     cursor.expect(b"\x06")
@@ -141,7 +141,7 @@ def _read_header(protected: bytes) -> Header:
     cursor.expect(_CTI_HEAD)
     cti = cursor.take(CTI_BYTES)
     cursor.expect(b"\x10")
-    kind = cursor.text(cursor.argument_of(TEXT))
+    kind = _text(cursor.string(TEXT))
     cursor.finish()
     return Header(
         algorithm=algorithm,
@@ -153,6 +153,13 @@ def _read_header(protected: bytes) -> Header:
         cti=cti,
         kind=kind,
     )
+
+
+def _text(data: bytes) -> str:
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError:
+        raise NonCanonicalError("text is not UTF-8") from None
 
 
 def _ascii(data: bytes) -> str:

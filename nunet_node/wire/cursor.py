@@ -114,6 +114,23 @@ class Cursor:
             raise EnvelopeError(f"expected an item of major type {major}, not {found}")
         return argument
 
+    def string(self, major: int) -> bytes:
+        """Return the content of a string whose type can only be this one.
+
+        Raises:
+            EnvelopeError: it is another type.
+            WireError: no acceptable head, or fewer bytes are left.
+        """
+        found, length = self.head()
+        if found != major:
+            raise EnvelopeError(f"expected an item of major type {major}, not {found}")
+        start = self.position
+        stop = start + length
+        if stop > self.end:
+            raise TruncatedError(f"{length} bytes are claimed, and fewer are left")
+        self.position = stop
+        return self.data[start:stop]
+
     def finish(self) -> None:
         """Check that nothing is left.
 

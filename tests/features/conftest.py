@@ -69,6 +69,17 @@ def net(tmp_path: Path) -> Iterator[Network]:
         yield made
 
 
+@pytest.fixture
+def begun() -> Iterator[list[tuple[Node, Held]]]:
+    """The jobs that a scenario holds; what runs longer is ended with it."""
+    held: list[tuple[Node, Held]] = []
+    yield held
+    for node, job in held:
+        if (process := job.find()) is not None:
+            process.terminate()
+            node.moved(job.job, "storing")
+
+
 @given("a provider", target_fixture="world")
 def _(net: Network, roomy: Node) -> World:
     return World(net=net, node=roomy, since=len(roomy.out))
@@ -92,8 +103,9 @@ def _(world: World):
 
 
 @given("a running job")
-def _(world: World):
+def _(world: World, begun: list[tuple[Node, Held]]):
     world.held = running(world.owner, world.node)
+    begun.append((world.node, world.held))
     world.document = world.held.document
 
 

@@ -169,13 +169,13 @@ class Wires:
         self.frame_bytes += len(data) + FRAME_OVERHEAD_BYTES
         side = int(machine is link.listener)
         after_ns = self._paths.frame_ns(machine, other, len(data))
-        if self._paths.cuts and not self._paths.passes(machine, other):
-            self._agenda.after(self._paths.notice_ns(), self._cut, link)
-            return
-        if after_ns is None:
+        blocked = self._paths.cuts and not self._paths.passes(machine, other)
+        if after_ns is None or blocked:
+            # What is lost in a stream may not be passed by what comes later, so
+            # nothing more arrives even if the path is mended before they notice.
+            link.open = False
             self.end(link, machine, self._paths.notice_ns())
             self.end(link, other, self._paths.notice_ns())
-            link.open = False
             return
         arrives_ns = max(link.free_ns[side], self._agenda.now_ns + after_ns)
         link.free_ns[side] = arrives_ns

@@ -50,7 +50,7 @@ _JOB_CODED: Final = frozenset({"submit", "wait"})
 """Commands that end with the job's own code."""
 
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "up": ("node", "Run a node: offer this machine to the network."),
+    "up": ("machine.node", "Run a node: offer this machine to the network."),
     "submit": ("submit", "Submit a job, watch it, and fetch its result."),
     "list": ("jobs", "List the jobs submitted from this home."),
     "status": ("jobs", "Say where a job stands, and why."),
@@ -58,7 +58,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "logs": ("jobs", "Print what a job wrote."),
     "get": ("jobs", "Fetch and verify a job's result."),
     "cancel": ("jobs", "Cancel a job and free what it held."),
-    "nodes": ("node", "Show who is on the network."),
+    "nodes": ("machine.node", "Show who is on the network."),
     "share": ("trust.cap", "Let somebody else fetch a job's result."),
     "cap": ("trust.cap", "Give others a part of what you may do; take it back."),
     "receipt": ("trust.receipt", "Check a provider's receipt, offline."),

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from nunet_node.cli.feed import LINES_MAX, Feed, unhindered
+from nunet_node.cli.machine.feed import LINES_MAX, Feed, unhindered
 
 LINE = "x" * 99 + "\n"
 PIPE_LINES_MAX = 4096

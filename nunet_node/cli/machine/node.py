@@ -2,7 +2,7 @@
 
 Rule: the first thing that ``up`` prints is where it can be reached; programs wait
 for that line. A node that is asked to stop drains first; asked twice, it stops.
-Nobody has to read what it prints: see `cli.feed`.
+Nobody has to read what it prints: see `cli.machine.feed`.
 """
 
 import signal
@@ -14,8 +14,8 @@ import click
 import msgspec
 import trio
 
-from nunet_node.cli.feed import unhindered
 from nunet_node.cli.identity import ensure_identity
+from nunet_node.cli.machine.feed import unhindered
 from nunet_node.cli.options import BOOTSTRAP, IDENTITY, LISTEN, Parsed, checked
 from nunet_node.cli.output import Settings, table, visible
 from nunet_node.cli.progress import line_of, short

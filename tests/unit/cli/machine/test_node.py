@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from nunet_node.cli.machine.node import _config, _line, _row, up_command
 from nunet_node.cli.main import run
-from nunet_node.cli.node import _config, _line, _row, up_command
 from nunet_node.quantities import ResourceVector
 
 

@@ -93,14 +93,21 @@ class ResourceVector(
 
     def shortfall(self, offered: "ResourceVector") -> str | None:
         """Return the first dimension in which ``offered`` is too small, if any."""
-        for name in self.__struct_fields__:
-            if getattr(self, name) > getattr(offered, name):
-                return name
-        return None
+        if self.fits(offered):
+            return None
+        return next(
+            name
+            for name in self.__struct_fields__
+            if getattr(self, name) > getattr(offered, name)
+        )
 
     def fits(self, offered: "ResourceVector") -> bool:
         """Tell whether ``offered`` is enough in every dimension."""
-        return self.shortfall(offered) is None
+        return (
+            self.cpu_millis <= offered.cpu_millis
+            and self.memory_bytes <= offered.memory_bytes
+            and self.disk_bytes <= offered.disk_bytes
+        )
 
 
 def parse_size_bytes(text: str | int) -> int:

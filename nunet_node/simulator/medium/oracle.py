@@ -102,10 +102,15 @@ class OracleTable(AdvertTable):
 
     def fresh(self, now_s: int) -> Iterator[Statement[Advert]]:
         """Return the adverts that arrived and count."""
-        for origin in self._oracle.shown:
-            heard = self._newest_of(origin, now_s)
-            if heard is not None:
-                yield heard
+        distances = self._reach()
+        now_ns, receiver = self._oracle.agenda.now_ns, self._receiver
+        for origin, shown in self._oracle.shown.items():
+            sent_ns = now_ns - distances[origin]
+            for at_ns, heard in reversed(shown):
+                if at_ns <= sent_ns:
+                    if heard.expires_at_s > now_s and origin != receiver:
+                        yield heard
+                    break
 
     def of_provider(self, did: Did, now_s: int) -> Statement[Advert] | None:
         """Return the newest advert of a node that arrived, if it counts."""
@@ -116,13 +121,13 @@ class OracleTable(AdvertTable):
         return len(self._oracle.shown)
 
     def _newest_of(self, origin: int, now_s: int) -> Statement[Advert] | None:
-        if origin == self._receiver:
-            return None
-        if self._distances is None:
-            self._distances = self._oracle.distances(self._receiver)
-        sent_ns = self._oracle.agenda.now_ns - self._distances[origin]
+        sent_ns = self._oracle.agenda.now_ns - self._reach()[origin]
         for at_ns, heard in reversed(self._oracle.shown[origin]):
             if at_ns <= sent_ns:
-                leaving = heard.payload.leaving or heard.expires_at_s <= now_s
-                return None if leaving else heard
+                return heard if heard.expires_at_s > now_s else None
         return None
+
+    def _reach(self) -> "array[int]":
+        if self._distances is None:
+            self._distances = self._oracle.distances(self._receiver)
+        return self._distances

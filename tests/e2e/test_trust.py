@@ -4,6 +4,9 @@ import pytest
 
 from tests.e2e.network import NO_SUCH_JOB, NOT_RUN, Network, Node, User
 
+ASKED_MAX = 20
+"""Commands that may come before two nodes that find each other again have talked."""
+
 
 def given(giver: User, to: User, can: str, *words: object) -> str:
     """Delegate, and hand the token over; return its file."""
@@ -126,3 +129,32 @@ def test_an_admission_that_nobody_could_meet_does_not_start(net: Network):
     for words in (("capability",), ("allow",), ("open", "--allow", user.did())):
         ended = user.run("up", "--admission", *words).must(2)
         assert "admission" in ended.err
+
+
+def test_a_provider_that_was_away_hears_of_a_revocation_on_coming_back(net: Network):
+    first = net.provider()
+    away = net.provider("--bootstrap", first.address)
+    owner, reader = net.user(away), net.user(away)
+    job = owner.submit("--name", "s", "--", "true").must().document["job"]
+    assert owner.status(job)["provider"] in {first.did, away.did}
+    token = reader.cwd / "token"
+    owner.run("share", job, "--to", reader.did(), "--out", token).must()
+    keeper = away if owner.status(job)["provider"] == away.did else first
+    other = first if keeper is away else away
+    keeper.kill()
+
+    joined = ("--bootstrap", other.address)
+    done = owner.run("cap", "revoke", token, *joined).must().document
+    assert other.did in done["acknowledged"]
+
+    port = keeper.address.split("/")[4]
+    listen = ("--listen", f"/ip4/127.0.0.1/tcp/{port}")
+    again = net.provider(*listen, *joined, home=keeper.home)
+    for number in range(ASKED_MAX):
+        # The two nodes compare notes as soon as they are connected, not before.
+        asked = reader.run(
+            *("get", token, "--out", f"got{number}", "--bootstrap", again.address)
+        )
+        if asked.code:
+            break
+    assert "has been revoked" in asked.must(1).err

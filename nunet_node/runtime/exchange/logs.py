@@ -213,6 +213,10 @@ class LogServer:
         at = {STDOUT: asked.stdout_from, STDERR: asked.stderr_from}
         while True:
             change = self._book.change(job)
+            if not self._grants.may_follow(stream.peer_id, job, asked.attempt):
+                # The leave was taken back: what comes now is no longer theirs.
+                await stream.send(encode_record(No()))
+                return
             while await self._send_live(stream, job, asked.attempt, at):
                 continue
             stand = self._stand(job, asked.attempt)

@@ -187,6 +187,20 @@ async def test_no_grant_and_no_job_get_the_same_answer(job):
                 await collected(server, who, asked)
 
 
+async def test_a_leave_that_was_taken_back_ends_what_is_followed(job):
+    async with linked_hosts() as (server, client):
+        job.serve(server, client)
+        job.start()
+        job.write("stdout", b"theirs")
+        stream = await client.open_stream(server.peer_id, PROTOCOL)
+        async with aclosing(follow(stream, asking())) as said:
+            assert await anext(said) == Piece(stream="stdout", data=b"theirs")
+            job.grants.forget(client.peer_id)
+            job.write("stdout", b"no longer theirs")
+            with pytest.raises(BlockRefusedError):
+                await anext(said)
+
+
 async def test_a_follower_that_leaves_is_forgotten(job):
     async with linked_hosts() as (server, client):
         job.serve(server, client)

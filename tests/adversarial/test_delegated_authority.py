@@ -202,6 +202,18 @@ def test_a_job_cannot_be_submitted_in_anothers_name_without_a_sound_chain(
     assert not provider.jobs
 
 
+def test_who_may_submit_alone_is_not_told_how_it_goes(provider, friend):
+    args = submit_args(friend, COLD.did, spec())
+    session = friend.dial(provider)
+    gift = link(COLD, FRIEND, command=SUBMIT)
+    answer = do(friend, session, provider, SUBMIT, args, gift, subject=COLD.did)
+    assert code_of(answer) is None
+    provider.world.run()
+    pushed = [heard for heard in friend.heard if heard.re is None]
+    assert pushed == []
+    assert provider.jobs[args["job"]].state is State.RUNNING
+
+
 def test_a_proof_that_is_named_but_not_sent_is_no_proof(provider, friend):
     args = submit_args(friend, COLD.did, spec())
     other = link(COLD, FRIEND)

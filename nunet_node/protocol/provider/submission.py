@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from nunet_node.capability.command import Command, proves
 from nunet_node.capability.errors import CapabilityError
 from nunet_node.capability.invocation import Invocation
 from nunet_node.capability.proof_chain import CHAIN_LINKS_MAX
@@ -46,7 +47,7 @@ from nunet_node.protocol.facts import (
     JobMoved,
     ProofUsed,
 )
-from nunet_node.protocol.messages import Stated
+from nunet_node.protocol.messages import WATCH, Stated
 from nunet_node.protocol.provider import keeping
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
@@ -112,7 +113,11 @@ def submit(
             return refusal
         _make_room(turn)
         _accept(desk, turn, given.subject, args, spec_cid, proofs)
-    _answer(desk, turn, session, frame, turn.ledger.jobs[args.job])
+    job = turn.ledger.jobs[args.job]
+    _answer(desk, turn, session, frame, job)
+    if all(proves(link.command, Command(WATCH)) for link in given.proofs):
+        _tell(desk, turn, session, job)
+    keeping.schedule(desk, turn)
     return None
 
 
@@ -288,7 +293,10 @@ def _answer(desk: Desk, turn: Turn, session: Session, frame: int, job: Job) -> N
             )
         )
     desk.sessions.send(turn, session.id, stated, re=frame)
+
+
+def _tell(desk: Desk, turn: Turn, session: Session, job: Job) -> None:
+    """Let whoever submits and may watch hear everything without asking for it."""
     for data in job.notices:
         desk.sessions.send(turn, session.id, Stated(statement_kind=NOTICE, data=data))
     desk.watch(session, job)
-    keeping.schedule(desk, turn)

@@ -3,10 +3,13 @@
 Rule: no block of a batch has its name before the bytes of all of them are on the
 disk, and the batch ends only after the names are too; what was not committed when a
 batch fails is removed. Syncing file after file costs milliseconds each, so the
-syncs of a batch are done in one pass, where the file system groups them.
+syncs of a batch are done in one pass, where the file system groups them. What can be
+fetched again need not wait for the disk at all: a block that a power cut left without
+its bytes does not match its name, and is set aside when it is read.
 """
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +37,10 @@ PENDING_BLOCKS_MAX: Final = 1024
 """Blocks that wait for their sync: more gains nothing, and a full disk is noticed
 before a gigabyte was written in vain."""
 
+UNSURE_S: Final = 600
+"""How long a block that is here already may lack its sync. The kernel writes whatever
+is half a minute old (Documentation/admin-guide/sysctl/vm.rst, dirty_expire)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
@@ -49,9 +56,17 @@ class Batch:
     After `PENDING_BLOCKS_MAX` blocks those so far are committed early.
     """
 
-    def __init__(self, place: Callable[[Cid], Path], fresh: Callable[[], Path]) -> None:
+    def __init__(
+        self,
+        place: Callable[[Cid], Path],
+        fresh: Callable[[], Path],
+        *,
+        durable: bool = True,
+    ) -> None:
         self._place = place
         self._fresh = fresh
+        self._durable = durable
+        self._unsure: set[Path] = set()
         self._pending: dict[Cid, Path] = {}
         self._touched: set[Path] = set()
 
@@ -102,18 +117,21 @@ class Batch:
             os.close(file)
 
     def commit(self) -> None:
-        """Make every block so far durable, and give it its name."""
+        """Make every block so far durable, if that is wanted, and give it its name."""
         try:
-            for path in self._pending.values():
-                sync_file(path)
+            if self._durable:
+                for path in (*self._pending.values(), *self._unsure):
+                    sync_file(path)
             for cid, path in self._pending.items():
                 self._rename(path, self._place(cid))
-            for directory in self._touched:
-                sync_directory(directory)
+            if self._durable:
+                for directory in self._touched:
+                    sync_directory(directory)
         except OSError as error:
             raise StoreUnavailableError(f"cannot store blocks: {why(error)}") from error
         self._pending.clear()
         self._touched.clear()
+        self._unsure.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -135,10 +153,14 @@ class Batch:
     def _add(self, cid: Cid, data: bytes | memoryview) -> None:
         final = self._place(cid)
         try:
-            if final.stat().st_size == len(data):
+            seen = final.stat()
+            if seen.st_size == len(data):
                 # Another batch may have renamed it just now, without the sync of
-                # its directory; this one must not promise more than is true.
+                # its directory, or put it without any; this one must not promise
+                # more than is true.
                 self._touched.add(final.parent)
+                if abs(time.time() - seen.st_mtime) < UNSURE_S:
+                    self._unsure.add(final)
                 return
         except FileNotFoundError:
             pass

@@ -73,13 +73,25 @@ class BlockStore:
         with self.batch() as batch:
             return batch.add_file(source, chunk_bytes=chunk_bytes)
 
-    def batch(self) -> Batch:
-        """Return a context manager that stores many blocks at its end."""
-        return Batch(self._path, self._scratch.fresh)
+    def batch(self, *, durable: bool = True) -> Batch:
+        """Return a context manager that stores many blocks at its end.
+
+        Args:
+            durable: whether to wait for the disk; not, for what can be fetched again.
+        """
+        return Batch(self._path, self._scratch.fresh, durable=durable)
 
     def has(self, cid: Cid) -> bool:
         """Tell whether a block of that name is here; its bytes are not checked."""
         return self._path(cid).exists()
+
+    def is_intact(self, cid: Cid) -> bool:
+        """Tell whether a block is here and matches its name, by reading it."""
+        try:
+            self.get(cid)
+        except (BlockMissingError, BlockDamagedError):
+            return False
+        return True
 
     def size_bytes(self, cid: Cid) -> int:
         """Return a block's length.

@@ -152,9 +152,13 @@ def _checked_chunks(file: FileEntry, get: Callable[[Cid], bytes]) -> Iterator[by
 def _write_chunks(path: Path, chunks: Iterable[bytes | memoryview], mode: int) -> None:
     file = os.open(path, _NEW, mode)
     try:
+        empty = True
         for data in chunks:
             write_all(file, data)
-        os.fsync(file)
+            empty = empty and not data
+        if not empty:
+            # Of an empty one there is the name alone, which its directory keeps.
+            os.fsync(file)
     finally:
         os.close(file)
 

@@ -151,10 +151,12 @@ class Taking:
     ``has`` tells whether a block need not be fetched, and runs in a thread;
     ``limits`` are judged before anything but the root is fetched. ``on_block`` hears
     of each block that came and was stored, ``on_bytes`` of the bytes here so far and
-    of those in all.
+    of those in all. ``durable`` says whether to wait for the disk: whoever takes a
+    copy for somebody else has to, and who can fetch it again has not.
     """
 
     has: Callable[[Cid], bool]
+    durable: bool = True
     limits: TreeLimits = _NO_LIMITS
     on_block: Callable[[Cid], None] = lambda _cid: None
     on_bytes: Callable[[int, int], None] = lambda _done, _total: None
@@ -163,7 +165,7 @@ class Taking:
 async def take_tree(
     stream: Stream, root: Cid, store: BlockStore, taking: Taking
 ) -> Tree:
-    """Fetch whatever is lacking of a tree, durably, and return the tree.
+    """Fetch whatever is lacking of a tree, store it, and return the tree.
 
     Raises:
         BlockRefusedError: the peer said no.
@@ -181,7 +183,7 @@ async def take_tree(
 async def take_manifest(
     stream: Stream, root: Cid, store: BlockStore, taking: Taking
 ) -> Tree:
-    """Fetch whatever is lacking of a tree's manifest, durably, and return the tree.
+    """Fetch whatever is lacking of a tree's manifest, store it, and return the tree.
 
     Raises:
         PeerError: as `take_tree`.
@@ -195,7 +197,7 @@ async def take_manifest(
 async def take_blocks(
     stream: Stream, wanted: Sequence[WantedBlock], store: BlockStore, taking: Taking
 ) -> None:
-    """Fetch whatever is lacking of some chunks of a tree, durably.
+    """Fetch whatever is lacking of some chunks of a tree, and store it.
 
     Raises:
         PeerError: as `take_tree`.
@@ -221,6 +223,7 @@ class _Progress:
         self._total = size_bytes
         self._done = max(0, self._total - sum(block.size_bytes for block in missing))
         self._taking = taking
+        self.durable = taking.durable
         taking.on_bytes(self._done, self._total)
 
     def stored(self, blocks: _Group) -> None:
@@ -240,10 +243,15 @@ async def _take_small(
     """Return manifest blocks, fetching and keeping those that are lacking."""
 
     def known() -> dict[Cid, bytes]:
-        return {cid: store.get(cid) for cid in cids if taking.has(cid)}
+        found: dict[Cid, bytes] = {}
+        for cid in filter(taking.has, cids):
+            # A damaged one is set aside, and fetched like any that is lacking.
+            with suppress(BlockDamagedError):
+                found[cid] = store.get(cid)
+        return found
 
     def keep(blocks: Sequence[tuple[Cid, bytes]]) -> None:
-        with store.batch() as batch:
+        with store.batch(durable=taking.durable) as batch:
             for cid, data in blocks:
                 batch.put(data, cid)
 
@@ -331,7 +339,7 @@ class _Writer:
             await self.groups.send(group)
 
     def _keep(self, group: _Group) -> None:
-        with self._store.batch() as batch:
+        with self._store.batch(durable=self._progress.durable) as batch:
             for cid, data in group:
                 check_block(self._wanted[cid], data)
                 batch.put(data, cid)

@@ -2,7 +2,8 @@
 
 Rule: nothing appears where the user wants it before all of it was verified; what
 was verified once stays in the home's block store, so that a transfer that broke
-goes on where it was.
+goes on where it was. Blocks can be fetched again, so that only what appears in the
+end waits for the disk.
 """
 
 import logging
@@ -32,6 +33,7 @@ from nunet_node.protocol.inputs import (
 )
 from nunet_node.protocol.messages import BLOCKS_PROTOCOL, LOGS_PROTOCOL
 from nunet_node.results.layout import STDERR, STDOUT, check_result
+from nunet_node.results.manifest import Tree
 from nunet_node.results.sealed_tree import SealedIndex, SealedReader
 from nunet_node.results.sealing import Seal
 from nunet_node.runtime.exchange.blocks import (
@@ -48,6 +50,7 @@ from nunet_node.runtime.exchange.logs import (
     follow,
 )
 from nunet_node.storage.blocks import BlockStore
+from nunet_node.storage.errors import BlockDamagedError
 from nunet_node.storage.materialise import (
     NewFile,
     check_target,
@@ -104,12 +107,8 @@ class Transfers:
                 target cannot be written. Then the target is as it was.
         """
         await trio.to_thread.run_sync(check_target, target)
-        taking = Taking(has=self._store.has, on_bytes=on_progress)
-        tree = await self._taken(
-            peer_id, lambda stream: take_tree(stream, root, self._store, taking)
-        )
 
-        def write() -> None:
+        def write(tree: Tree) -> None:
             if seal is None:
                 check_result(tree)
                 materialise(tree, self._store.get, target, beside=beside)
@@ -117,7 +116,18 @@ class Transfers:
                 reader = SealedReader(tree, seal, self._store.get)
                 write_whole(_unsealed(reader), target, beside=beside)
 
-        await trio.to_thread.run_sync(write)
+        async def take(has: Callable[[Cid], bool]) -> Tree:
+            taking = Taking(has=has, durable=False, on_bytes=on_progress)
+            return await self._taken(
+                peer_id, lambda stream: take_tree(stream, root, self._store, taking)
+            )
+
+        try:
+            await trio.to_thread.run_sync(write, await take(self._store.has))
+        except BlockDamagedError as error:
+            # An earlier transfer left it, before a power cut, and perhaps others.
+            _log.info("%s; what is damaged is fetched again", error)
+            await trio.to_thread.run_sync(write, await take(self._store.is_intact))
 
     async def result_logs(
         self, peer_id: str, root: Cid, seal: Seal, asked: Follow
@@ -129,7 +139,7 @@ class Transfers:
         Raises:
             PeerError: as `fetch`.
         """
-        taking = Taking(has=self._store.has)
+        taking = Taking(has=self._store.has, durable=False)
 
         async def take(stream: Stream) -> tuple[SealedReader, list[tuple[str, range]]]:
             tree = await take_manifest(stream, root, self._store, taking)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nunet_node.errors import MisuseError
-from nunet_node.storage.batch import PENDING_BLOCKS_MAX
+from nunet_node.storage.batch import PENDING_BLOCKS_MAX, UNSURE_S
 from nunet_node.storage.blocks import QUARANTINE_FILES_MAX, BlockStore, StoreUsage
 from nunet_node.storage.errors import (
     BlockDamagedError,
@@ -281,6 +281,38 @@ def test_bytes_are_synced_before_their_names_and_names_before_the_end(
         *(final.parent for final in finals),
         tmp_path / "store" / "blocks",
     }
+
+
+def test_what_can_be_fetched_again_waits_for_no_disk(tmp_path, store, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with store.batch(durable=False) as batch:
+        cid = batch.put(b"copy")
+    assert synced == []
+    assert store.get(cid) == b"copy"
+
+
+def test_what_was_put_without_waiting_is_synced_for_whoever_vouches_for_it(
+    tmp_path, store, monkeypatch
+):
+    with store.batch(durable=False) as batch:
+        cid = batch.put(b"copy")
+    synced, sync = [], os.fsync
+
+    def record(file):
+        synced.append(Path(f"/proc/self/fd/{file}").readlink())
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", record)
+    store.put(b"copy")
+    path = file_of(tmp_path, cid)
+    assert synced == [path, path.parent]
+
+    long_ago = path.stat().st_mtime - 2 * UNSURE_S
+    os.utime(path, (long_ago, long_ago))
+    synced.clear()
+    store.put(b"copy")
+    assert path not in synced
 
 
 FULL_DISK = """

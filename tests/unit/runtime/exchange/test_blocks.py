@@ -227,11 +227,26 @@ async def test_a_full_disk_ends_the_transfer_with_its_reason(stores, built):
         def get(self, cid):
             return ours.get(cid)
 
-        def batch(self):
+        def batch(self, **_):
             raise BlockDamagedError("the disk is full")
 
     with pytest.raises(BlockDamagedError, match="disk is full"):
         await take(serving(theirs), built.root, Full(), Taking(has=ours.has))
+
+
+async def test_a_manifest_that_is_damaged_here_is_fetched_again(
+    stores, built, tmp_path
+):
+    theirs, ours = stores
+    taking = Taking(has=ours.has, durable=False)
+    await take(serving(theirs), built.root, ours, taking)
+    (kept,) = (tmp_path / "ours").rglob(f"blocks/*/{built.root}")
+    kept.write_bytes(b"")
+
+    tree = await take(serving(theirs), built.root, ours, taking)
+
+    assert tree == built.tree
+    assert ours.get(built.root) == theirs.get(built.root)
 
 
 async def test_the_transfer_can_be_cancelled(stores, built):

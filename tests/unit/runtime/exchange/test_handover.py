@@ -150,7 +150,7 @@ async def test_inputs_that_find_no_place_are_told_to_the_node(
     theirs, ours = stores
     provider = Provider(theirs)
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise StoreUnavailableError("the disk is full")
 
     monkeypatch.setattr(theirs, "batch", refuse)

@@ -328,13 +328,18 @@ async def _stay_warm(executors: LocalExecutors, warm: trio.Event) -> None:
 
 @asynccontextmanager
 async def open_peer(
-    settings: PeerSettings, *, network: OpenNetwork = open_host
+    settings: PeerSettings,
+    *,
+    network: OpenNetwork = open_host,
+    prepare: Callable[[Peer], None] | None = None,
 ) -> AsyncIterator[Peer]:
     """Run a peer for as long as the block.
 
     Args:
         settings: what kind of peer.
         network: opens the host; libp2p unless given.
+        prepare: called before the peer takes up what it left when it last ended;
+            who subscribes there misses nothing of that.
 
     Raises:
         PeerError: the home is in use, damaged or cannot be written; an address is
@@ -343,6 +348,8 @@ async def open_peer(
     try:
         async with contextlib.AsyncExitStack() as stack:
             peer = await _assemble(settings, network, stack)
+            if prepare is not None:
+                prepare(peer)
             await peer.start()
             yield peer
     except BaseExceptionGroup as group:

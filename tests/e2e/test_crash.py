@@ -3,7 +3,7 @@
 import sqlite3
 
 from tests.e2e.held import Held, held_words, hold, new_marker, running
-from tests.e2e.network import NOT_RUN, Network, Node, User
+from tests.e2e.network import LOOPBACK, NOT_RUN, Network, Node, User
 
 RETRY = "version: 1\nname: again\ncommand: {command}\nretry:\n  attempts: 3\n"
 
@@ -46,6 +46,37 @@ def test_a_killed_provider_comes_back_with_everything_it_accepted(net: Network):
     waits.tell()
     provider.moved(waits.job, "completed")
     assert user.status(waits.job)["state"] == "completed"
+
+
+def test_a_node_that_comes_back_tells_what_it_made_of_its_jobs(net: Network):
+    provider = net.provider(cpus=1)
+    user = net.user(provider)
+    run, waits = running(user, provider), hold(user)
+
+    provider = _restarted(net, provider)
+
+    lost = provider.moved(run.job, "lost")
+    assert lost["reason"] == "the provider went down while it ran"
+    waits.tell()
+    provider.moved(waits.job, "completed")
+    told = [each for each in provider.stop().must().documents if "job" in each]
+    assert [each["state"] for each in told if each["job"] == run.job] == ["lost"]
+    assert [each["state"] for each in told if each["job"] == waits.job] == (
+        ["allocated", "starting", "running", "storing", "completed"]
+    )
+
+
+def test_a_node_that_comes_back_tells_people_what_it_made_of_its_jobs(net: Network):
+    provider = net.provider(cpus=1)
+    user = net.user(provider)
+    run = running(user, provider)
+    provider.kill()
+    home = net.user(home=provider.home)
+    again = home.start("up", "--listen", LOOPBACK, "--no-mdns", json=False)
+    line = again.out.wait(lambda line: run.job in line)
+    assert line is not None, str(again)
+    assert "lost (the provider went down while it ran)" in line
+    assert again.out.text().startswith("ready: did:key:")
 
 
 def test_a_job_that_may_be_run_again_is_a_new_attempt_after_a_crash(net: Network):

@@ -158,12 +158,16 @@ def _peer_settings(home: Home, config: Config) -> PeerSettings:
 
 
 async def _up(settings: Settings, home: Home, config: Config) -> None:
+    begun: list[trio.MemoryReceiveChannel[News]] = []
+
+    def listen(peer: Peer) -> None:
+        begun.append(peer.subscribe())
+
     with trio.open_signal_receiver(*_STOP) as signals:
-        async with open_peer(_peer_settings(home, config)) as peer:
-            news = peer.subscribe()
+        async with open_peer(_peer_settings(home, config), prepare=listen) as peer:
             _say_ready(settings, peer)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_tell, settings, peer, news)
+                nursery.start_soon(_tell, settings, peer, begun[0])
                 await anext(signals)
                 settings.document({"event": "draining"})
                 settings.note("draining; once more to stop at once")

@@ -96,6 +96,11 @@ class Home:
         return self.path / "blocks"
 
     @property
+    def kept(self) -> Path:
+        """The store of what this home's node keeps for others."""
+        return self.path / "kept"
+
+    @property
     def node_lock(self) -> Path:
         """The lock that only one running `up` can hold."""
         return self.path / "node.lock"

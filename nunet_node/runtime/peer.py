@@ -65,6 +65,7 @@ from nunet_node.runtime.settings import (
 from nunet_node.runtime.wallet import tokens
 from nunet_node.runtime.wallet.reading import may_use, seal_of
 from nunet_node.runtime.work import detect
+from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.world import Surroundings, World
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.lock import exclusive
@@ -92,6 +93,7 @@ class Peer:
         host: Host,
         ledger: Ledger,
         store: BlockStore,
+        custody: Custody | None,
         tasks: trio.Nursery,
     ) -> None:
         self._settings = settings
@@ -118,6 +120,7 @@ class Peer:
             executors=self.executors,
             gossip=settings.gossip,
             neighbours=self._neighbours,
+            custody=custody,
             changed=self._orders.changed,
         )
         self._world = World(around, tasks)
@@ -383,7 +386,13 @@ async def _assemble(
     afterwards = stack.enter_context(contextlib.ExitStack())
     tasks = await stack.enter_async_context(trio.open_nursery())
     stack.callback(tasks.cancel_scope.cancel)
-    peer = Peer(settings, host, ledger, store, tasks)
+    custody: Custody | None = None
+    if settings.is_node:
+        custody = await trio.to_thread.run_sync(Custody.open, home.kept)
+        stack.callback(custody.store.close)
+    peer = Peer(settings, host, ledger, store, custody, tasks)
+    if custody is not None:
+        await trio.to_thread.run_sync(custody.begin, peer.jobs)
     afterwards.callback(peer.abandon)
     stack.callback(peer.close)
     if settings.is_node:

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import trio
 
-from nunet_node.errors import MisuseError
+from nunet_node.errors import MisuseError, PeerError
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.identity.peer_id import did_of_peer_id
+from nunet_node.jobs.lifecycle import State, is_final
 from nunet_node.jobs.specification import JobId, ResultKind
 from nunet_node.network.discovery import ADDRESSES_MAX
 from nunet_node.network.port import Host, NetworkError
@@ -39,6 +40,7 @@ from nunet_node.runtime.exchange.grants import Expected, Grants
 from nunet_node.runtime.exchange.handover import BlockServer
 from nunet_node.runtime.exchange.logs import LogBook, LogServer, Stand
 from nunet_node.runtime.exchange.neighbours import Neighbours
+from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.execution import Execution
 from nunet_node.storage.blocks import BlockStore
 
@@ -64,6 +66,8 @@ class Surroundings:
     """None for a peer that runs no jobs."""
     gossip: bool
     neighbours: Neighbours
+    custody: Custody | None
+    """None for a peer that keeps nothing for others."""
     changed: Callable[[JobId], None]
     """Called with each order whose record changed."""
 
@@ -75,13 +79,16 @@ class World:
         self._around = around
         self._tasks = tasks
         self._publishing = 0
-        host, store = around.host, around.store
+        host, self._custody = around.host, around.custody
+        store = self._custody.store if self._custody else around.store
         self.grants = Grants(partial(blocks_under, store))
-        self.transfers = Transfers(host, store)
+        self.transfers = Transfers(host, around.store)
         self._sessions = Sessions(
             host, self._post, self._open, self._addresses_of, tasks
         )
-        self._blocks = BlockServer(store, self.grants, self._job_of, around.driver.tell)
+        self._blocks = BlockServer(
+            store, self.grants, self._job_of, around.driver.tell, self._keep_inputs
+        )
         self._book = LogBook()
         self._logs = LogServer(self._book, store, self.grants, self._stand)
         self._acts: dict[type[Any], Callable[[Any], None]] = {
@@ -99,9 +106,9 @@ class World:
             fx.Tell: self._tell,
         }
         self._execution: Execution | None = None
-        if around.executors is not None:
+        if around.executors is not None and self._custody is not None:
             self._execution = Execution(
-                around.executors, store, self._book, self._post, tasks
+                around.executors, self._custody, self._book, self._post, tasks
             )
             self._acts.update(_job_acts(self._execution))
 
@@ -188,8 +195,23 @@ class World:
         self._tasks.start_soon(self._look_for_inputs, effect)
 
     async def _look_for_inputs(self, effect: fx.ExpectInputs) -> None:
-        if await trio.to_thread.run_sync(self._blocks.has_all, effect.job, effect.root):
+        if await trio.to_thread.run_sync(self._has_inputs, effect):
             await self._post(InputsArrived(job=effect.job, attempt=effect.attempt))
+
+    def _has_inputs(self, effect: fx.ExpectInputs) -> bool:
+        if not self._blocks.has_all(effect.job, effect.root):
+            return False
+        try:
+            self._keep_inputs(effect.job, effect.attempt)
+        except PeerError as error:
+            _log.info("inputs of %s are asked for again: %s", effect.job, error)
+            return False
+        return True
+
+    def _keep_inputs(self, job: JobId, attempt: int) -> None:
+        kept = self._job_of(job)
+        if self._custody is not None and kept is not None and kept.spec.inputs:
+            self._custody.keep_inputs(job, attempt, kept.spec.inputs)
 
     def _deliver_inputs(self, effect: fx.DeliverInputs) -> None:
         self._tasks.start_soon(self._deliver, effect)
@@ -202,6 +224,9 @@ class World:
         if isinstance(news, fx.JobMovedHere):
             _log.info("job %s is %s: %s", news.job, news.state, news.reason or "-")
             self._book.changed(news.job)
+            if self._custody is not None and is_final(State(news.state)):
+                ended = partial(self._custody.ended, news.job, news.attempt)
+                self._tasks.start_soon(trio.to_thread.run_sync, ended)
         elif isinstance(news, fx.OrderChanged):
             self._around.changed(news.job)
         self._around.driver.publish(news)

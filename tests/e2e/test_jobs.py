@@ -149,7 +149,7 @@ def test_an_altered_block_never_reaches_the_target(net: Network):
     provider.moved(job["job"], "completed")
     home = provider.home
     # The id of a chunk begins so, that of a manifest otherwise.
-    [block] = [p for p in (home / "blocks").rglob("bafk*") if p.is_file()]
+    [block] = [p for p in (home / "kept").rglob("bafk*") if p.is_file()]
     assert b"original" not in block.read_bytes()
     block.chmod(0o600)
     block.write_bytes(bytes(block.stat().st_size))

@@ -102,6 +102,8 @@ class BlockServer:
         job_of: returns a job in our custody, if there is one of that id.
         tell: tells the node that a job's inputs are here, or found no place; returns
             once that is durable.
+        keep: keeps a job's inputs from being cleared, now that all are here; runs in
+            a thread.
     """
 
     def __init__(
@@ -110,11 +112,13 @@ class BlockServer:
         grants: Grants,
         job_of: Callable[[JobId], Job | None],
         tell: Callable[[InputsArrived | InputsNotKept], Awaitable[None]],
+        keep: Callable[[JobId, int], None] = lambda _job, _attempt: None,
     ) -> None:
         self._store = store
         self._grants = grants
         self._job_of = job_of
         self._tell = tell
+        self._keep = keep
         self._handed = HandedOver()
         self._streams: dict[str, int] = {}
         self._taking: set[JobId] = set()
@@ -190,6 +194,7 @@ class BlockServer:
             try:
                 async with self._room:
                     await self._take_inputs(stream, job, expected)
+                    await trio.to_thread.run_sync(self._keep, job, attempt)
             except StoreUnavailableError as error:
                 why = str(error)
                 await self._tell(InputsNotKept(job=job, attempt=attempt, reason=why))

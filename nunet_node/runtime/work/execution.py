@@ -47,13 +47,13 @@ from nunet_node.results.layout import (
 from nunet_node.results.manifest import FileEntry
 from nunet_node.runtime.exchange.blocks import tree_of
 from nunet_node.runtime.exchange.logs import LogBook
+from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.packing import (
     Leaving,
     Packed,
     pack_public,
     pack_sealed,
 )
-from nunet_node.storage.blocks import BlockStore
 
 LOG_BYTES_MAX: Final = 64 << 20
 """Both streams of a job together; a job that writes more makes files of it."""
@@ -102,13 +102,14 @@ class Execution:
     def __init__(
         self,
         executors: LocalExecutors,
-        store: BlockStore,
+        custody: Custody,
         book: LogBook,
         post: Post,
         tasks: trio.Nursery,
     ) -> None:
         self._executors = executors
-        self._store = store
+        self._custody = custody
+        self._store = custody.store
         self._book = book
         self._post = post
         self._tasks = tasks
@@ -277,10 +278,17 @@ class Execution:
             Leaving(path=EXIT_CODE, source=code),
         ]
         if order.spec.results is ResultKind.PUBLIC:
-            return pack_public(self._store, files)
-        return pack_sealed(
-            self._store, files, job=order.job, attempt=order.attempt, owner=run.owner
-        )
+            packed = pack_public(self._store, files)
+        else:
+            packed = pack_sealed(
+                self._store,
+                files,
+                job=order.job,
+                attempt=order.attempt,
+                owner=run.owner,
+            )
+        self._custody.keep_result(order.job, order.attempt, packed.root)
+        return packed
 
     async def _remove(self, run: _Run) -> None:
         await run.quiet.wait()

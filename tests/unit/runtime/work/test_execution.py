@@ -21,6 +21,7 @@ from nunet_node.results.sealing import Seal, unwrap_key
 from nunet_node.runtime.exchange.blocks import tree_of
 from nunet_node.runtime.exchange.logs import LogBook
 from nunet_node.runtime.work import execution as execution_module
+from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.execution import Execution
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.wire.cid import Cid
@@ -34,11 +35,14 @@ JOB = "j" * 32
 class Bench:
     """An execution with real executors, and what it says."""
 
-    def __init__(self, executors, store, tasks):
+    def __init__(self, executors, store, pins, tasks):
         self.store = store
         self.book = LogBook()
         self.sender, self.inputs = trio.open_memory_channel(100)
-        self.execution = Execution(executors, store, self.book, self.sender.send, tasks)
+        custody = Custody(store, pins)
+        self.execution = Execution(
+            executors, custody, self.book, self.sender.send, tasks
+        )
 
     async def next(self):
         with trio.fail_after(60):
@@ -99,7 +103,7 @@ class Bench:
 async def a_bench(tmp_path):
     async with some_executors() as executors, trio.open_nursery() as nursery:
         with BlockStore(tmp_path / "blocks") as store:
-            made = Bench(executors, store, nursery)
+            made = Bench(executors, store, tmp_path / "pins", nursery)
             yield made
             nursery.cancel_scope.cancel()
             made.execution.abandon()

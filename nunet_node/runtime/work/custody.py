@@ -1,0 +1,118 @@
+"""What a provider keeps for others: inputs until the end of a job, its result after.
+
+Rule: the blocks of others lie in a store of their own, where nothing stays that no job
+in custody needs, so that what a job was given goes with the job, and the blocks of this
+home's own users are never touched. The ledger says what is needed; pins keep it.
+"""
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Final
+
+from nunet_node.errors import PeerError
+from nunet_node.jobs.specification import JobId
+from nunet_node.protocol.provider.custody import Job
+from nunet_node.runtime.exchange.blocks import blocks_under
+from nunet_node.storage.blocks import BlockStore
+from nunet_node.storage.errors import BlockMissingError
+from nunet_node.storage.pins import Pins
+from nunet_node.wire.cid import Cid
+
+_INPUTS: Final = "inputs"
+_RESULT: Final = "result"
+
+_log = logging.getLogger("nunet_node.runtime.custody")
+
+
+class Custody:
+    """The blocks of the jobs in custody; calls block on the disk and take turns."""
+
+    def __init__(self, store: BlockStore, root: Path) -> None:
+        """Read what is pinned below ``root``; `begin` comes before anything else.
+
+        Raises:
+            StoreUnavailableError: the pins cannot be read.
+        """
+        self.store = store
+        self._pins = Pins(root, store)
+        self._turn = threading.Lock()
+        self._labels: defaultdict[str, set[str]] = defaultdict(set)
+        for label in self._pins.labels():
+            self._labels[label.partition(".")[0]].add(label)
+
+    @classmethod
+    def open(cls, root: Path) -> "Custody":
+        """Open the store at ``root``, or make one; its ``store`` is to be closed.
+
+        Raises:
+            StoreUnavailableError: the directory cannot be made or written.
+        """
+        return cls(BlockStore(root), root / "pins")
+
+    def begin(self, jobs: Mapping[JobId, Job]) -> int:
+        """Let go of whatever these jobs do not need; return how many blocks went."""
+        needed = {label for job in jobs.values() for label in _needed(job)}
+        for job in list(self._labels):
+            self._let_go(job, needed)
+        return self._pins.sweep()
+
+    def keep_inputs(self, job: JobId, attempt: int, root: Cid) -> None:
+        """Keep the inputs of an attempt, all of which are in the store.
+
+        Raises:
+            BlockMissingError: they are not, perhaps since a moment ago.
+            StoreUnavailableError: the disk is full or failing.
+        """
+        self._keep(job, _label(job, attempt, _INPUTS), root)
+
+    def keep_result(self, job: JobId, attempt: int, root: Cid) -> None:
+        """Keep the result of an attempt, all of which is in the store.
+
+        Raises:
+            BlockMissingError: it is not.
+            StoreUnavailableError: the disk is full or failing.
+        """
+        self._keep(job, _label(job, attempt, _RESULT), root)
+
+    def ended(self, job: JobId, attempt: int) -> None:
+        """Let go of everything of a job but the result of its last attempt."""
+        newer = {
+            _label(job, later, _INPUTS) for later in range(attempt + 1, attempt + 16)
+        }
+        try:
+            self._let_go(job, {_label(job, attempt, _RESULT), *newer})
+        except PeerError as error:
+            # The next start of this node tries again.
+            _log.warning("what job %s left is still here: %s", job, error)
+
+    def _keep(self, job: JobId, label: str, root: Cid) -> None:
+        blocks = blocks_under(self.store, root)
+        if not blocks:
+            raise BlockMissingError(f"no tree {root} to keep")
+        with self._turn:
+            self._pins.pin(label, blocks)
+            self._labels[job].add(label)
+
+    def _let_go(self, job: str, needed: Collection[str]) -> None:
+        with self._turn:
+            for label in self._labels[job].difference(needed):
+                self._pins.unpin(label)
+                self._labels[job].discard(label)
+            if not self._labels[job]:
+                del self._labels[job]
+
+
+def _needed(job: Job) -> tuple[str, ...]:
+    if job.ended:
+        return (_label(job.job, job.attempt, _RESULT),) if job.result else ()
+    # An attempt that this provider began by itself uses the inputs of the one before.
+    return tuple(
+        _label(job.job, attempt, _INPUTS) for attempt in range(1, job.attempt + 1)
+    )
+
+
+def _label(job: JobId, attempt: int, what: str) -> str:
+    return f"{job}.{attempt}.{what}"

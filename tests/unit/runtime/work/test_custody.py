@@ -1,0 +1,111 @@
+"""What is kept for others is kept as long as a job needs it, and no longer."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from nunet_node.runtime.work.custody import Custody
+from nunet_node.storage.errors import BlockMissingError
+from tests.runtime_kit import store_files
+
+JOB = "j" * 32
+OTHER = "k" * 32
+
+
+@dataclass
+class Job:
+    """As much of a job in the ledger as matters here."""
+
+    job: str = JOB
+    attempt: int = 1
+    ended: bool = False
+    result: object = None
+
+
+@pytest.fixture
+def custody(tmp_path):
+    made = Custody.open(tmp_path / "kept")
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def tree(custody, tmp_path):
+    """Store a tree of one word, and return its root."""
+
+    def make(word):
+        return store_files(custody.store, tmp_path / word, {"a": word.encode()}).root
+
+    return make
+
+
+def blocks(custody):
+    return set(custody.store.cids())
+
+
+def test_inputs_go_with_the_end_of_their_job_and_the_result_stays(custody, tree):
+    inputs, result = tree("inputs"), tree("result")
+    custody.keep_inputs(JOB, 1, inputs)
+    custody.keep_result(JOB, 1, result)
+    custody.ended(JOB, 1)
+    assert not custody.store.has(inputs)
+    assert custody.store.has(result)
+    assert len(blocks(custody)) == 2
+
+
+def test_inputs_that_another_job_needs_stay(custody, tree):
+    inputs = tree("inputs")
+    custody.keep_inputs(JOB, 1, inputs)
+    custody.keep_inputs(OTHER, 1, inputs)
+    custody.ended(JOB, 1)
+    assert custody.store.has(inputs)
+    custody.ended(OTHER, 1)
+    assert blocks(custody) == set()
+
+
+def test_the_results_of_earlier_attempts_go(custody, tree):
+    first, second = tree("first"), tree("second")
+    custody.keep_result(JOB, 1, first)
+    custody.keep_result(JOB, 2, second)
+    custody.ended(JOB, 2)
+    assert not custody.store.has(first)
+    assert custody.store.has(second)
+
+
+def test_the_inputs_of_a_later_attempt_outlive_the_end_of_an_earlier_one(custody, tree):
+    inputs = tree("inputs")
+    custody.keep_inputs(JOB, 1, inputs)
+    custody.keep_inputs(JOB, 2, inputs)
+    custody.ended(JOB, 1)
+    assert custody.store.has(inputs)
+
+
+@pytest.mark.parametrize(
+    ("job", "kept"),
+    [
+        (Job(), {"inputs"}),
+        (Job(attempt=2), {"inputs"}),
+        (Job(ended=True, result="some"), {"result"}),
+        (Job(ended=True), set()),
+        (None, set()),
+    ],
+)
+def test_a_new_process_keeps_what_the_ledger_says(custody, tmp_path, tree, job, kept):
+    roots = {word: tree(word) for word in ("inputs", "result", "loose")}
+    custody.keep_inputs(JOB, 1, roots["inputs"])
+    custody.keep_result(JOB, 1, roots["result"])
+    again = Custody(custody.store, tmp_path / "kept/pins")
+    again.begin({JOB: job} if job else {})
+    assert {word for word, root in roots.items() if again.store.has(root)} == kept
+
+
+def test_what_is_not_there_cannot_be_kept(custody, tree):
+    root = tree("inputs")
+    custody.store.delete(root)
+    with pytest.raises(BlockMissingError):
+        custody.keep_inputs(JOB, 1, root)
+
+
+def test_the_end_of_an_unknown_job_is_nothing(custody):
+    custody.ended(OTHER, 1)
+    assert blocks(custody) == set()

@@ -62,6 +62,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "share": ("trust.cap", "Let somebody else fetch a job's result."),
     "cap": ("trust.cap", "Give others a part of what you may do; take it back."),
     "receipt": ("trust.receipt", "Check a provider's receipt, offline."),
+    "store": ("store.command", "Look after the blocks of this home; archives."),
     "did": ("identity", "Show, create, import and export identities."),
     "doctor": ("machine.doctor", "Say what this machine can run, and how safely."),
     "spec": ("spec", "Write and check job files."),

@@ -155,6 +155,8 @@ class Batch:
         try:
             seen = final.stat()
             if seen.st_size == len(data):
+                # Whoever clears old blocks sees that this one is wanted again.
+                os.utime(final)
                 # Another batch may have renamed it just now, without the sync of
                 # its directory, or put it without any; this one must not promise
                 # more than is true.

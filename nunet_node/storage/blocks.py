@@ -104,6 +104,17 @@ class BlockStore:
         except FileNotFoundError:
             raise BlockMissingError(f"no block {cid}") from None
 
+    def age_mark_s(self, cid: Cid) -> float:
+        """Return when a block was put last, in unix seconds.
+
+        Raises:
+            BlockMissingError: it is not here.
+        """
+        try:
+            return self._path(cid).stat().st_mtime
+        except FileNotFoundError:
+            raise BlockMissingError(f"no block {cid}") from None
+
     def get(self, cid: Cid) -> bytes:
         """Return a block's bytes, checked against its name.
 

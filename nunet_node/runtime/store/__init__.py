@@ -1,0 +1,1 @@
+"""Looking after the blocks of a home: counting, checking, clearing, archives."""

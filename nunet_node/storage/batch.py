@@ -155,8 +155,7 @@ class Batch:
         try:
             seen = final.stat()
             if seen.st_size == len(data):
-                # Whoever clears old blocks sees that this one is wanted again.
-                os.utime(final)
+                _touch(final)
                 # Another batch may have renamed it just now, without the sync of
                 # its directory, or put it without any; this one must not promise
                 # more than is true.
@@ -193,6 +192,17 @@ class Batch:
             self._touched.add(final.parent.parent)
         path.rename(final)
         self._touched.add(final.parent)
+
+
+def _touch(path: Path) -> None:
+    """Show whoever clears old blocks that this one is wanted again."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        # On a disk that cannot be written nothing is cleared either.
+        return
 
 
 def _fill(file: int, buffer: memoryview) -> int:

@@ -106,18 +106,22 @@ class Orders:
             self._release(job)
             self._ledger.forget(job)
 
-    async def pick_up(self, users: Callable[[], Awaitable[Collection[Did]]]) -> None:
+    async def pick_up(
+        self, users: Callable[[], Awaitable[Collection[Did]]], own: Did
+    ) -> None:
         """Drive every order of the home that nobody else drives; never returns.
 
         Args:
             users: returns for whom this home may speak, read anew.
+            own: this node. What it runs itself is left to commands of the home: a
+                node is no peer of its own, and cannot follow what it has itself.
         """
         while True:
             try:
                 signers = await users()
                 for job in await trio.to_thread.run_sync(self._ledger.order_names):
                     if job not in self._held and job not in self._done:
-                        await self._pick_up_one(job, signers)
+                        await self._pick_up_one(job, signers, own)
             except PeerError as error:
                 _log.warning("the orders of this home cannot be read: %s", error)
             await trio.sleep(PICK_UP_S)
@@ -127,11 +131,13 @@ class Orders:
         for job in list(self._held):
             self._release(job)
 
-    async def _pick_up_one(self, job: JobId, signers: Collection[Did]) -> None:
+    async def _pick_up_one(
+        self, job: JobId, signers: Collection[Did], own: Did
+    ) -> None:
         if not self._hold(job):
             return
         order = await self.load(job)
-        if order is None or order.owner not in signers:
+        if order is None or order.owner not in signers or _is_with(order, own):
             self._release(job)
         elif _is_done(order):
             self._done.add(job)
@@ -213,6 +219,11 @@ class Orders:
         stack = self._held.pop(job, None)
         if stack is not None:
             stack.close()
+
+
+def _is_with(order: Order, provider: Did) -> bool:
+    award = order.award
+    return not order.unplaced and award is not None and award.provider == provider
 
 
 def _is_done(order: Order) -> bool:

@@ -256,7 +256,7 @@ class Peer:
             await self._offer_room(self.executors)
             addresses = self._host.addresses()
             await self.driver.tell(AddressesChanged(addresses=addresses))
-            self._tasks.start_soon(self._orders.pick_up, self._read_users)
+            self._tasks.start_soon(self._orders.pick_up, self._read_users, self.did)
         self._tasks.start_soon(
             partial(
                 self._neighbours.run,

@@ -27,6 +27,7 @@ from nunet_node.protocol.inputs import (
     ResultWritten,
 )
 from nunet_node.quantities import ResourceVector
+from nunet_node.runtime import orders as orders_module
 from nunet_node.runtime.exchange.blocks import BlockRefusedError
 from nunet_node.runtime.exchange.logs import Follow
 from nunet_node.runtime.home import open_home
@@ -316,6 +317,23 @@ async def test_the_node_of_a_home_looks_after_the_homes_orders(town):
             await until_true(lambda: job in own.orders)
             news = own.subscribe()
             await until_state(own, news, job, State.COMPLETED)
+
+
+async def test_a_command_finds_a_job_free_that_the_node_of_its_own_home_runs(
+    town, monkeypatch
+):
+    monkeypatch.setattr(orders_module, "PICK_UP_S", 0.01)
+    async with town.node() as own:
+        async with town.command("provider") as user:
+            news = user.subscribe()
+            job = await user.place(shell("while [ ! -e go ]; do sleep 0.05; done"))
+            await until_state(user, news, job, State.RUNNING)
+        await until_true(lambda: job in own.orders)
+        async with town.command("provider") as later:
+            news = later.subscribe()
+            await later.follow(job)
+            let_go(town, job)
+            await until_state(later, news, job, State.COMPLETED)
 
 
 async def test_two_commands_on_one_home_see_one_order(town):

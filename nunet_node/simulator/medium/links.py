@@ -26,6 +26,10 @@ DETECT_NS_MIN: Final = 8 * NS_PER_S
 DETECT_NS_MAX: Final = 20 * NS_PER_S
 """When a silent peer is noticed: a ping's interval, and its answer's patience."""
 
+JITTER_BITS: Final = 12
+"""Jitter is drawn from a table of so many bits: a logarithm for each packet would
+take longer than all else about it."""
+
 DIAL_NS: Final = 10 * NS_PER_S
 """Patience of a dial that nobody answers."""
 
@@ -66,20 +70,27 @@ class Paths:
     cuts: list[tuple[Parted, dict[int, int]]] = field(default_factory=list)
     """Each partition under way, with the side of every machine; the bridge has 2."""
 
+    _bases_ns: list[list[int]] = field(default_factory=list)
+    _jitters_ns: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        links, regions = self.links, range(self.links.regions)
+        apart = [min(gap, links.regions - gap) for gap in regions]
+        least_ns = [(links.near_us + gap * links.far_us) * NS_PER_US for gap in apart]
+        self._bases_ns = [[least_ns[abs(a - b)] for b in regions] for a in regions]
+        mean_ns = links.jitter_us * NS_PER_US
+        self._jitters_ns = [
+            int(self.chance.expovariate(1) * mean_ns) for _ in range(1 << JITTER_BITS)
+        ]
+
     def delay_ns(self, sender: Machine, receiver: Machine) -> int:
         """Return how long one small packet takes."""
-        links = self.links
-        apart = abs(sender.region - receiver.region)
-        apart = min(apart, links.regions - apart)
-        base_us = links.near_us + apart * links.far_us
-        jitter_us = int(self.chance.expovariate(1) * links.jitter_us)
-        return (base_us + jitter_us) * NS_PER_US
+        jitter_ns = self._jitters_ns[self.chance.getrandbits(JITTER_BITS)]
+        return self._bases_ns[sender.region][receiver.region] + jitter_ns
 
     def least_ns(self, one: Machine, other: Machine) -> int:
         """Return the delay without jitter, which a shortest path is made of."""
-        apart = abs(one.region - other.region)
-        apart = min(apart, self.links.regions - apart)
-        return (self.links.near_us + apart * self.links.far_us) * NS_PER_US
+        return self._bases_ns[one.region][other.region]
 
     def transfer_ns(self, size_bytes: int) -> int:
         """Return how long bytes take besides the delay."""
@@ -100,6 +111,13 @@ class Paths:
         if faults.delay_permille and chance.randrange(1000) < faults.delay_permille:
             after_ns += chance.randrange(faults.delay_ms_max + 1) * NS_PER_MS
         return after_ns
+
+    @property
+    def calm(self) -> bool:
+        """Whether gossip goes through once and for certain."""
+        faults = self.faults
+        risky = faults.loss_permille or faults.duplicate_permille
+        return not self.cuts and (self.healed or not risky)
 
     def loses_gossip(self) -> bool:
         """Tell whether a gossiped message is lost on its way."""

@@ -48,9 +48,12 @@ class Message:
     def __init__(self, origin: int, topic: str, data: bytes, at_ns: int) -> None:
         self.origin, self.topic, self.data, self.at_ns = origin, topic, data, at_ns
         self.seen: set[int] = {origin}
-        self.due: dict[int, int] = {}
-        """When the first copy on its way to a machine arrives."""
+        self.due: dict[int, int] = {origin: at_ns}
+        """When the first copy on its way to a machine arrives, or arrived."""
 
+
+REACHES_MAX: Final = 2_000_000
+"""Arrivals whose time is kept for the measures: some 80 MB."""
 
 NEVER_NS: Final = 1 << 62
 
@@ -91,8 +94,7 @@ class Overlay:
         """Send a machine's own message to all its connections."""
         message = Message(origin.index, topic, data, self._agenda.now_ns)
         self._remember(message)
-        for other in self.connected[origin.index]:
-            self._send(origin.index, other, message)
+        self._spread(origin.index, self.connected[origin.index], message)
 
     def left(self, machine: int) -> None:
         """Let the neighbours of a machine that is gone mend their meshes."""
@@ -133,24 +135,39 @@ class Overlay:
             old = recent.popleft()
             old.seen, old.due = set(), {}
 
-    def _send(self, sender: int, receiver: int, message: Message) -> None:
-        self.sent += 1
-        self.sent_bytes += len(message.data)
-        paths = self._paths
+    def _spread(self, sender: int, receivers: list[int], message: Message) -> None:
+        """Send a message on, wherever it has not come from."""
+        now_ns, due, calm = self._agenda.now_ns, message.due, self._paths.calm
+        machines, delay_ns = self._machines, self._paths.delay_ns
+        one, sent = machines[sender], 0
+        for receiver in receivers:
+            known_ns = due.get(receiver, NEVER_NS)
+            # Whom it came from has it, and is not sent it again.
+            sent += known_ns > message.at_ns
+            if not calm:
+                self._risk(sender, receiver, message)
+            elif known_ns > now_ns:
+                due_ns = now_ns + delay_ns(one, machines[receiver])
+                # A copy behind another one changes nothing, so it costs no event.
+                if due_ns < known_ns:
+                    due[receiver] = due_ns
+                    self._agenda.at(due_ns, self._arrive, (receiver, message))
+        self.sent += sent
+        self.sent_bytes += sent * len(message.data)
+
+    def _risk(self, sender: int, receiver: int, message: Message) -> None:
+        """Send one copy over a path that may lose it, or double it."""
+        paths, now_ns = self._paths, self._agenda.now_ns
         one, other = self._machines[sender], self._machines[receiver]
         if paths.loses_gossip() or (paths.cuts and not paths.passes(one, other)):
             return
-        due_ns = self._agenda.now_ns + paths.delay_ns(one, other)
-        # A copy behind another one changes nothing, so it costs no event.
-        if receiver not in message.seen and due_ns < message.due.get(
-            receiver, NEVER_NS
-        ):
+        due_ns = now_ns + paths.delay_ns(one, other)
+        if due_ns < message.due.get(receiver, NEVER_NS):
             message.due[receiver] = due_ns
-            self._agenda.at(due_ns, self._arrive, (sender, receiver, message))
+            self._agenda.at(due_ns, self._arrive, (receiver, message))
         if paths.doubles_gossip():
-            self._agenda.at(
-                due_ns * 2 - self._agenda.now_ns, self._again, (receiver, message)
-            )
+            late_ns = 2 * due_ns - now_ns
+            self._agenda.at(late_ns, self._again, (receiver, message))
 
     def _again(self, about: tuple[int, Message]) -> None:
         """Deliver a copy that nothing filtered: the node itself has to cope."""
@@ -159,8 +176,8 @@ class Overlay:
         if machine.up:
             self.deliver(machine, message)
 
-    def _arrive(self, about: tuple[int, int, Message]) -> None:
-        sender, receiver, message = about
+    def _arrive(self, about: tuple[int, Message]) -> None:
+        receiver, message = about
         if receiver in message.seen or not message.seen:
             return
         machine = self._machines[receiver]
@@ -168,10 +185,9 @@ class Overlay:
             message.due.pop(receiver, None)
             return
         message.seen.add(receiver)
-        self.reach_ns.append(self._agenda.now_ns - message.at_ns)
-        for other in self.mesh[receiver]:
-            if other not in (sender, message.origin):
-                self._send(receiver, other, message)
+        if len(self.reach_ns) < REACHES_MAX:
+            self.reach_ns.append(self._agenda.now_ns - message.at_ns)
+        self._spread(receiver, self.mesh[receiver], message)
         self._waiting[receiver].append(message)
         if len(self._waiting[receiver]) == 1:
             self._beat(receiver)
@@ -210,7 +226,8 @@ class Overlay:
                 self._agenda.after(asked_ns, self._wanted, (machine, other, message))
 
     def _wanted(self, about: tuple[int, int, Message]) -> None:
-        self._send(*about)
+        sender, receiver, message = about
+        self._spread(sender, [receiver], message)
 
 
 def _drop(machine: Machine, message: Message) -> None:

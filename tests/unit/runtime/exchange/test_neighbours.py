@@ -3,11 +3,19 @@
 import pytest
 import trio
 
+from nunet_node.capability.delegation import seal_delegation
+from nunet_node.capability.revocation import seal_revocation
 from nunet_node.identity.statement import seal, topic_audience
 from nunet_node.market.offers import ADVERT, ADVERT_TOPIC, Advert
 from nunet_node.network.memory import MemoryNetwork
 from nunet_node.network.port import AddressError
-from nunet_node.protocol.inputs import AdvertsHeard, NeighbourFound, PeerGone
+from nunet_node.protocol.inputs import (
+    AdvertsHeard,
+    NeighbourFound,
+    PeerGone,
+    RevocationsHeard,
+)
+from nunet_node.protocol.messages import REVOCATIONS_TOPIC
 from nunet_node.runtime.exchange.neighbours import STRAGGLERS_S, Neighbours
 from tests.runtime_kit import key, peer_id
 
@@ -168,6 +176,32 @@ async def test_gossip_that_does_not_verify_is_no_input(net, nursery):
     await two.publish(ADVERT_TOPIC, advert(2, sequence=7))
     heard = await joiner.next()
     assert [each.payload.sequence for each in heard.adverts] == [7]
+
+
+def revocation(number):
+    signer, taker = key(number), key(number + 1)
+    token = seal_delegation(
+        signer=signer,
+        audience=taker.did,
+        subject=signer.did,
+        command="/nunet",
+        nonce=bytes(12),
+        expires_at_s=NOW_S,
+    )
+    return seal_revocation(signer=signer, tokens=[token], nonce=bytes(12), now_s=NOW_S)
+
+
+async def test_gossiped_revocations_arrive_opened_and_false_ones_do_not(net, nursery):
+    _, one, two = net
+    joiner = Joiner(one, two.addresses())
+    nursery.start_soon(joiner.run, True)
+    await joiner.next()
+    await two.publish(REVOCATIONS_TOPIC, b"garbage")
+    await two.publish(REVOCATIONS_TOPIC, revocation(2)[:-1] + b"\1")
+    await two.publish(REVOCATIONS_TOPIC, revocation(3))
+    heard = await joiner.next()
+    assert isinstance(heard, RevocationsHeard)
+    assert [each.revoker for each in heard.revocations] == [key(3).did]
 
 
 async def test_a_name_that_is_no_address_is_refused_at_once(net):

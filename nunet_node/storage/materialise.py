@@ -101,15 +101,27 @@ def check_target(target: Path) -> None:
     """Refuse a target that is not free; call it before a long transfer.
 
     Raises:
-        TargetRefusedError: something is there, other than an empty directory.
+        TargetRefusedError: something is there, other than an empty directory, or
+            nothing can be made there.
     """
     try:
         if target.is_symlink() or (target.exists() and not target.is_dir()):
             raise TargetRefusedError(f"{target} is not a directory")
         if target.exists() and any(target.iterdir()):
             raise TargetRefusedError(f"{target} is not empty; name a new directory")
+        _check_place(target.absolute().parent)
     except OSError as error:
         raise TargetRefusedError(f"cannot read {target}: {why(error)}") from error
+
+
+def _check_place(place: Path) -> None:
+    """Refuse a place in which no directory can be made."""
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise TargetRefusedError(f"{place} is not a directory")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise TargetRefusedError(f"cannot write to {place}; name another directory")
 
 
 @contextmanager

@@ -144,6 +144,16 @@ def test_the_target_can_be_checked_beforehand(tmp_path):
         check_target(tmp_path)
     with pytest.raises(TargetRefusedError, match="not a directory"):
         check_target(tmp_path / "file")
+    with pytest.raises(TargetRefusedError, match="file is not a directory"):
+        check_target(tmp_path / "file/below/it")
+
+
+def test_a_target_where_nothing_can_be_made_is_refused_beforehand(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)
+    with pytest.raises(TargetRefusedError, match=f"cannot write to {tmp_path};"):
+        check_target(tmp_path / "new/result")
 
 
 def test_a_failing_store_is_reported_as_such(tmp_path, tree):

@@ -70,12 +70,20 @@ class Batch:
         self._pending: dict[Cid, Path] = {}
         self._touched: set[Path] = set()
 
-    def put(self, data: bytes | memoryview, cid: Cid | None = None) -> Cid:
+    def put(
+        self,
+        data: bytes | memoryview,
+        cid: Cid | None = None,
+        *,
+        checked: bool = False,
+    ) -> Cid:
         """Add a block, and return its id; one that is stored already costs little.
 
         Args:
             data: at most `BLOCK_DECODE_BYTES_MAX` bytes.
             cid: the id under which the block was asked for; raw without one.
+            checked: the caller has just compared the bytes with ``cid``; hashing is
+                what storing costs most.
 
         Raises:
             BlockDamagedError: the bytes are not those that ``cid`` names.
@@ -85,7 +93,7 @@ class Batch:
             raise MisuseError(f"a block of {len(data)} bytes")
         if cid is None:
             cid = Cid.of_raw(data)
-        elif not cid.matches(data):
+        elif not checked and not cid.matches(data):
             raise BlockDamagedError(f"{len(data)} bytes are not those named {cid}")
         if cid not in self._pending:
             self._add(cid, data)

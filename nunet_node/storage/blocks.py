@@ -123,16 +123,25 @@ class BlockStore:
             BlockDamagedError: it does not match its name; it is here no longer.
             StoreUnavailableError: the disk fails, or too many files are open.
         """
-        try:
-            data = self._read(cid)
-        except FileNotFoundError:
-            raise BlockMissingError(f"no block {cid}") from None
-        except OSError as error:
-            raise StoreUnavailableError(f"cannot read {cid}: {why(error)}") from error
+        data = self.peek(cid)
         if len(data) > BLOCK_DECODE_BYTES_MAX or not cid.matches(data):
             self._set_aside(cid)
             raise BlockDamagedError(f"block {cid} is damaged on disk; it was set aside")
         return data
+
+    def peek(self, cid: Cid) -> bytes:
+        """Return a block's bytes unchecked, for who can tell if they are right.
+
+        Raises:
+            BlockMissingError: it is not here.
+            StoreUnavailableError: the disk fails, or too many files are open.
+        """
+        try:
+            return self._read(cid)
+        except FileNotFoundError:
+            raise BlockMissingError(f"no block {cid}") from None
+        except OSError as error:
+            raise StoreUnavailableError(f"cannot read {cid}: {why(error)}") from error
 
     def delete(self, cid: Cid) -> bool:
         """Remove a block, and tell whether it was here."""

@@ -342,7 +342,7 @@ class _Writer:
         with self._store.batch(durable=self._progress.durable) as batch:
             for cid, data in group:
                 check_block(self._wanted[cid], data)
-                batch.put(data, cid)
+                batch.put(data, cid, checked=True)
 
 
 async def _request(

@@ -32,6 +32,7 @@ from nunet_node.protocol.inputs import (
     InputsNotDelivered,
 )
 from nunet_node.protocol.messages import BLOCKS_PROTOCOL, LOGS_PROTOCOL
+from nunet_node.results.errors import SealError
 from nunet_node.results.layout import STDERR, STDOUT, check_result
 from nunet_node.results.manifest import Tree
 from nunet_node.results.sealed_tree import SealedIndex, SealedReader
@@ -113,7 +114,8 @@ class Transfers:
                 check_result(tree)
                 materialise(tree, self._store.get, target, beside=beside)
             else:
-                reader = SealedReader(tree, seal, self._store.get)
+                # A piece that opens is the right one; to hash it too costs as much.
+                reader = SealedReader(tree, seal, self._store.peek)
                 write_whole(_unsealed(reader), target, beside=beside)
 
         async def take(has: Callable[[Cid], bool]) -> Tree:
@@ -124,7 +126,7 @@ class Transfers:
 
         try:
             await trio.to_thread.run_sync(write, await take(self._store.has))
-        except BlockDamagedError as error:
+        except (BlockDamagedError, SealError) as error:
             # An earlier transfer left it, before a power cut, and perhaps others.
             _log.info("%s; what is damaged is fetched again", error)
             await trio.to_thread.run_sync(write, await take(self._store.is_intact))

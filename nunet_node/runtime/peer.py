@@ -108,7 +108,8 @@ class Peer:
             bootstrap(settings),
             self.driver.post,
             self._peer_gone,
-            lambda: self.driver.clock.now().unix_s,
+            self.node.adverts,
+            self.driver.clock,
         )
         self.executors = executors(settings) if settings.is_node else None
         around = Surroundings(

@@ -73,6 +73,25 @@ def test_peers_are_found_through_one_another_lost_and_found_again(net: Network):
     second.event(lambda it: it["event"] == "peer" and it["did"] == again.did, since)
 
 
+def test_those_who_met_through_a_node_that_is_gone_find_each_other_again(net: Network):
+    middle = net.provider()
+    one = net.provider("--bootstrap", middle.address)
+    other = net.provider("--bootstrap", middle.address)
+    _heard_by(one, other)
+    user = net.user(one)
+    middle.kill()
+    user.hears(middle, lambda heard: heard is None)
+    since = len(one.out)
+    one.event(lambda it: it["event"] == "peer" and it["did"] == other.did, since)
+
+    other.kill()
+    user.hears(other, lambda heard: heard is None)
+    since = len(one.out)
+    back = net.provider(*_there(other), home=other.home)
+    one.event(lambda it: it["event"] == "peer" and it["did"] == back.did, since)
+    _heard_by(back, one)
+
+
 def test_a_node_that_does_not_provide_carries_the_network_and_no_job(net: Network):
     hub = net.node("--no-provide")
     provider = net.provider("--bootstrap", hub.address)

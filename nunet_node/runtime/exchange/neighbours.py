@@ -1,7 +1,8 @@
 """Joining the network: the peers we start from, what they know, and gossip.
 
-Rule: the peers named to us are kept connected for as long as we run, and each is
-asked once, at every new connection, for the adverts it holds; so a peer that comes
+Rule: the peers named to us are kept connected for as long as we run, and those of our
+own choice while they are wanted (`acquaintances`); each is asked once, at every new
+connection, for the adverts it holds; so a peer that comes
 for a moment knows the network after one round trip. Everything else that we hear
 comes by gossip, verified before it becomes an input.
 """
@@ -14,6 +15,7 @@ from typing import Final
 import trio
 
 from nunet_node.market.offers import ADVERT_TOPIC
+from nunet_node.market.table import AdvertTable
 from nunet_node.network.discovery import parse_node_address, stay_connected
 from nunet_node.network.port import (
     ConnectFailed,
@@ -29,6 +31,8 @@ from nunet_node.protocol.opening import (
     open_revocations,
     revocation_is_authentic,
 )
+from nunet_node.runtime.clock import Clock
+from nunet_node.runtime.exchange.acquaintances import Acquaintances
 
 ADVERTS_AT_ONCE_MAX: Final = 64
 """Gossiped adverts verified in one go: a few milliseconds between other tasks."""
@@ -59,7 +63,8 @@ class Neighbours:
         named: Iterable[str],
         post: Callable[[Input], Awaitable[None]],
         gone: Callable[[str], None],
-        now_s: Callable[[], int],
+        adverts: AdvertTable,
+        clock: Clock,
     ) -> None:
         """Prepare to join.
 
@@ -68,7 +73,8 @@ class Neighbours:
             named: multiaddrs of the peers to start from.
             post: takes inputs for the node.
             gone: called with each peer whose connections are all lost.
-            now_s: returns unix time.
+            adverts: what the node has heard.
+            clock: tells the time.
 
         Raises:
             AddressError: one is no multiaddr with a peer id.
@@ -76,7 +82,8 @@ class Neighbours:
         self._host = host
         self._post = post
         self._gone = gone
-        self._now_s = now_s
+        self._clock = clock
+        self._acquaintances = Acquaintances(host, adverts, clock)
         self._named = _by_peer(named)
         self._named.pop(host.peer_id, None)
         self._failures: dict[str, str] = {}
@@ -94,6 +101,7 @@ class Neighbours:
                     REVOCATIONS_TOPIC, revocation_is_authentic
                 )
                 nursery.start_soon(self._listen_for_revocations, void)
+                nursery.start_soon(self._acquaintances.run)
             if self._named:
                 addresses = list(self._named.values())
                 nursery.start_soon(
@@ -103,7 +111,7 @@ class Neighbours:
                 if not isinstance(event, PeerConnected):
                     self._gone(event.peer_id)
                     await self._post(PeerGone(peer_id=event.peer_id))
-                elif mdns or event.peer_id in self._named:
+                elif mdns or self._knows(event.peer_id):
                     self._failures.pop(event.peer_id, None)
                     await self._post(NeighbourFound(peer_id=event.peer_id))
 
@@ -142,6 +150,9 @@ class Neighbours:
         soon = trio.current_time() + STRAGGLERS_S
         patience.deadline = min(patience.deadline, soon)
 
+    def _knows(self, peer_id: str) -> bool:
+        return peer_id in self._named or peer_id in self._acquaintances
+
     async def _cannot_reach(self, peer_id: str, error: ConnectFailed) -> None:
         _log.warning("%s; trying again", error)
         self._failures[peer_id] = str(error)
@@ -164,7 +175,7 @@ class Neighbours:
                     items.append(heard.receive_nowait().data)
                 except (trio.WouldBlock, trio.EndOfChannel):
                     break
-            opened: AdvertsHeard = open_adverts(items, now_s=self._now_s())
+            opened: AdvertsHeard = open_adverts(items, now_s=self._clock.now().unix_s)
             if opened.adverts:
                 await self._post(opened)
 

@@ -7,6 +7,7 @@ from nunet_node.capability.delegation import seal_delegation
 from nunet_node.capability.revocation import seal_revocation
 from nunet_node.identity.statement import seal, topic_audience
 from nunet_node.market.offers import ADVERT, ADVERT_TOPIC, Advert
+from nunet_node.market.table import AdvertTable
 from nunet_node.network.memory import MemoryNetwork
 from nunet_node.network.port import AddressError
 from nunet_node.protocol.inputs import (
@@ -16,6 +17,7 @@ from nunet_node.protocol.inputs import (
     RevocationsHeard,
 )
 from nunet_node.protocol.messages import REVOCATIONS_TOPIC
+from nunet_node.runtime.clock import Clock
 from nunet_node.runtime.exchange.neighbours import STRAGGLERS_S, Neighbours
 from tests.runtime_kit import key, peer_id
 
@@ -47,7 +49,9 @@ class Joiner:
         self.sender, self.inputs = trio.open_memory_channel(100)
         self.gone = []
         self.neighbours = Neighbours(
-            host, named, self.sender.send, self.gone.append, lambda: NOW_S
+            *(host, named, self.sender.send, self.gone.append),
+            adverts=AdvertTable(),
+            clock=Clock(lambda: NOW_S),
         )
 
     async def run(self, gossip=False, mdns=False):

@@ -42,7 +42,8 @@ from nunet_node.protocol.order import Order
 from nunet_node.quantities import parse_price_micro_ntx, parse_size_bytes
 from nunet_node.results.errors import SealError
 from nunet_node.runtime.home import open_home
-from nunet_node.storage.materialise import check_target
+from nunet_node.storage.errors import TargetRefusedError
+from nunet_node.storage.materialise import check_place, check_target
 
 _RAW: Final = "nunet_node.submit.raw"
 _SPEC_SUFFIXES: Final = (".yaml", ".yml")
@@ -151,6 +152,8 @@ def submit_command(settings: Settings, /, words: tuple[str, ...], **given: Any) 
     plan = _plan(words, given)
     if plan.out is not None:
         check_target(plan.out)
+    elif not plan.detach:
+        check_place(Path.cwd())
     ensure_identity(settings, open_home(settings.home), plan.identity)
     return trio.run(_submit, settings, plan)
 
@@ -271,6 +274,9 @@ async def _fetch(
             path = await handle.fetch(free_target(plan.out, handle))
             settings.note(f"result verified: {path}")
             return
+    except TargetRefusedError:
+        settings.note(f"the result waits: nunet-node get {handle.job} --out DIR")
+        raise
     except SealError:
         if not theirs:
             raise

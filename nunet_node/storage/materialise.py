@@ -109,13 +109,17 @@ def check_target(target: Path) -> None:
             raise TargetRefusedError(f"{target} is not a directory")
         if target.exists() and any(target.iterdir()):
             raise TargetRefusedError(f"{target} is not empty; name a new directory")
-        _check_place(target.absolute().parent)
+        check_place(target.absolute().parent)
     except OSError as error:
         raise TargetRefusedError(f"cannot read {target}: {why(error)}") from error
 
 
-def _check_place(place: Path) -> None:
-    """Refuse a place in which no directory can be made."""
+def check_place(place: Path) -> None:
+    """Refuse a place in which no directory can be made.
+
+    Raises:
+        TargetRefusedError: it, or what is there of it, is no directory of ours.
+    """
     while not place.exists():
         place = place.parent
     if not place.is_dir():

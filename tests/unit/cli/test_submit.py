@@ -1,5 +1,7 @@
 """The forms of ``submit`` are told apart, and mistakes are found before anything runs."""
 
+import os
+
 import click
 import pytest
 
@@ -132,6 +134,17 @@ def test_a_taken_target_is_refused_before_the_job_is_submitted(tmp_path, capsys)
 
     assert code == 125
     assert "out is not empty" in capsys.readouterr().err
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_directory_that_takes_no_result_is_refused_before_the_job_is_submitted(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)
+    home = ["--home", str(tmp_path / "home")]
+    assert run([*home, "submit", "--", "true"]) == 125
+    assert f"cannot write to {tmp_path};" in capsys.readouterr().err
     assert not (tmp_path / "home").exists()
 
 

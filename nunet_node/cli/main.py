@@ -66,7 +66,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "did": ("identity", "Show, create, import and export identities."),
     "doctor": ("machine.doctor", "Say what this machine can run, and how safely."),
     "spec": ("spec", "Write and check job files."),
-    "simulate": ("simulate", "Run thousands of nodes under virtual time."),
+    "simulate": ("simulation.command", "Run thousands of nodes under virtual time."),
     "demo": ("demo.command", "Run a small network here and a real job on it."),
 }
 

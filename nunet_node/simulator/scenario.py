@@ -63,6 +63,9 @@ class Links(_Part, frozen=True):
     """Least delay one way for each region that is between."""
     jitter_us: Count = 4_000
     """Mean of what comes on top, exponentially distributed."""
+    frame_us: Count = 0
+    """What handling takes for each frame, at both ends together; see
+    `simulations/results/calibration`."""
     bandwidth_bytes_per_s: Annotated[int, msgspec.Meta(ge=1)] = 12_500_000
     gossip: str = "overlay"
     """``overlay`` simulates every transmission, ``oracle`` computes arrival times."""

@@ -99,6 +99,7 @@ class Paths:
     def frame_ns(self, sender: Machine, receiver: Machine, size: int) -> int | None:
         """Return how long a frame takes; None if its stream breaks."""
         after_ns = self.delay_ns(sender, receiver) + self.transfer_ns(size)
+        after_ns += self.links.frame_us * NS_PER_US
         if self.healed:
             return after_ns
         faults, chance = self.faults, self.chance

@@ -7,6 +7,7 @@ is kept beside its transcript.
 
 import os
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any, Final
 
 import click
 import msgspec
+import trio
 
 from nunet_node.cli.output import Settings, table
+from nunet_node.cli.simulation.real import comparable, play_real
 from nunet_node.errors import PeerError
 from nunet_node.simulator.plan import Plan, make_plan
 from nunet_node.simulator.report.page import HEAD, document, page, plots, rows
@@ -47,6 +50,12 @@ class PromiseBrokenError(PeerError):
 @click.option("--sweep", is_flag=True, help="Play every seed at every size.")
 @click.option("--workers", type=click.IntRange(1), help="Processes. [all processors]")
 @click.option("--ray", default="", metavar="ADDRESS", help="Play on a Ray cluster.")
+@click.option(
+    "--real",
+    type=click.IntRange(2, 64),
+    metavar="COUNT",
+    help="Also on so many real processes here.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As before the command.")
 @click.option("--no-shrink", is_flag=True, help="Leave a failure as long as it is.")
 @click.pass_obj
@@ -54,6 +63,9 @@ def simulate_command(settings: Settings, /, file: Path, **options: Any) -> None:
     """Simulate a network as FILE describes it, or play a kept plan again."""
     settings = replace(settings, json=settings.json or options["as_json"])
     out = options["out"]
+    if options["real"]:
+        _beside(settings, _scenario(file, options["seed"], None), options["real"], out)
+        return
     if options["sweep"]:
         scenario = _scenario(file, options["seed"], options["nodes"])
         workers = options["workers"] or os.cpu_count() or 1
@@ -76,6 +88,28 @@ def simulate_command(settings: Settings, /, file: Path, **options: Any) -> None:
     if not settings.json:
         _say(settings, plan, outcome, wall_s)
     _finish(settings, file, played)
+
+
+def _beside(
+    settings: Settings, scenario: Scenario, nodes: int, out: Path | None
+) -> None:
+    """Play a scenario's work on real processes and simulated ones, and compare."""
+    plan = comparable(scenario, nodes, scenario.seed)
+    with tempfile.TemporaryDirectory(prefix="nunet-simulate-") as homes:
+        real = trio.run(play_real, plan, Path(homes))
+    simulated = Run(plan).play().measures
+    both = {"nodes": nodes, "real": real, "simulated": simulated}
+    settings.document(both)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"real-{nodes}.json").write_bytes(_json(both))
+    lines = [
+        (f"{name[:-3]} {rank}", *(f"{side[name][rank] / 1e6:.3f}" for side in sides))
+        for sides in [(real, simulated)]
+        for name in ("accepted_us", "started_us", "ended_us")
+        for rank in ("p50", "p90", "max")
+    ]
+    settings.say(table(("seconds", "real", "simulated"), lines))
 
 
 def _plan(file: Path, seed: int | None, nodes: int | None) -> Plan:

@@ -1,0 +1,1 @@
+"""``simulate``: under virtual time, or with real processes beside it."""

@@ -27,7 +27,7 @@ from nunet_node.protocol.effects import (
 )
 from nunet_node.protocol.facts import BidKept, OrderEnded
 from nunet_node.protocol.inputs import SessionId
-from nunet_node.protocol.messages import Stated
+from nunet_node.protocol.messages import AdvertsWanted, Stated
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.requester.memory import Call, Memory, Pursuit
 from nunet_node.protocol.sessions import FRESH_TTL_S, Voice
@@ -91,6 +91,10 @@ def _await_discovery(
                 name=f"{DISCOVERY_TIMER}:{order.job}", at_ns=pursuit.discovery_ends_ns
             )
         )
+        # What they said once may be out of date by now, and without gossip nobody
+        # says it again unasked.
+        for session in memory.sessions.ours():
+            memory.sessions.send(turn, session.id, AdvertsWanted())
     elif turn.now.elapsed_ns >= pursuit.discovery_ends_ns:
         _refuse(memory, turn, order, _why_nobody(memory, pursuit))
 

@@ -9,7 +9,7 @@ from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.effects import BidCounted, Called, ClockDoubted
 from nunet_node.protocol.requester.calling import BIDS_S, DISCOVERY_S, RECALL_S
 from nunet_node.protocol.requester.memory import LOST_AFTER_S
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import INT53_MAX, ResourceVector
 from tests.unit.protocol.puppet import Puppet
 from tests.unit.protocol.world import World, place, spec
 
@@ -35,6 +35,19 @@ def test_the_cheapest_provider_with_room_gets_the_job(world, user):
     assert user.orders[job].award.provider == cheap.did
     prices = sorted(b.bid.price_micro_ntx for b in user.told(BidCounted) if b.bid)
     assert prices == [3, 5]
+
+
+def test_adverts_that_ran_out_are_asked_for_again(world):
+    provider = world.peer(11, cpus=2)
+    user = world.peer(2)
+    world.run(for_s=1)
+    assert len(user.node.adverts) == 1
+    # So it is with a peer that hears no gossip, some time after it joined.
+    user.node.adverts.expire(INT53_MAX)
+
+    job = place(user, spec())
+
+    assert user.orders[job].award.provider == provider.did
 
 
 def test_a_busy_provider_loses_to_a_dearer_one_with_room(world, user):

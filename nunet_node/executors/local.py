@@ -177,6 +177,8 @@ class LocalExecutors:
     async def _program(self, order: RunOrder, job_dir: JobDir) -> Path:
         """Return what the child loads: bubblewrap, or a compiled module."""
         if order.engine == "process":
+            if self._bwrap is not None:
+                return self._bwrap
             return await trio.to_thread.run_sync(self._reachable_bwrap)
         if order.engine == "python":
             return await self._modules.python()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from nunet_node.executors.collect import Collected, OutputsRefused
+from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Capability, Engine, RunEnd, RunOrder
@@ -71,7 +72,10 @@ async def some_executors(
     with tempfile.TemporaryDirectory(prefix="nunet-node-test-") as top:
         os.chmod(top, 0o711)
         yield LocalExecutors(
-            Path(top) / "scratch", cache_folder(), control_groups=control_groups
+            Path(top) / "scratch",
+            cache_folder(),
+            control_groups=control_groups,
+            container_socket=find_socket(),
         )
 
 
@@ -80,7 +84,7 @@ async def need(engine: Engine) -> Capability:
     if engine not in _known:
         async with some_executors() as executors:
             with contextlib.suppress(Exception):
-                await executors.compile_python()
+                await executors.prepare()
             for capability in await executors.probe():
                 _known[capability.engine] = capability
     found = _known[engine]

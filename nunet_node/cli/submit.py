@@ -85,7 +85,14 @@ class _RawCommand(click.Command):
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="JOB")
 @BOOTSTRAP
 @click.option(
-    "--engine", type=Parsed(parse_engine, "NAME"), help="python, wasm or process."
+    "--engine",
+    type=Parsed(parse_engine, "NAME"),
+    help="python, wasm, process or container.",
+)
+@click.option(
+    "--image",
+    metavar="IMAGE",
+    help="Root file system: PATH.tar, or the name of a container's image.",
 )
 @click.option(
     "--isolation",
@@ -162,6 +169,7 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> _Plan:
     options = JobFile(
         name=given["name"],
         engine=given["engine"],
+        image=given["image"],
         isolation=given["isolation"],
         inputs=given["inputs"],
         outputs=given["outputs"] or None,

@@ -92,13 +92,15 @@ def launch(
     program: Path,
     stack: contextlib.ExitStack,
     group: ControlGroup | None,
+    root: Path | None = None,
 ) -> Launch:
     """Return how to start ``order`` on ``program``: bubblewrap or a compiled module.
 
-    ``stack`` closes descriptors that only the child needs.
+    ``stack`` closes descriptors that only the child needs. ``root`` is the root file
+    system that a process brought.
     """
     if order.engine == "process":
-        return _process_launch(order, job_dir, program, stack, group)
+        return _process_launch(order, job_dir, program, stack, group, root)
     return _wasm_launch(order, job_dir, program, group)
 
 
@@ -134,6 +136,7 @@ def _process_launch(
     bwrap: Path,
     stack: contextlib.ExitStack,
     group: ControlGroup | None,
+    root: Path | None,
 ) -> Launch:
     program = seccomp.native_filter(hidden_memory=group is not None)
     given = {"filter": _readable(program, stack)} if program else {}
@@ -149,6 +152,7 @@ def _process_launch(
             tmp=job_dir.tmp_path,
             env=environment(order, bubblewrap.JOB_PATH),
             argv=order.argv,
+            root=root,
         ),
         "limits": limits,
     }
@@ -170,7 +174,7 @@ def ending(order: RunOrder, launch: Launch, watched: Watched) -> RunEnd:
     return RunEnd(
         exit_code=exit_code if watched.limit is None else None,
         limit=limit,
-        reason=reason if limit is None else _LIMIT_REASONS[limit],
+        reason=reason if limit is None else LIMIT_REASONS[limit],
         usage=watched.usage(),
         isolation="+".join(achieved),
         stdout_truncated="stdout" in watched.truncated,
@@ -190,7 +194,7 @@ def _readable(program: bytes, stack: contextlib.ExitStack) -> int:
     return descriptor
 
 
-_LIMIT_REASONS: Final[dict[Limit, str]] = {
+LIMIT_REASONS: Final[dict[Limit, str]] = {
     "wall": "it ran longer than wall_s",
     "memory": "its processes held more than memory_bytes",
     "disk": "it wrote more than disk_bytes",
@@ -199,6 +203,7 @@ _LIMIT_REASONS: Final[dict[Limit, str]] = {
     "cpu": "one process used all the processor time of the order",
     "cancelled": "it was cancelled",
 }
+"""What each limit means to a person."""
 
 
 def _exit(order: RunOrder, watched: Watched) -> tuple[int | None, str | None]:
@@ -230,13 +235,18 @@ def _failure(watched: Watched) -> str | None:
 
 def _limit_of(watched: Watched, exit_code: int | None) -> Limit | None:
     """Recognise the limits that the kernel enforced by itself."""
-    if exit_code == _SIGNALLED + _SIGXCPU:
-        return "cpu"
-    if exit_code == _SIGNALLED + _SIGXFSZ:
-        return "disk"
+    if (limit := limit_of_exit(exit_code)) is not None:
+        return limit
     if exit_code == 0 or watched.group is None:
         return None
     return "memory" if watched.group.oom_kills() else None
+
+
+def limit_of_exit(exit_code: int | None) -> Limit | None:
+    """Return the limit whose signal an exit code stands for, if it does."""
+    if exit_code == _SIGNALLED + _SIGXCPU:
+        return "cpu"
+    return "disk" if exit_code == _SIGNALLED + _SIGXFSZ else None
 
 
 def _limits(order: RunOrder, job_dir: JobDir) -> dict[str, int]:

@@ -8,8 +8,9 @@ import contextlib
 import os
 import stat
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -17,6 +18,7 @@ from nunet_node.errors import MisuseError, PeerError
 from nunet_node.executors import collect as collecting
 from nunet_node.executors import engines, jobdir
 from nunet_node.executors.collect import Collected, OutputsRefused
+from nunet_node.executors.images.cache import ImageCache
 from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.modules import (
     MODULE_BYTES_MAX,
@@ -27,6 +29,8 @@ from nunet_node.executors.port import (
     ENGINES,
     Capability,
     Engine,
+    EngineError,
+    InputPathError,
     RunEnd,
     RunOrder,
     ScratchError,
@@ -36,23 +40,34 @@ from nunet_node.executors.sandbox import bubblewrap, cgroups
 from nunet_node.executors.spawn import Warm, warmed
 from nunet_node.executors.supervise import OnLog, OnStarted, supervise
 
+if TYPE_CHECKING:
+    from nunet_node.executors.container.run import Containers
+
 GROUP_REMOVALS_MAX: Final = 100
 """Most tries to remove an emptied control group; a later sweep removes what stays."""
 GROUP_REMOVAL_PAUSE_S: Final = 0.02
+
+_NO_SOCKET: Final = "no socket of a container engine was found"
 
 
 class LocalExecutors:
     """The engines of one node; its methods may run concurrently."""
 
     def __init__(
-        self, scratch: Path, cache: Path, *, control_groups: bool = True
+        self,
+        scratch: Path,
+        cache: Path,
+        *,
+        control_groups: bool = True,
+        container_socket: Path | None = None,
     ) -> None:
         """Use ``scratch`` for job directories and ``cache`` for compiled modules.
 
         ``control_groups`` False leaves them alone where they are somebody else's to
         keep; memory is then measured instead, and no share of a processor is held. A
         node run as root passes a scratch directory that any user can pass through,
-        never one inside its home.
+        never one inside its home. ``container_socket`` is where a container engine
+        of this machine listens; without one there are no containers.
 
         Raises:
             ScratchError: somebody else owns one of them, or could write there.
@@ -60,9 +75,14 @@ class LocalExecutors:
         self._scratch = _own_scratch(scratch)
         self._modules = ModuleCache(cache, scratch, control_groups=control_groups)
         self._control_groups = control_groups
+        self._containers = (
+            None if container_socket is None else _containers(container_socket)
+        )
+        self._images = ImageCache(self._scratch / "images")
         self._bwrap: Path | None = None
         self._warm: Warm | None = None
         self._held: dict[Engine, Capability] = {}
+        self._prepared = False
 
     def sweep(self) -> int:
         """Remove what a killed node left; call it before the first job."""
@@ -96,6 +116,15 @@ class LocalExecutors:
             ModuleError: it is not installed, or could not be compiled.
         """
         await self._modules.python()
+
+    async def prepare(self) -> None:
+        """Do what takes seconds before an engine can be tried: call it once.
+
+        Raises:
+            ModuleError: CPython could not be compiled; the rest is prepared.
+        """
+        self._prepared = True
+        await self.compile_python()
 
     @contextlib.asynccontextmanager
     async def warmed(self) -> AsyncIterator[None]:
@@ -137,12 +166,15 @@ class LocalExecutors:
         """
         if not order.argv:
             raise MisuseError("an order needs a command")
+        if order.engine == "container":
+            return await self._contained(order, job_dir, on_started, on_log)
         with contextlib.ExitStack() as stack:
             group = None
             try:
                 program = await self._program(order, job_dir)
                 group = self._group(order, program)
-                launch = engines.launch(order, job_dir, program, stack, group)
+                root = await self._root(order, job_dir, stack)
+                launch = engines.launch(order, job_dir, program, stack, group, root)
                 watched = await supervise(
                     launch.request,
                     bounds=engines.bounds(order, program),
@@ -173,6 +205,37 @@ class LocalExecutors:
         """Delete a job's directory and free its user id."""
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(jobdir.remove_job_dir, job_dir)
+
+    async def _contained(
+        self,
+        order: RunOrder,
+        job_dir: JobDir,
+        on_started: OnStarted | None,
+        on_log: OnLog | None,
+    ) -> RunEnd:
+        try:
+            if self._containers is None:
+                raise EngineError(_NO_SOCKET)
+            return await self._containers.run(order, job_dir, on_started, on_log)
+        except (PeerError, OSError) as error:
+            return RunEnd(exit_code=None, reason=f"not started: {error}")
+
+    async def _root(
+        self, order: RunOrder, job_dir: JobDir, stack: contextlib.ExitStack
+    ) -> Path | None:
+        """Return the unpacked root that a process brought, kept until it ends."""
+        if order.engine != "process" or not order.image:
+            return None
+        if order.image not in job_dir.inputs:
+            raise InputPathError(f"image {order.image!r} is not among the inputs")
+
+        def unpacked() -> Path:
+            source = stack.enter_context(
+                os.fdopen(job_dir.open_file(order.image), "rb")
+            )
+            return stack.enter_context(self._images.root_of(source))
+
+        return await trio.to_thread.run_sync(unpacked)
 
     async def _program(self, order: RunOrder, job_dir: JobDir) -> Path:
         """Return what the child loads: bubblewrap, or a compiled module."""
@@ -210,7 +273,23 @@ class LocalExecutors:
             installed = await trio.to_thread.run_sync(find_python) is not None
             detail = "not compiled yet" if installed else "not installed"
             return unready(engine, f"CPython for WASI is {detail}")
+        if engine == "container" and not (self._prepared or thorough):
+            waits = self._containers is not None
+            found = unready(engine, "not tried yet" if waits else _NO_SOCKET)
+            return replace(found, waits=waits)
+        if engine == "container" and self._containers is not None:
+            try:
+                await self._containers.sweep(self._scratch)
+            except PeerError as error:
+                return unready(engine, str(error))
         return await examine(self, engine, thorough=thorough)
+
+
+def _containers(socket: Path) -> "Containers":
+    # Imported here: the HTTP client takes a tenth of a second to load.
+    from nunet_node.executors.container.run import Containers  # noqa: PLC0415
+
+    return Containers(socket)
 
 
 def _module_bytes(job_dir: JobDir, relpath: str) -> bytes:

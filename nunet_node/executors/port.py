@@ -10,13 +10,13 @@ from typing import ClassVar, Final, Literal
 
 from nunet_node.errors import PeerError
 
-Engine = Literal["python", "wasm", "process"]
+Engine = Literal["python", "wasm", "process", "container"]
 """The ways a job can run here."""
 
 Limit = Literal["wall", "memory", "disk", "files", "log", "cpu", "cancelled"]
 """Which promise of the order ended the job before it ended by itself."""
 
-ENGINES: Final[tuple[Engine, ...]] = ("wasm", "python", "process")
+ENGINES: Final[tuple[Engine, ...]] = ("wasm", "python", "process", "container")
 """Every engine, in the order in which `probe` reports them."""
 
 Barrier = Literal[
@@ -31,6 +31,9 @@ Barrier = Literal[
     "wall",
 ]
 """What a probe tries to break: four walls, and five promises of an order."""
+
+PROBE_IMAGE: Final = "nunet-node/probe"
+"""What an order names to get the image that containers are probed with."""
 
 FILES_MAX: Final = 20_000
 """Most files and directories a job may hold; removing more takes seconds."""
@@ -51,20 +54,29 @@ class ScratchError(PeerError):
     code: ClassVar[str] = "executor.scratch"
 
 
+class EngineError(PeerError):
+    """The container engine refused, failed or is not there."""
+
+    code: ClassVar[str] = "executor.container"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOrder:
     """One run of one job: what to start and what it may use.
 
     ``argv`` starts with the script (python) or module (wasm) as a path inside the
     job directory, or with the command itself (process). ``env`` is added to the
-    sandbox's own few variables. ``log_bytes_max`` counts both streams together;
-    ``output_bytes_max`` and ``files_max`` bound what is collected afterwards.
+    sandbox's own few variables. ``image`` names the root file system of a container,
+    or of a process that brings its own: an input, or what an engine has.
+    ``log_bytes_max`` counts both streams together; ``output_bytes_max`` and
+    ``files_max`` bound what is collected afterwards.
     """
 
     job: str
     engine: Engine
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
+    image: str = ""
     cpu_millis: int
     memory_bytes: int
     disk_bytes: int
@@ -134,3 +146,5 @@ class Capability:
     detail: str
     remedy: str | None = None
     findings: tuple[Finding, ...] = ()
+    waits: bool = False
+    """Not ready, but may be after `LocalExecutors.prepare`."""

@@ -291,7 +291,7 @@ def _program(
 ) -> subprocess.Popen[bytes]:
     boot = _BOOT.format(module)
     return subprocess.Popen(  # noqa: S603 - our own child program
-        [sys.executable, "-I", "-S", "-c", boot, _import_path(), *arguments],
+        [sys.executable, "-I", "-S", "-c", boot, import_path(), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -302,7 +302,7 @@ def _program(
 
 
 @cache
-def _import_path() -> str:
-    """Our import path, handed over so that the child searches nothing."""
+def import_path() -> str:
+    """Return our import path, handed over so that a child searches nothing."""
     home = str(Path(nunet_node.__file__).parent.parent)
     return "\n".join([home, *(entry for entry in sys.path if entry)])

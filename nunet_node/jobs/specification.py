@@ -56,6 +56,7 @@ class Engine(StrEnum):
     PYTHON = "python"
     WASM = "wasm"
     PROCESS = "process"
+    CONTAINER = "container"
 
 
 class ResultKind(StrEnum):
@@ -123,6 +124,9 @@ class JobSpec(Record):
     """Manifest of the tree that is laid into the job directory."""
     inputs_bytes: Count = 0
     outputs: Annotated[tuple[Glob, ...], msgspec.Meta(max_length=OUTPUT_GLOBS_MAX)] = ()
+    image: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    """Root file system of a container, or of a process that brings its own: a tar
+    among the inputs, or for a container an image that the provider has."""
     isolation: Isolation | None = None
     """What must keep it; whatever the engine has, if absent."""
     network: Network = Network.NONE

@@ -286,14 +286,12 @@ class Peer:
         total = provide.offer(await trio.to_thread.run_sync(detect.detect, scratch))
         engines = await detect.engines(executors)
         await self.driver.tell(CapacityProbed(total=total, engines=engines))
-        if detect.python_waits(engines):
-            self._tasks.start_soon(self._prepare_python, executors, total)
+        if detect.some_wait(engines):
+            self._tasks.start_soon(self._prepare, executors, total)
 
-    async def _prepare_python(
-        self, executors: LocalExecutors, total: ResourceVector
-    ) -> None:
+    async def _prepare(self, executors: LocalExecutors, total: ResourceVector) -> None:
         try:
-            await executors.compile_python()
+            await executors.prepare()
         except PeerError as error:
             _log.warning("engine python is not offered: %s", error)
         engines = await detect.engines(executors)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from nunet_node.capability.held.holdings import Holdings
+from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer, SigningKey
@@ -72,7 +73,9 @@ def node_settings(
 
 def executors(settings: PeerSettings) -> LocalExecutors:
     """Return what runs jobs on this machine for the settings' home."""
-    return LocalExecutors(settings.home.scratch(), cache_directory())
+    return LocalExecutors(
+        settings.home.scratch(), cache_directory(), container_socket=find_socket()
+    )
 
 
 def bootstrap(settings: PeerSettings) -> tuple[str, ...]:

@@ -5,12 +5,19 @@ that could not begin its attack has shown nothing, and that counts as broken.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from nunet_node.executors.engines import PIDS_MAX
-from nunet_node.executors.port import Barrier, Engine, Finding, Limit, RunEnd
+from nunet_node.executors.port import (
+    PROBE_IMAGE,
+    Barrier,
+    Engine,
+    Finding,
+    Limit,
+    RunEnd,
+)
 from nunet_node.executors.probing import guests
 
 DISK_BYTES: Final = 1 << 20
@@ -49,6 +56,7 @@ class Attack:
     argv: tuple[str, ...]
     judge: Judge
     file: tuple[str, bytes] | None = None
+    image: str = ""
     wall_s: int = 20
 
 
@@ -56,19 +64,18 @@ def attacks(
     engine: Engine, around: Surroundings, *, thorough: bool
 ) -> tuple[Attack, ...]:
     """Return what is tried against ``engine``; a thorough look takes a second more."""
+    if engine == "container":
+        boxed = attacks("process", around, thorough=thorough)
+        return tuple(replace(each, image=PROBE_IMAGE) for each in boxed)
     made = {"process": _process, "python": _python, "wasm": _wasm}[engine](around)
     if not thorough:
         return made
-    walls: dict[Engine, Attack] = {
+    walls = {
         "process": _shell(guests.PROCESS_WALL, _ended_by("wall", "wall")),
         "python": _script(guests.PYTHON_WALL, _ended_by("wall", "wall")),
         "wasm": _module(guests.WASM_WALL, _ended_by("wall", "wall")),
     }
-    wall = walls[engine]
-    return (
-        *made,
-        Attack(argv=wall.argv, judge=wall.judge, file=wall.file, wall_s=WALL_ATTACK_S),
-    )
+    return (*made, replace(walls[engine], wall_s=WALL_ATTACK_S))
 
 
 def _process(around: Surroundings) -> tuple[Attack, ...]:

@@ -50,6 +50,8 @@ REMEDIES: Final[dict[Engine, str]] = {
     "wasm": "check that the package wasmtime is installed and its version fits",
     "python": "start `nunet-node up` once: it compiles CPython, in some seconds",
     "process": _NAMESPACES,
+    "container": "install podman or docker, start its API socket, and let this user "
+    "write it; DOCKER_HOST=unix://PATH names another than the usual one",
 }
 """What to do when an engine does not work at all."""
 _BARRIER_REMEDIES: Final[dict[Barrier, str]] = {
@@ -148,6 +150,7 @@ def _order(engine: Engine, attack: Attack) -> RunOrder:
         job="probe",
         engine=engine,
         argv=attack.argv,
+        image=attack.image,
         cpu_millis=1000,
         memory_bytes=MEMORY_BYTES,
         disk_bytes=DISK_BYTES,

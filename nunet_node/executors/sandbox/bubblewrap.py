@@ -29,9 +29,11 @@ _NAMESPACES: Final = (  # noqa: SIM905 - a table of words
     "--unshare-cgroup-try --disable-userns --uid 65534 --gid 65534 --hostname job "
     "--cap-drop ALL --die-with-parent --new-session --clearenv"
 ).split()
-_SYSTEM: Final = (
+_LOADER: Final = (  # noqa: SIM905 - a table of words
     "--ro-bind-try /etc/ld.so.cache /etc/ld.so.cache "
-    "--ro-bind-try /etc/alternatives /etc/alternatives "
+    "--ro-bind-try /etc/alternatives /etc/alternatives"
+).split()
+_SYSTEM: Final = (
     f"--proc /proc --dev /dev --size {SHARED_MEMORY_BYTES_MAX} --tmpfs /dev/shm "
     "--remount-ro /dev"
 ).split()
@@ -46,14 +48,20 @@ def options(
     tmp: Path,
     env: Iterable[tuple[str, str]],
     argv: Iterable[str],
+    root: Path | None = None,
 ) -> list[str]:
-    """Return bwrap's arguments, its own name left out, to run ``argv`` in the box."""
+    """Return bwrap's arguments, its own name left out, to run ``argv`` in the box.
+
+    ``root`` is the root file system that the job brought; this system's own programs
+    without one. It has the directories that are mounted over.
+    """
     variables = [word for pair in env for word in ("--setenv", *pair)]
     binds = ["--bind", str(tmp), TMP_PATH, "--bind", str(work), JOB_PATH]
     return [
         *_NAMESPACES,
         *variables,
-        *_programs(),
+        *(_programs() if root is None else ("--ro-bind", str(root), "/")),
+        *(_LOADER if root is None else ()),
         *_SYSTEM,
         *binds,
         "--chdir",

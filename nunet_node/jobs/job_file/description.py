@@ -14,6 +14,7 @@ from nunet_node.jobs.job_file.values import (
     NAME_CHARS_MAX,
     FileInput,
     base_name,
+    is_path,
     suffix,
 )
 from nunet_node.jobs.specification import (
@@ -37,6 +38,7 @@ _LEVEL_OF_ENGINE: Final = {
     Engine.PYTHON: Isolation.WASM,
     Engine.WASM: Isolation.WASM,
     Engine.PROCESS: Isolation.PROCESS,
+    Engine.CONTAINER: Isolation.CONTAINER,
 }
 _INTERPRETER_OF_SUFFIX: Final = {".py": "python3", ".sh": "sh"}
 
@@ -51,6 +53,8 @@ class JobFile:
     network: Network | None = None
     program: str | None = None
     """Path of the script or module to run."""
+    image: str | None = None
+    """Path of a tar, or the name of a container's image."""
     command: tuple[str, ...] = ()
     """Words to run, if there is no program."""
     args: tuple[str, ...] = ()
@@ -88,14 +92,19 @@ class JobFile:
             replace(each, path=_join(directory, each.path)) for each in self.inputs
         )
         program = self.program and _join(directory, self.program)
-        return replace(self, inputs=inputs, program=program)
+        image = self.image
+        if image and is_path(image):
+            image = _join(directory, image)
+        return replace(self, inputs=inputs, program=program, image=image)
 
     def all_inputs(self) -> tuple[FileInput, ...]:
         """Return the inputs with the program, which is one of them."""
-        if self.program is None:
-            return self.inputs
-        program = FileInput(path=self.program, dest=base_name(self.program))
-        return (program, *(each for each in self.inputs if each != program))
+        brought = [
+            FileInput(path=path, dest=base_name(path))
+            for path in (self.program, self.image)
+            if path is not None and (path is self.program or is_path(path))
+        ]
+        return (*brought, *(each for each in self.inputs if each not in brought))
 
 
 def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec:
@@ -109,6 +118,7 @@ def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec
     spec = JobSpec(
         name=name_of(file),
         engine=engine,
+        image=_image(file, engine),
         isolation=_kept_in(file, engine),
         command=_words(file, engine),
         env=dict(sorted(file.env.items())),
@@ -147,6 +157,8 @@ def engine_of(file: JobFile) -> Engine:
     """
     if file.engine is not None:
         return file.engine
+    if file.image is not None and not is_path(file.image):
+        return Engine.CONTAINER
     if file.program is None:
         return Engine.PROCESS
     engine = _ENGINE_OF_SUFFIX.get(suffix(file.program))
@@ -175,11 +187,26 @@ def _words(file: JobFile, engine: Engine) -> tuple[str, ...]:
             raise JobFileError("there is nothing to run")
         return (*file.command, *file.args)
     program = base_name(file.program)
-    if engine is not Engine.PROCESS:
+    if engine in (Engine.PYTHON, Engine.WASM):
         return (program, *file.args)
     interpreter = _INTERPRETER_OF_SUFFIX.get(suffix(program))
     words = (interpreter, program) if interpreter else (f"./{program}",)
     return (*words, *file.args)
+
+
+def _image(file: JobFile, engine: Engine) -> str:
+    """Return what names the root file system, checked against the engine."""
+    image = file.image or ""
+    if engine is Engine.CONTAINER and not image:
+        raise JobFileError("a container needs an image: a tar of its root, or a name")
+    if image and engine not in (Engine.CONTAINER, Engine.PROCESS):
+        raise JobFileError(f"engine {engine} has no use for an image")
+    if engine is Engine.PROCESS and image and not is_path(image):
+        raise JobFileError(
+            f"image {image!r}: a process brings its image as a .tar; "
+            "write 'engine: container' for one that the provider has"
+        )
+    return base_name(image) if is_path(image) else image
 
 
 def _kept_in(file: JobFile, engine: Engine) -> Isolation | None:

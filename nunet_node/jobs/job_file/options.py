@@ -265,6 +265,14 @@ JOB_OPTIONS: Final[Mapping[str, JobOption]] = {
             enum=[str(engine) for engine in Engine],
         ),
     ),
+    "image": JobOption(
+        read=_one(str),
+        schema=_text(
+            "Root file system: PATH.tar, or the name of a container's image.",
+            minLength=1,
+            maxLength=256,
+        ),
+    ),
     "isolation": JobOption(
         read=_one(parse_isolation),
         schema=_said(

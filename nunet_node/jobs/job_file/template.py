@@ -17,7 +17,9 @@ name: my-job
 script: main.py                 # Python, in a WebAssembly sandbox
 # module: tool.wasm             # a WASI module
 # command: [sort, words.txt]    # a native command, in bubblewrap
-# engine: python                # python, wasm or process, to overrule the guess
+# engine: python                # python, wasm, process or container
+# image: root.tar               # the command's own root file system; or, for a
+#                               # container, the name of an image of the provider
 
 # What must keep it from the machine (wasm, process or container), and what it may
 # reach: nothing, which is all that there is.

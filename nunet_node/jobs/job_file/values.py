@@ -238,6 +238,13 @@ def base_name(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]
 
 
+def is_path(image: str) -> bool:
+    """Tell whether an image is a file to bring, not the name of one."""
+    return image.startswith(("/", "./", "../")) or image.endswith(
+        (".tar", ".tar.gz", ".tgz")
+    )
+
+
 def suffix(path: str) -> str:
     """Return the last part's ending with its dot, such as ``.py``; or nothing."""
     stem, dot, ending = base_name(path).rpartition(".")

@@ -14,6 +14,7 @@ from typing import Final
 import trio
 
 from nunet_node.errors import PeerError
+from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Capability
 from nunet_node.executors.probing.examine import CONTROL_GROUPS
@@ -29,6 +30,7 @@ _WEAKNESSES: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("landlock", "no Landlock behind WebAssembly", "run Linux 5.13 or newer"),
     ),
     "python": (),
+    "container": (),
     "process": (
         ("cgroup", _UNGROUPED, CONTROL_GROUPS),
         ("seccomp", "no filter of system calls", "install libseccomp2"),
@@ -64,7 +66,9 @@ async def check_up(scratch: Path, cache: Path) -> Checkup:
     Raises:
         ScratchError: a directory cannot be trusted.
     """
-    executors = await trio.to_thread.run_sync(partial(LocalExecutors, scratch, cache))
+    executors = await trio.to_thread.run_sync(
+        partial(LocalExecutors, scratch, cache, container_socket=find_socket())
+    )
     with contextlib.suppress(PeerError):
         # Where it fails, the probe says what is missing.
         await executors.compile_python()

@@ -83,9 +83,9 @@ async def engines(executors: LocalExecutors) -> tuple[EngineOffer, ...]:
     return tuple(offer for offer in found if offer is not None)
 
 
-def python_waits(offers: tuple[EngineOffer, ...]) -> bool:
-    """Tell whether Python could be offered once it is compiled."""
-    return any(offer.engine == "python" and not offer.ready for offer in offers)
+def some_wait(offers: tuple[EngineOffer, ...]) -> bool:
+    """Tell whether an engine could be offered once it is prepared."""
+    return any(not offer.ready for offer in offers)
 
 
 def _offer(capability: Capability) -> EngineOffer | None:
@@ -94,6 +94,8 @@ def _offer(capability: Capability) -> EngineOffer | None:
     if capability.engine == "python" and find_python() is not None:
         # No room yet is not never: it compiles while others are served.
         return EngineOffer(engine="python", isolation="", ready=False)
+    if capability.waits:
+        return EngineOffer(engine=capability.engine, isolation="", ready=False)
     _log.info(
         "engine %s is not offered: %s (%s)",
         capability.engine,

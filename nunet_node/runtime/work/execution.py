@@ -312,6 +312,7 @@ def _run_order(order: StartJob) -> RunOrder:
         engine=spec.engine.value,
         argv=spec.command,
         env=tuple({**spec.env, **told}.items()),
+        image=spec.image,
         cpu_millis=spec.resources.cpu_millis,
         memory_bytes=spec.resources.memory_bytes,
         disk_bytes=spec.resources.disk_bytes,

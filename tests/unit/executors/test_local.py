@@ -5,7 +5,7 @@ import pytest
 import trio
 
 from nunet_node.executors.local import LocalExecutors
-from nunet_node.executors.port import ScratchError
+from nunet_node.executors.port import ENGINES, ScratchError
 from tests.executors_kit import (
     MIB,
     an_order,
@@ -21,7 +21,7 @@ from tests.executors_kit import (
 async def test_every_engine_is_probed_and_none_raises():
     async with some_executors() as executors:
         found = await executors.probe()
-    assert [capability.engine for capability in found] == ["wasm", "python", "process"]
+    assert [capability.engine for capability in found] == list(ENGINES)
     assert all(capability.ready or capability.remedy for capability in found)
 
 

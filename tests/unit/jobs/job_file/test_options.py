@@ -33,6 +33,7 @@ identity: work
 cancel_delegable: true
 results: public
 isolation: wasm
+image: root.tar
 network: none
 """
 

@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from nunet_node.executors.port import Capability
+from nunet_node.executors.port import ENGINES, Capability
 from nunet_node.runtime.work.checkup import check_up, gaps
 from tests.executors_kit import cache_folder
 
@@ -39,7 +39,7 @@ async def test_a_check_up_tries_every_engine_and_measures_the_room():
     with tempfile.TemporaryDirectory(prefix="nunet-node-test-") as top:
         os.chmod(top, 0o711)
         found = await check_up(Path(top) / "scratch", cache_folder())
-    assert [each.engine for each in found.capabilities] == ["wasm", "python", "process"]
+    assert [each.engine for each in found.capabilities] == list(ENGINES)
     assert found.room.cpu_millis > 0
     for each in found.capabilities:
         if each.ready:

@@ -75,14 +75,14 @@ async def test_only_engines_that_worked_are_offered():
         Engines(capability("wasm", ready=True), capability("process", ready=False))
     )
     assert found == (EngineOffer(engine="wasm", isolation="strong"),)
-    assert not detect.python_waits(found)
+    assert not detect.some_wait(found)
 
 
 async def test_python_that_only_needs_compiling_is_announced(monkeypatch, tmp_path):
     monkeypatch.setattr(detect, "find_python", lambda: tmp_path)
     found = await detect.engines(Engines(capability("python", ready=False)))
     assert found == (EngineOffer(engine="python", isolation="", ready=False),)
-    assert detect.python_waits(found)
+    assert detect.some_wait(found)
 
 
 async def test_python_that_is_not_installed_is_not_offered(monkeypatch):

@@ -1,0 +1,1 @@
+"""Jobs in containers, through any local engine that speaks Docker's API."""

@@ -1,0 +1,52 @@
+"""What an engine sends is taken apart within bounds."""
+
+from contextlib import aclosing
+
+import pytest
+
+from nunet_node.executors.container.api import FRAME_BYTES_MAX, frames, open_api
+from nunet_node.executors.port import EngineError
+
+
+async def pieces(*parts: bytes):
+    for part in parts:
+        yield part
+
+
+async def taken(*parts: bytes):
+    async with aclosing(pieces(*parts)) as cut, aclosing(frames(cut)) as found:
+        return [each async for each in found]
+
+
+def frame(stream: int, data: bytes) -> bytes:
+    return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
+
+
+async def test_two_streams_come_out_of_one_however_it_is_cut():
+    whole = frame(1, b"out") + frame(2, b"") + frame(2, b"err\n")
+    expected = [("stdout", b"out"), ("stderr", b""), ("stderr", b"err\n")]
+    for cut in range(len(whole)):
+        assert await taken(whole[:cut], whole[cut:]) == expected
+
+
+async def test_what_is_cut_off_is_not_shown():
+    assert await taken(frame(1, b"whole")[:-1]) == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x07\0\0\0\0\0\0\x01x",
+        b"\x01\0\0\0" + (FRAME_BYTES_MAX + 1).to_bytes(4, "big"),
+        b"plain text, not frames",
+    ],
+)
+async def test_what_is_no_frame_ends_the_run(head: bytes):
+    with pytest.raises(EngineError, match="frames"):
+        await taken(head)
+
+
+async def test_an_engine_that_is_not_there_is_an_answer(tmp_path):
+    with pytest.raises(EngineError, match="does not answer"):
+        async with open_api(tmp_path / "nobody.sock") as api:
+            await api.info()

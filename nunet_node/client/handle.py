@@ -46,9 +46,11 @@ from nunet_node.protocol.inputs import (
 )
 from nunet_node.protocol.messages import CANCEL, LOGS, READ, STATUS
 from nunet_node.protocol.order import Order
+from nunet_node.results.sealing import Seal
 from nunet_node.runtime.exchange.fetching import Progress
 from nunet_node.runtime.exchange.logs import Follow
 from nunet_node.runtime.peer import Peer
+from nunet_node.runtime.wallet.reading import seal_of
 
 RECEIPT_FILE: Final = "receipt.cbor"
 """Where the provider's signed receipt lies in a fetched result."""
@@ -261,7 +263,7 @@ class JobHandle:
             granted.peer_id,
             granted.receipt.result,
             target,
-            seal=self._peer.seal_of(granted.receipt),
+            seal=self._seal_of(granted.receipt),
             beside={RECEIPT_FILE: granted.receipt_data},
             on_progress=on_progress,
         )
@@ -323,7 +325,7 @@ class JobHandle:
     ) -> AsyncGenerator[tuple[str, bytes], None]:
         granted = await self._ask(ReadWanted(job=self.job), READ, ReadGranted)
         self._check_receipt(granted.receipt)
-        seal = self._peer.seal_of(granted.receipt)
+        seal = self._seal_of(granted.receipt)
         if seal is None:
             raise ClientError(f"{self.job}: its provider did not seal the result")
         pieces = self._peer.transfers.result_logs(
@@ -332,6 +334,9 @@ class JobHandle:
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
+
+    def _seal_of(self, receipt: Receipt) -> Seal | None:
+        return seal_of(receipt, self._peer.users, self._peer.holdings)
 
     async def _until(self, done: Callable[[Order], bool]) -> Order:
         while not done(self.order):

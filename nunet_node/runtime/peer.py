@@ -26,8 +26,8 @@ import trio
 from nunet_node.errors import PeerError
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.identity.did import Did
+from nunet_node.identity.keys import Signer
 from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec
-from nunet_node.jobs.statements import Receipt
 from nunet_node.market.table import AdvertTable
 from nunet_node.network.host import open_host
 from nunet_node.network.port import Host, HostSettings, lone_error
@@ -48,7 +48,6 @@ from nunet_node.protocol.opening import open_frame, open_revocations
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.quantities import ResourceVector
-from nunet_node.results.sealing import Seal
 from nunet_node.runtime.clock import Clock
 from nunet_node.runtime.driver import Driver
 from nunet_node.runtime.exchange.fetching import Transfers
@@ -63,7 +62,7 @@ from nunet_node.runtime.settings import (
     node_settings,
 )
 from nunet_node.runtime.wallet import tokens
-from nunet_node.runtime.wallet.reading import may_use, seal_of
+from nunet_node.runtime.wallet.reading import may_use
 from nunet_node.runtime.work import detect
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.world import Surroundings, World
@@ -159,13 +158,10 @@ class Peer:
         """What moves results and logs that were granted."""
         return self._world.transfers
 
-    def seal_of(self, receipt: Receipt) -> Seal | None:
-        """Return what opens a receipt's result; see `nunet_node.runtime.wallet`.
-
-        Raises:
-            SealError: nobody whose key is here was given the result's key.
-        """
-        return seal_of(receipt, self._users, self.holdings)
+    @property
+    def users(self) -> Mapping[Did, Signer]:
+        """Who has a key here."""
+        return self._users
 
     def addresses(self) -> tuple[str, ...]:
         """Return where others can dial this peer."""

@@ -18,7 +18,7 @@ from nunet_node.capability.command import parse_command
 from nunet_node.capability.delegation import Delegation
 from nunet_node.capability.held.explaining import LinkStory, describe, explain, until
 from nunet_node.capability.held.parcel import read_links
-from nunet_node.capability.held.terms import Terms
+from nunet_node.capability.held.terms import Terms, sealed_key_of
 from nunet_node.capability.proof_chain import Act
 from nunet_node.cli.identity import ensure_identity
 from nunet_node.cli.options import BOOTSTRAP, IDENTITY, Parsed, checked
@@ -30,7 +30,7 @@ from nunet_node.client.lookup import find_order
 from nunet_node.identity.did import parse_did
 from nunet_node.jobs.job_file.values import parse_run_s
 from nunet_node.jobs.link import is_link, parse_link
-from nunet_node.jobs.specification import is_job_id
+from nunet_node.jobs.specification import ResultKind, is_job_id
 from nunet_node.protocol.order import Award, Order
 from nunet_node.quantities import (
     parse_cpu_millis,
@@ -145,6 +145,12 @@ def share_command(settings: Settings, /, job: str, **given: Any) -> None:
     signer = keys.get(order.owner or identity.did, identity.key)
     expires_at_s = _now_s() + given["expires"]
     made = share(home, signer, order, given["to"], expires_at_s)
+    public = order.spec is not None and order.spec.results is ResultKind.PUBLIC
+    if not public and not sealed_key_of(made.leaf.meta):
+        settings.note(
+            "this token lets them fetch the result, and not open it: its key is known "
+            "to its owner's home once the job has ended; then share it again"
+        )
     _show_given(settings, made, given["out"])
 
 

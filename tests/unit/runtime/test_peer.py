@@ -34,6 +34,7 @@ from nunet_node.runtime.home import open_home
 from nunet_node.runtime.ledger import read_orders
 from nunet_node.runtime.peer import open_peer
 from nunet_node.runtime.settings import PeerSettings, Provide
+from nunet_node.runtime.wallet.reading import seal_of
 from nunet_node.storage.errors import HomeInUseError
 from nunet_node.storage.read_tree import Source
 from tests.executors_kit import need
@@ -135,7 +136,7 @@ async def test_a_job_runs_from_its_inputs_to_a_verified_result(town, tmp_path):
             read.peer_id,
             read.receipt.result,
             target,
-            seal=user.seal_of(read.receipt),
+            seal=seal_of(read.receipt, user.users, user.holdings),
             beside={"receipt.cbor": read.receipt_data},
         )
         await user.tell(ResultWritten(job=job, path=str(target)))
@@ -179,7 +180,7 @@ async def test_logs_are_followed_live_and_read_afterwards(town, tmp_path):
             user.transfers.result_logs,
             read.peer_id,
             read.receipt.result,
-            user.seal_of(read.receipt),
+            seal_of(read.receipt, user.users, user.holdings),
         )
         async with aclosing(follow(rest)) as pieces:
             assert b"".join([data async for _, data in pieces]) == b"one\ntwo\n"
@@ -285,7 +286,7 @@ async def test_a_result_is_served_after_a_restart_on_a_fresh_grant(town, tmp_pat
                 town.provider.peer_id, result, tmp_path / "early"
             )
         read = await granted(user, news, ReadWanted(job=job), ReadGranted)
-        seal = user.seal_of(read.receipt)
+        seal = seal_of(read.receipt, user.users, user.holdings)
         await user.transfers.fetch(read.peer_id, result, tmp_path / "out", seal=seal)
     assert (tmp_path / "out/stdout").read_bytes() == b"kept\n"
 

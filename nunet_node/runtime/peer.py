@@ -368,6 +368,10 @@ async def _assemble(
     stack.callback(ledger.close)
     store = await trio.to_thread.run_sync(BlockStore, home.blocks)
     stack.callback(store.close)
+    custody: Custody | None = None
+    if settings.is_node:
+        custody = await trio.to_thread.run_sync(Custody.open, home.kept)
+        stack.callback(custody.store.close)
     host = await stack.enter_async_context(
         network(
             HostSettings(
@@ -381,10 +385,6 @@ async def _assemble(
     afterwards = stack.enter_context(contextlib.ExitStack())
     tasks = await stack.enter_async_context(trio.open_nursery())
     stack.callback(tasks.cancel_scope.cancel)
-    custody: Custody | None = None
-    if settings.is_node:
-        custody = await trio.to_thread.run_sync(Custody.open, home.kept)
-        stack.callback(custody.store.close)
     peer = Peer(settings, host, ledger, store, custody, tasks)
     if custody is not None:
         await trio.to_thread.run_sync(custody.begin, peer.jobs)

@@ -41,6 +41,9 @@ UNSURE_S: Final = 600
 """How long a block that is here already may lack its sync. The kernel writes whatever
 is half a minute old (Documentation/admin-guide/sysctl/vm.rst, dirty_expire)."""
 
+SURE_MAX: Final = 8192
+"""Blocks of which a process remembers that it waited for them, in about a megabyte."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
@@ -62,10 +65,12 @@ class Batch:
         fresh: Callable[[], Path],
         *,
         durable: bool = True,
+        sure: dict[Cid, int] | None = None,
     ) -> None:
         self._place = place
         self._fresh = fresh
         self._durable = durable
+        self._sure = {} if sure is None else sure
         self._unsure: set[Path] = set()
         self._pending: dict[Cid, Path] = {}
         self._touched: set[Path] = set()
@@ -135,6 +140,7 @@ class Batch:
             if self._durable:
                 for directory in self._touched:
                     sync_directory(directory)
+                self._remember()
         except OSError as error:
             raise StoreUnavailableError(f"cannot store blocks: {why(error)}") from error
         self._pending.clear()
@@ -164,6 +170,8 @@ class Batch:
             seen = final.stat()
             if seen.st_size == len(data):
                 _touch(final)
+                if self._sure.get(cid) == seen.st_ino:
+                    return
                 # Another batch may have renamed it just now, without the sync of
                 # its directory, or put it without any; this one must not promise
                 # more than is true.
@@ -194,6 +202,12 @@ class Batch:
                 raise TreeRefusedError(f"a file has more than {bytes_max} bytes")
             chunks.append(self.put(buffer[:filled]))
         return StoredFile(size_bytes=size_bytes, chunks=tuple(chunks))
+
+    def _remember(self) -> None:
+        if len(self._sure) + len(self._pending) > SURE_MAX:
+            self._sure.clear()
+        for cid in self._pending:
+            self._sure[cid] = self._place(cid).stat().st_ino
 
     def _rename(self, path: Path, final: Path) -> None:
         if make_directory(final.parent):

@@ -53,6 +53,8 @@ class BlockStore:
         """
         self._blocks = root / "blocks"
         self._quarantine = root / "quarantine"
+        # What this process synced, with its inode: whoever put it anew made another.
+        self._sure: dict[Cid, int] = {}
         try:
             for path in (root, self._blocks, self._quarantine, root / "scratch"):
                 if make_directory(path):
@@ -79,7 +81,7 @@ class BlockStore:
         Args:
             durable: whether to wait for the disk; not, for what can be fetched again.
         """
-        return Batch(self._path, self._scratch.fresh, durable=durable)
+        return Batch(self._path, self._scratch.fresh, durable=durable, sure=self._sure)
 
     def has(self, cid: Cid) -> bool:
         """Tell whether a block of that name is here; its bytes are not checked."""

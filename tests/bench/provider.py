@@ -70,7 +70,7 @@ class Provider:
         if not line:
             raise RuntimeError(f"the node ended: see {home}.log")
         self.address: str = json.loads(line)["addresses"][0]
-        # It tells an event for every step of every job, and would stop at a full pipe.
+        # It tells an event for every step of every job, and drops what nobody reads.
         self._events = Thread(target=deque, args=(self._process.stdout, 0))
         self._events.start()
 

@@ -315,6 +315,26 @@ def test_what_was_put_without_waiting_is_synced_for_whoever_vouches_for_it(
     assert path not in synced
 
 
+def test_what_this_process_has_synced_is_not_synced_again(tmp_path, store, monkeypatch):
+    cid = store.put(b"again")
+    synced, sync = [], os.fsync
+
+    def record(file):
+        synced.append(Path(f"/proc/self/fd/{file}").readlink())
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", record)
+    store.put(b"again")
+    assert synced == []
+
+    # Somebody else cleared it and put it back, without waiting for the disk.
+    path = file_of(tmp_path, cid)
+    path.rename(path.with_name("held"))
+    path.write_bytes(b"again")
+    store.put(b"again")
+    assert synced == [path, path.parent]
+
+
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path

@@ -11,15 +11,19 @@ import time
 
 import msgspec
 
-from nunet_node.simulator.plan import make_plan
+from nunet_node.simulator.plan import NS_PER_S, make_plan
 from nunet_node.simulator.run import Run
 from nunet_node.simulator.scenario import Fleet, Scenario, Work
 from tests.bench.figures import table
 
 CALM = Scenario(
-    run_s=10,
-    work=Work(jobs=100, every_ms=50, cancelled_permille=0, inputs_permille=0),
+    run_s=20,
+    work=Work(jobs=100, every_ms=200, cancelled_permille=0, inputs_permille=0),
 )
+
+
+JOINED_S = 6
+"""When everybody has joined; before that, neighbours send each other all they know."""
 
 
 def measured(machines: int, *, real: bool) -> list[str]:
@@ -27,16 +31,25 @@ def measured(machines: int, *, real: bool) -> list[str]:
     fleet = Fleet(providers=machines * 9 // 10, submitters=machines // 10)
     scenario = msgspec.structs.replace(CALM, fleet=fleet, real_signatures=real)
     run = Run(make_plan(scenario, 1))
-    begun = time.process_time()
-    outcome = run.play()
+    world = run.world
+    world.start()
+    run.trouble.begin()
+    world.agenda.run(JOINED_S * NS_PER_S)
+    before, begun = _counts(run), time.process_time()
+    world.agenda.run((JOINED_S + CALM.run_s) * NS_PER_S)
     took_s = time.process_time() - begun
-    rates = (outcome.inputs, outcome.events, run.world.overlay.sent)
-    shown = [f"{int(count / took_s)}" for count in rates]
+    counts = zip(before, _counts(run), strict=True)
+    shown = [f"{int((after - count) / took_s)}" for count, after in counts]
     return [
         f"{machines} machines, {'Ed25519' if real else 'quick signatures'}",
         f"{took_s:.1f}",
         *shown,
     ]
+
+
+def _counts(run: Run) -> tuple[int, int, int]:
+    world = run.world
+    return world.inputs, world.agenda.events, world.overlay.sent
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 import trio
 
+from nunet_node.cli.array import submit_array
 from nunet_node.cli.identity import DEFAULT_NAME, ensure_identity
 from nunet_node.cli.options import BOOTSTRAP, Parsed, checked
 from nunet_node.cli.output import Echo, Settings
@@ -25,6 +26,7 @@ from nunet_node.client import Client, JobHandle, open_client, order_document
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import parse_did
 from nunet_node.jobs.job_file import JobFile, JobFileError, engine_of, name_of
+from nunet_node.jobs.job_file.options import COUNT_MAX
 from nunet_node.jobs.job_file.values import (
     parse_engine,
     parse_env,
@@ -88,6 +90,11 @@ class _RawCommand(click.Command):
     "--engine",
     type=Parsed(parse_engine, "NAME"),
     help="python, wasm, process or container.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(1, COUNT_MAX),
+    help="Run this many partitions, each with its NUNET_PARTITION_INDEX.",
 )
 @click.option(
     "--image",
@@ -157,7 +164,9 @@ def submit_command(settings: Settings, /, words: tuple[str, ...], **given: Any) 
     Everything after it is the job's.
     """
     plan = _plan(words, given)
-    if plan.out is not None:
+    if plan.work.count is not None and plan.detach:
+        raise click.UsageError("an array is gathered here, so it cannot be detached")
+    if plan.out is not None and plan.work.count is None:
         check_target(plan.out)
     elif not plan.detach:
         check_place(Path.cwd())
@@ -169,6 +178,7 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> _Plan:
     options = JobFile(
         name=given["name"],
         engine=given["engine"],
+        count=given["count"],
         image=given["image"],
         isolation=given["isolation"],
         inputs=given["inputs"],
@@ -230,6 +240,8 @@ async def _submit(settings: Settings, plan: _Plan) -> int:
     async with open_client(
         settings.home, bootstrap=plan.bootstrap, identity=plan.identity
     ) as client:
+        if plan.work.count is not None:
+            return await submit_array(settings, client, plan.work, plan.out, plan.owner)
         handle = await client.submit(plan.work, Teller(settings), owner=plan.owner)
         settings.note(f"job {handle.job} ({name_of(plan.work)})")
         if not client.may(handle, WATCH):

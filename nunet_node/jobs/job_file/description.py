@@ -58,6 +58,8 @@ class JobFile:
     command: tuple[str, ...] = ()
     """Words to run, if there is no program."""
     args: tuple[str, ...] = ()
+    count: int | None = None
+    """Partitions, each an ordinary job; None for a single job."""
     inputs: tuple[FileInput, ...] = ()
     outputs: tuple[str, ...] | None = None
     results: ResultKind | None = None

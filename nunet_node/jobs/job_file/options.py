@@ -47,6 +47,9 @@ VERSION: Final = 1
 ATTEMPTS_MAX: Final = 16
 """Most attempts at one job, as many as a job's history keeps."""
 
+COUNT_MAX: Final = 10_000
+"""Most partitions of one job; each has a record in the home and a receipt."""
+
 INPUTS_MAX: Final = 256
 """Inputs named in one file; a directory counts once, whatever it holds."""
 
@@ -271,6 +274,15 @@ JOB_OPTIONS: Final[Mapping[str, JobOption]] = {
             "Root file system: PATH.tar, or the name of a container's image.",
             minLength=1,
             maxLength=256,
+        ),
+    ),
+    "count": JobOption(
+        read=_one(whole_number(1, COUNT_MAX)),
+        schema=_said(
+            "Partitions to run; each sees NUNET_PARTITION_INDEX and _COUNT.",
+            type="integer",
+            minimum=1,
+            maximum=COUNT_MAX,
         ),
     ),
     "isolation": JobOption(

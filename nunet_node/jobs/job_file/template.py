@@ -40,6 +40,9 @@ inputs: []
 # Who can read the result: sealed, its owner alone; or public, everybody.
 results: sealed
 
+# How often to run it; each run sees NUNET_PARTITION_INDEX and _COUNT.
+# count: 4
+
 # Environment variables.
 env: {}
 

@@ -34,6 +34,7 @@ cancel_delegable: true
 results: public
 isolation: wasm
 image: root.tar
+count: 3
 network: none
 """
 

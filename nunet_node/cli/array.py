@@ -1,0 +1,60 @@
+"""``submit`` of a job with a ``count``: every partition, and what became of each.
+
+Rule: the command's end says of the whole what it says of one job: 0 if every partition
+completed, else the code of the first that did not.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nunet_node.cli.output import Settings
+from nunet_node.cli.progress import exit_code_of
+from nunet_node.client import Client
+from nunet_node.client.array import Partition, run_array
+from nunet_node.jobs.job_file import JobFile, name_of
+
+
+async def submit_array(
+    settings: Settings,
+    client: Client,
+    work: JobFile,
+    out: Path | None,
+    owner: str | None,
+) -> int:
+    """Run an array, and return how the command ends."""
+    place = out or Path(name_of(work))
+    settings.note(f"{work.count} partitions of {name_of(work)}, gathered in {place}")
+    told = partial(_tell, settings)
+    parts = await run_array(client, work, place, owner=owner, on_end=told)
+    ends = [_document(part) for part in parts]
+    settings.document({"count": len(parts), "partitions": ends})
+    failed = [part for part in parts if not part.done]
+    if not failed:
+        settings.note(f"all {len(parts)} partitions completed: {place}")
+        return 0
+    settings.note(
+        f"{len(failed)} of {len(parts)} partitions did not complete; "
+        "the same command runs these again, and no other"
+    )
+    return next((exit_code_of(p.order) for p in failed if p.order), 0) or 1
+
+
+def _tell(settings: Settings, part: Partition) -> None:
+    if part.order is None:
+        settings.note(f"{part.index}: {part.trouble or f'there already: {part.path}'}")
+        return
+    why = part.trouble or part.order.reason
+    state = f"{part.order.state}{f' ({why})' if why else ''}"
+    settings.note(f"{part.index}: {state}, job {part.order.job}")
+
+
+def _document(part: Partition) -> dict[str, Any]:
+    order = part.order
+    return {
+        "index": part.index,
+        "job": order.job if order else None,
+        "state": str(order.state) if order else None,
+        "reason": part.trouble or (order.reason if order else ""),
+        "path": str(part.path) if part.path else None,
+    }

@@ -144,6 +144,6 @@ def test_what_is_said_later_is_added_and_holds():
 
 
 def test_the_child_searches_no_path_of_its_own():
-    entries = spawn._import_path().split("\n")
+    entries = spawn.import_path().split("\n")
     assert "" not in entries
     assert (Path(entries[0]) / "nunet_node").is_dir()

@@ -28,6 +28,9 @@ from nunet_node.jobs.lifecycle import State
 from nunet_node.protocol.effects import News
 from nunet_node.quantities import cpu_text
 
+PRICE_MICRO_NTX_MAX: Final = 250_000
+"""What the job may cost: the third provider asks more, and is refused."""
+
 HEARD_S: Final = 60
 """How long the providers may take to offer room; they may compile Python first."""
 
@@ -126,6 +129,7 @@ async def _real_work(stage: Stage, you: Client, target: Path) -> JobHandle:
         program=SCRIPT,
         args=(TABLE,),
         inputs=(FileInput(path=TABLE, dest=TABLE),),
+        price_micro_ntx_max=PRICE_MICRO_NTX_MAX,
     ).beside(place)
     handle = await you.submit(work, stage.tell)
     async with trio.open_nursery() as nursery:

@@ -19,6 +19,7 @@ from nunet_node.jobs.job_file import (
     read_job_file,
     schema,
 )
+from nunet_node.jobs.job_file.bacalhau import import_bacalhau
 from nunet_node.jobs.job_file.template import TEMPLATE
 from nunet_node.quantities import cpu_text, size_text
 
@@ -76,21 +77,47 @@ def validate(settings: Settings, file: Path) -> None:
     )
 
 
+@spec_command.group("import")
+def import_() -> None:
+    """Turn another system's job into a job file."""
+
+
+@import_.command("bacalhau")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def import_bacalhau_(settings: Settings, file: Path) -> None:
+    """Print the job file for the Bacalhau job in FILE; say what is not in it."""
+    try:
+        made = import_bacalhau(_text_of(file))
+    except JobFileError as error:
+        raise JobFileError(f"{file}: {error}") from None
+    settings.document({"job_file": made.text, "left_out": list(made.left_out)})
+    if not settings.json:
+        settings.say(made.text.rstrip())
+    for each in made.left_out:
+        settings.note(f"left out: {each}")
+    settings.note("next: write it to job.yaml, then nunet-node submit job.yaml")
+
+
 def load_job_file(path: Path) -> JobFile:
     """Read a job file; its relative paths are taken from its own directory.
 
     Raises:
         JobFileError: it cannot be read or is wrong; the message names the file.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise JobFileError(f"{path}: not UTF-8 text") from None
-    except OSError as error:
-        raise JobFileError(f"{path}: {error.strerror}") from None
+    text = _text_of(path)
     try:
         described = read_job_file(text)
         engine_of(described)
     except JobFileError as error:
         raise JobFileError(f"{path}: {error}") from None
     return described.beside(str(path.parent))
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise JobFileError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise JobFileError(f"{path}: {error.strerror}") from None

@@ -4,16 +4,15 @@ Rule: what is not said is None until the very end, so that a file and the option
 of a command can be laid over each other; only `job_spec` fills in defaults.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from nunet_node.jobs.job_file.plain_yaml import JobFileError
 from nunet_node.jobs.job_file.values import (
-    NAME_CHARS_MAX,
     FileInput,
     base_name,
+    clean_name,
     is_path,
     suffix,
 )
@@ -178,8 +177,7 @@ def name_of(file: JobFile) -> str:
         return file.name
     what = base_name(file.program or (file.command or ("job",))[0])
     stem = what.removesuffix(suffix(what))
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
-    return name[:NAME_CHARS_MAX] or "job"
+    return clean_name(stem) or "job"
 
 
 def _words(file: JobFile, engine: Engine) -> tuple[str, ...]:

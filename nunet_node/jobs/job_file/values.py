@@ -111,6 +111,11 @@ def parse_name(text: str) -> str:
     return text
 
 
+def clean_name(text: str) -> str:
+    """Return ``text`` as a job's name, or nothing if no letter of it can stay."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:NAME_CHARS_MAX]
+
+
 def parse_run_s(text: str) -> int:
     """Read how long a job may run or wait, 1 second to 30 days.
 

@@ -42,6 +42,7 @@ format: $(ENVIRONMENT) ## Rewrite the sources in the one form.
 
 bench: $(ENVIRONMENT) ## Measure; prints figures and judges nothing.
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+	@$(BIN)/python -m tests.bench.simulation
 	@$(BIN)/python -m tests.bench.trust
 
 coverage: $(ENVIRONMENT) ## Run every test and say which branches none took.

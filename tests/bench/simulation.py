@@ -55,7 +55,7 @@ def _counts(run: Run) -> tuple[int, int, int]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--machines", type=int, default=1000)
+    parser.add_argument("--machines", type=int, default=200)
     machines = parser.parse_args().machines
     rows = [measured(machines, real=real) for real in (False, True)]
     head = ["run", "CPU s", "inputs/s", "events/s", "gossip copies/s"]

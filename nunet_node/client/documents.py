@@ -11,9 +11,10 @@ from typing import Any, Final
 from nunet_node.identity.statement import Statement
 from nunet_node.jobs.link import format_link
 from nunet_node.jobs.statements import Queue, Report
-from nunet_node.market.offers import Advert
+from nunet_node.market.offers import Advert, Machine
 from nunet_node.protocol.order import Order
 from nunet_node.quantities import ResourceVector
+from nunet_node.wire.schema import to_plain
 
 _MICRO: Final = 10**6
 
@@ -94,9 +95,14 @@ def node_documents(adverts: Iterable[Statement[Advert]], now_s: int) -> list[Doc
             "price": _price(heard.payload.price_micro_ntx),
             "queued": heard.payload.queued,
             "addresses": list(heard.payload.addresses),
+            "machine": _machine(heard.payload.machine),
         }
         for heard in adverts
     ]
+
+
+def _machine(machine: Machine | None) -> Document | None:
+    return None if machine is None else dict(to_plain(machine))
 
 
 def _name(order: Order, report: Report | None) -> str | None:

@@ -65,6 +65,37 @@ class EngineOffer(Record):
     """False while it is still being prepared: no room yet, not never."""
 
 
+GPUS_MAX: Final = 16
+"""GPUs told of in one advert; the largest single machines have that many."""
+
+
+class Gpu(Record):
+    """One graphics processor."""
+
+    vendor: Annotated[str, msgspec.Meta(max_length=16)]
+    model: Annotated[str, msgspec.Meta(max_length=64)]
+    memory_bytes: Count = 0
+
+
+class Figures(Record):
+    """How fast a machine is, in MiB a second; 0 where it was not measured."""
+
+    integer_mib_s: Count = 0
+    """SHA-256 on one processor."""
+    memory_mib_s: Count = 0
+    """Copying in memory."""
+    disk_mib_s: Count = 0
+    """Writing until it is on the disk."""
+
+
+class Machine(Record):
+    """What kind of machine a node is; its own word, like all of an advert."""
+
+    architecture: Annotated[str, msgspec.Meta(max_length=32)] = ""
+    gpus: Annotated[tuple[Gpu, ...], msgspec.Meta(max_length=GPUS_MAX)] = ()
+    figures: Figures | None = None
+
+
 class Advert(Record):
     """What one node has, and where to reach it."""
 
@@ -89,6 +120,7 @@ class Advert(Record):
     """Whose jobs it takes: ``allow`` or ``capability``; empty is anybody's."""
     anchors: Annotated[tuple[DidText, ...], msgspec.Meta(max_length=ANCHORS_MAX)] = ()
     """From whom a chain of delegations has to lead to an owner to be admitted."""
+    machine: Machine | None = None
 
 
 class CallForBids(Record):

@@ -19,7 +19,14 @@ from nunet_node.jobs.statements import (
     Receipt,
     Report,
 )
-from nunet_node.market.offers import Advert, Bid, CallForBids, EngineOffer, Refusal
+from nunet_node.market.offers import (
+    Advert,
+    Bid,
+    CallForBids,
+    EngineOffer,
+    Machine,
+    Refusal,
+)
 from nunet_node.protocol.messages import (
     AdvertsWanted,
     ChallengeWanted,
@@ -69,6 +76,7 @@ class CapacityProbed:
 
     total: ResourceVector
     engines: tuple[EngineOffer, ...]
+    machine: Machine | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -273,6 +273,7 @@ class Node:
                 desk.addresses = given.addresses
             case CapacityProbed():
                 desk.total, desk.engines = given.total, given.engines
+                desk.machine = given.machine
                 keeping.schedule(desk, turn)
             case StoreFilled():
                 desk.full = self._requester.memory.full = given.full

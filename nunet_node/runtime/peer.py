@@ -23,7 +23,6 @@ from typing import Final
 
 import trio
 
-from nunet_node.errors import PeerError
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer
@@ -35,7 +34,6 @@ from nunet_node.protocol.effects import Drained, News
 from nunet_node.protocol.inputs import (
     AddressesChanged,
     AdvertsHeard,
-    CapacityProbed,
     DrainBegan,
     FrameReceived,
     FrameRejected,
@@ -47,7 +45,6 @@ from nunet_node.protocol.node import Node
 from nunet_node.protocol.opening import open_frame, open_revocations
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.provider.custody import Job
-from nunet_node.quantities import ResourceVector
 from nunet_node.runtime.clock import Clock
 from nunet_node.runtime.driver import Driver
 from nunet_node.runtime.exchange.fetching import Transfers
@@ -63,8 +60,8 @@ from nunet_node.runtime.settings import (
 )
 from nunet_node.runtime.wallet import tokens
 from nunet_node.runtime.wallet.reading import may_use
-from nunet_node.runtime.work import detect
 from nunet_node.runtime.work.custody import Custody
+from nunet_node.runtime.work.offering import Offering
 from nunet_node.runtime.world import Surroundings, World
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.lock import exclusive
@@ -278,21 +275,14 @@ class Peer:
         warm = trio.Event()
         self._tasks.start_soon(_stay_warm, executors, warm)
         await warm.wait()
-        scratch = self._settings.home.scratch()
-        total = provide.offer(await trio.to_thread.run_sync(detect.detect, scratch))
-        engines = await detect.engines(executors)
-        await self.driver.tell(CapacityProbed(total=total, engines=engines))
-        if detect.some_wait(engines):
-            self._tasks.start_soon(self._prepare, executors, total)
-
-    async def _prepare(self, executors: LocalExecutors, total: ResourceVector) -> None:
-        try:
-            await executors.prepare()
-        except PeerError as error:
-            _log.warning("engine python is not offered: %s", error)
-        engines = await detect.engines(executors)
-        ready = tuple(offer for offer in engines if offer.ready)
-        await self.driver.post(CapacityProbed(total=total, engines=ready))
+        offering = Offering(
+            executors=executors,
+            scratch=self._settings.home.scratch(),
+            provide=provide,
+            driver=self.driver,
+        )
+        await offering.start()
+        self._tasks.start_soon(offering.keep_up)
 
     async def _read_users(self) -> Collection[Did]:
         home = self._settings.home

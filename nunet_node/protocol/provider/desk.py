@@ -11,7 +11,7 @@ from typing import Final
 from nunet_node.identity.challenge import ChallengeBook
 from nunet_node.jobs.scheduler import Holding, Waiting, free_of
 from nunet_node.jobs.specification import JobId
-from nunet_node.market.offers import EngineOffer
+from nunet_node.market.offers import EngineOffer, Machine
 from nunet_node.protocol.effects import EndGrants
 from nunet_node.protocol.inputs import SessionId
 from nunet_node.protocol.provider.custody import Job
@@ -44,6 +44,7 @@ class Desk:
     admission: Admission = field(default_factory=Admission)
     total: ResourceVector = NOTHING
     engines: tuple[EngineOffer, ...] = ()
+    machine: Machine | None = None
     addresses: tuple[str, ...] = ()
     awake: bool = False
     """The journal was read to its end; nothing may start before."""

@@ -146,6 +146,7 @@ def _advert(
         leaving=leaving,
         admission="" if desk.admission.mode is Mode.OPEN else str(desk.admission.mode),
         anchors=tuple(sorted(desk.admission.anchors)[:ANCHORS_MAX]),
+        machine=desk.machine,
     )
 
 

@@ -1,0 +1,106 @@
+"""What kind of machine this is: its architecture, its GPUs, and how fast it is.
+
+Rule: what is not there is left out, and nothing here fails a node. GPUs are told by
+NVIDIA's own library where the package ``nvidia-ml-py`` is installed; without it there
+are none to offer. The figures are of one processor, taken once, in a fifth of a
+second: they compare machines, and promise nothing.
+"""
+
+import hashlib
+import logging
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from nunet_node.market.offers import GPUS_MAX, Figures, Gpu, Machine
+
+MEASURED_BYTES: Final = 16 << 20
+"""Bytes hashed, copied and written: some 10 ms each on a machine of today."""
+_MIB: Final = 1 << 20
+_NS_PER_S: Final = 1_000_000_000
+
+_log = logging.getLogger("nunet_node.runtime.work.inventory")
+
+
+def machine(scratch: Path, nvml: Any = None) -> Machine:
+    """Look the machine over. Blocks for a moment.
+
+    Args:
+        scratch: a directory on the file system in which jobs run.
+        nvml: the module ``pynvml`` or one like it; the installed one if None.
+    """
+    return Machine(
+        architecture=platform.machine(), gpus=gpus(nvml), figures=figures(scratch)
+    )
+
+
+def gpus(nvml: Any = None) -> tuple[Gpu, ...]:
+    """Return the GPUs that the driver shows; none without driver or library."""
+    library = nvml or _library()
+    if library is None:
+        return ()
+    try:
+        library.nvmlInit()
+    except Exception as error:  # noqa: BLE001 - its errors are classes made at run time
+        _log.debug("no GPU: %s", error)
+        return ()
+    try:
+        count = min(library.nvmlDeviceGetCount(), GPUS_MAX)
+        return tuple(_gpu(library, place) for place in range(count))
+    except Exception as error:  # noqa: BLE001 - a driver that fails has no GPU to offer
+        _log.warning("the GPUs cannot be told: %s", error)
+        return ()
+    finally:
+        library.nvmlShutdown()
+
+
+def figures(scratch: Path) -> Figures:
+    """Measure hashing, copying and writing, in MiB a second."""
+    data = bytearray(os.urandom(_MIB)) * (MEASURED_BYTES // _MIB)
+    return Figures(
+        integer_mib_s=_rate(lambda: hashlib.sha256(data).digest()),
+        memory_mib_s=_rate(lambda: bytes(data)),
+        disk_mib_s=_disk_rate(scratch, data),
+    )
+
+
+def _library() -> Any:
+    try:
+        return import_module("pynvml")
+    except ImportError:
+        return None
+
+
+def _gpu(library: Any, place: int) -> Gpu:
+    handle = library.nvmlDeviceGetHandleByIndex(place)
+    name = library.nvmlDeviceGetName(handle)
+    # Older releases of the library answer in bytes.
+    model = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+    memory_bytes = int(library.nvmlDeviceGetMemoryInfo(handle).total)
+    return Gpu(vendor="nvidia", model=model[:64], memory_bytes=memory_bytes)
+
+
+def _disk_rate(scratch: Path, data: bytearray) -> int:
+    try:
+        with tempfile.TemporaryFile(dir=scratch, buffering=0) as file:
+
+            def write() -> None:
+                file.write(data)
+                os.fsync(file.fileno())
+
+            return _rate(write)
+    except OSError as error:
+        _log.info("the disk is not measured: %s", error)
+        return 0
+
+
+def _rate(work: Callable[[], object]) -> int:
+    began = time.monotonic_ns()
+    work()
+    spent_ns = max(1, time.monotonic_ns() - began)
+    return MEASURED_BYTES * _NS_PER_S // spent_ns // _MIB

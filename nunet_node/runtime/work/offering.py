@@ -1,0 +1,83 @@
+"""What this node offers, from its start on: engines, room, and what kind of machine.
+
+Rule: what is quickly known is offered at once; what takes seconds is offered when it
+has been seen. The machine is looked at again and again, because a service manager
+may change what it gives to a running node.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import trio
+
+from nunet_node.errors import PeerError
+from nunet_node.executors.local import LocalExecutors
+from nunet_node.market.offers import EngineOffer, Machine
+from nunet_node.protocol.inputs import CapacityProbed
+from nunet_node.quantities import ResourceVector
+from nunet_node.runtime.driver import Driver
+from nunet_node.runtime.settings import Provide
+from nunet_node.runtime.work import detect, inventory
+
+LOOK_AGAIN_S: Final = 60
+"""How soon a node notices that it was given more or less; few do so more often."""
+
+_log = logging.getLogger("nunet_node.runtime.work.offering")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Offering:
+    """Tells the node what it can offer; `start` first, then `keep_up`."""
+
+    executors: LocalExecutors
+    scratch: Path
+    provide: Provide
+    driver: Driver
+    total: ResourceVector = field(default_factory=ResourceVector)
+    engines: tuple[EngineOffer, ...] = ()
+    machine: Machine | None = None
+
+    async def start(self) -> None:
+        """Offer what is known at once."""
+        found = await trio.to_thread.run_sync(detect.detect, self.scratch)
+        self.total = self.provide.offer(found)
+        self.engines = await detect.engines(self.executors)
+        await self.driver.tell(self._probed())
+
+    async def keep_up(self, *, every_s: float = LOOK_AGAIN_S) -> None:
+        """Offer what takes longer to know, and from then on what has changed."""
+        self.machine = await trio.to_thread.run_sync(inventory.machine, self.scratch)
+        if detect.some_wait(self.engines):
+            await self._prepare()
+        await self.driver.post(self._probed())
+        while True:
+            await trio.sleep(every_s)
+            await self.look_again()
+
+    async def look_again(self) -> None:
+        """Offer more or less processors and memory, if the machine has."""
+        found = await trio.to_thread.run_sync(detect.detect, self.scratch)
+        # The disk fills with jobs and results that are counted already.
+        total = msgspec.structs.replace(
+            self.provide.offer(found), disk_bytes=self.total.disk_bytes
+        )
+        if total != self.total:
+            _log.info("the machine now has %s", total)
+            self.total = total
+            await self.driver.post(self._probed())
+
+    async def _prepare(self) -> None:
+        try:
+            await self.executors.prepare()
+        except PeerError as error:
+            _log.warning("engine python is not offered: %s", error)
+        engines = await detect.engines(self.executors)
+        self.engines = tuple(offer for offer in engines if offer.ready)
+
+    def _probed(self) -> CapacityProbed:
+        return CapacityProbed(
+            total=self.total, engines=self.engines, machine=self.machine
+        )

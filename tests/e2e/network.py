@@ -122,12 +122,18 @@ class Running:
     """A command that runs."""
 
     def __init__(
-        self, home: Path, words: tuple[object, ...], cwd: Path, *, as_json: bool
+        self,
+        home: Path,
+        words: tuple[object, ...],
+        cwd: Path,
+        *,
+        as_json: bool,
+        within: tuple[str, ...] = (),
     ) -> None:
         self.words = words
         self.home = home
         self._process = subprocess.Popen(
-            _command(home, words, as_json=as_json),
+            [*within, *_command(home, words, as_json=as_json)],
             cwd=cwd,
             env=_environment(),
             stdin=subprocess.DEVNULL,
@@ -177,8 +183,14 @@ class Running:
 class Node(Running):
     """A `nunet-node up` that is ready."""
 
-    def __init__(self, home: Path, words: tuple[object, ...], cwd: Path) -> None:
-        super().__init__(home, words, cwd, as_json=True)
+    def __init__(
+        self,
+        home: Path,
+        words: tuple[object, ...],
+        cwd: Path,
+        within: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(home, words, cwd, as_json=True, within=within)
         self.ready = self.event(lambda _: True)
         assert self.ready.get("event") == "ready", str(self)
         self.did: str = self.ready["did"]
@@ -292,11 +304,22 @@ class Network:
         address = node.address if node else None
         return User(home or place / "home", place, address, self._stack)
 
-    def node(self, *words: object, home: Path | None = None) -> Node:
-        """Start a node that listens on loopback, and wait until it is ready."""
+    def node(
+        self,
+        *words: object,
+        home: Path | None = None,
+        mdns: bool = False,
+        within: tuple[str, ...] = (),
+    ) -> Node:
+        """Start a node that listens on loopback, and wait until it is ready.
+
+        ``within`` are the words before the command that say where it runs.
+        """
         place = self._place("node")
         listen = () if "--listen" in words else ("--listen", LOOPBACK)
-        node = Node(home or place / "home", ("up", *listen, "--no-mdns", *words), place)
+        alone = () if mdns else ("--no-mdns",)
+        said = ("up", *listen, *alone, *words)
+        node = Node(home or place / "home", said, place, within)
         self._stack.callback(node.kill)
         return node
 

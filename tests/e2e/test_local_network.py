@@ -4,10 +4,10 @@ import itertools
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Final
 
-import psutil
 import pytest
 
 from tests.e2e.network import Network, Node
@@ -20,8 +20,22 @@ Machine = tuple[str, ...]
 
 
 def _asks_the_network(node: Node) -> bool:
-    sockets = psutil.Process(node.pid).net_connections("udp")
-    return any(each.laddr and each.laddr.port == MDNS_PORT for each in sockets)
+    """Tell whether a node has multicast DNS's port open, in its own namespace."""
+    process = Path(f"/proc/{node.pid}")
+    own = set()
+    for each in (process / "fd").iterdir():
+        with suppress(FileNotFoundError):
+            own.add(os.readlink(each))
+    lines = [
+        line.split()
+        for table in ("udp", "udp6")
+        for line in (process / "net" / table).read_text().splitlines()[1:]
+    ]
+    return any(
+        int(line[1].rpartition(":")[2], 16) == MDNS_PORT
+        and f"socket:[{line[9]}]" in own
+        for line in lines
+    )
 
 
 def _ip(*words: str) -> None:

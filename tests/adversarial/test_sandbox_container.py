@@ -35,6 +35,12 @@ async def test_output_files_and_exit_code_come_back_exactly():
     assert ran.starts == 1
 
 
+async def test_a_container_that_ends_at_once_is_no_suspect():
+    for _ in range(8):
+        ran = await contained("exit 0")
+        assert (ran.end.exit_code, ran.end.reason) == (0, None)
+
+
 async def test_it_runs_as_nobody_and_writes_only_its_own():
     ran = await contained(
         "for at in / /bin /etc /dev /proc/sys/kernel; do (echo > $at/planted); done;"

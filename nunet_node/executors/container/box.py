@@ -20,6 +20,8 @@ from nunet_node.executors.sandbox.bubblewrap import (
 
 Document = dict[str, Any]
 LABEL: Final = "nunet-node"
+NO_LIMIT: Final = 2**63
+"""What a control group without a limit allows."""
 _NANO_PER_MILLI: Final = 1_000_000
 
 
@@ -121,18 +123,16 @@ def _memory_limit(pid: int) -> int | None:
     """Return the limit of the process's control group; None if it cannot be seen."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    except OSError:
+        paths = dict(line.split(":", 2)[1:] for line in lines)
+        if "memory" in paths:
+            at, name = f"/sys/fs/cgroup/memory{paths['memory']}", "limit_in_bytes"
+        else:
+            at, name = f"/sys/fs/cgroup{paths['']}", "max"
+        text = Path(at, f"memory.{name}").read_text().strip()
+    except (OSError, KeyError):
+        # A group is taken down with the last of its processes.
         return None
-    for line in lines:
-        _, names, path = line.split(":", 2)
-        for file in (
-            Path(f"/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"),
-            Path(f"/sys/fs/cgroup{path}/memory.max"),
-        ):
-            if names in {"memory", ""} and file.is_file():
-                text = file.read_text().strip()
-                return int(text) if text.isdigit() else None
-    return None
+    return int(text) if text.isdigit() else NO_LIMIT
 
 
 def _status(pid: int) -> dict[str, str]:

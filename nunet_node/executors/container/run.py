@@ -38,6 +38,9 @@ from nunet_node.executors.supervise import (
     OnStarted,
 )
 
+LOOKS_MAX: Final = 5
+"""Looks at a process that seems to lack something; dying takes milliseconds."""
+LOOK_PAUSE_S: Final = 0.05
 LEFT_MAX: Final = 1000
 """Most containers of a killed node that are removed; no node runs nearly as many."""
 _KILLED: Final = 137
@@ -155,8 +158,7 @@ async def _live(api: EngineApi, container: str, asked: Document, watch: _Watch) 
     made = await api.inspect(container)
     watch.pid = int(made["State"].get("Pid") or 0)
     short = shortcomings(asked, made)
-    if watch.pid:
-        short += shown_by_kernel(watch.pid, watch.order.memory_bytes)
+    short += await _lacking(watch)
     if short:
         raise EngineError(f"the engine does not keep to: {', '.join(short)}")
     if watch.on_started is not None:
@@ -165,6 +167,20 @@ async def _live(api: EngineApi, container: str, asked: Document, watch: _Watch) 
     ended = await api.inspect(container)
     if ended["State"].get("OOMKilled") or watch.exit_code == _KILLED:
         watch.limit = watch.limit or (None if watch.doomed.is_set() else "memory")
+
+
+async def _lacking(watch: _Watch) -> tuple[str, ...]:
+    """Return what the kernel shows to be missing, and goes on to.
+
+    A process that ends leaves its control group a moment before it is seen to be dead.
+    """
+    short: tuple[str, ...] = ()
+    for _ in range(LOOKS_MAX if watch.pid else 0):
+        short = shown_by_kernel(watch.pid, watch.order.memory_bytes)
+        if not short:
+            break
+        await trio.sleep(LOOK_PAUSE_S)
+    return short
 
 
 async def _kill(api: EngineApi, container: str, watch: _Watch) -> None:

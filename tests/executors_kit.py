@@ -64,6 +64,13 @@ def cache_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"nunet-node-test-cache-{os.geteuid()}"
 
 
+def container_socket() -> Path | None:
+    """Where the engine for tests listens; not where every started node looks, too,
+    because each would spend seconds on trying it."""
+    chosen = os.environ.get("NUNET_TEST_DOCKER_HOST")
+    return find_socket({"DOCKER_HOST": chosen} if chosen else None)
+
+
 @contextlib.asynccontextmanager
 async def some_executors(
     *, control_groups: bool = True
@@ -75,7 +82,7 @@ async def some_executors(
             Path(top) / "scratch",
             cache_folder(),
             control_groups=control_groups,
-            container_socket=find_socket(),
+            container_socket=container_socket(),
         )
 
 

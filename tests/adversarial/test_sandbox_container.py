@@ -8,11 +8,22 @@ import trio
 
 from nunet_node.executors.container.api import open_api
 from nunet_node.executors.container.box import LABEL
-from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.container.image import probe_root
 from nunet_node.executors.container.run import Containers
 from nunet_node.executors.port import PROBE_IMAGE
-from tests.executors_kit import MIB, an_order, attempt, need, some_executors
+from tests.executors_kit import (
+    MIB,
+    an_order,
+    attempt,
+    container_socket,
+    need,
+    some_executors,
+)
+
+pytestmark = pytest.mark.skipif(
+    container_socket() is None,
+    reason="no container engine listens; NUNET_TEST_DOCKER_HOST names one",
+)
 
 
 async def contained(script: str, **changes):
@@ -21,7 +32,7 @@ async def contained(script: str, **changes):
 
 
 async def left_of(scratch) -> list[str]:
-    socket = find_socket()
+    socket = container_socket()
     assert socket is not None
     async with open_api(socket) as api:
         return await api.labelled(f"{LABEL}={scratch}")
@@ -84,7 +95,7 @@ async def test_a_cancelled_container_is_gone_when_the_cancellation_returns():
 
 async def test_what_a_killed_node_left_is_removed_by_the_next():
     await need("container")
-    socket = find_socket()
+    socket = container_socket()
     assert socket is not None
     scratch = "/nowhere/nunet-node-test-scratch"
     async with open_api(socket) as api:

@@ -40,6 +40,12 @@ KEY_CASES = (
     "seen_while_it_runs",
     "closed_to_the_node",
     "warm",
+    "own_userland",
+    "root_cannot_be_written",
+    "neither_be_killed_nor_traced",
+    "namespace_within",
+    "held_every_attack",
+    "leads_outside",
 )
 
 

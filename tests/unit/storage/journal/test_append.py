@@ -154,6 +154,16 @@ def test_an_older_journal_is_migrated_with_its_facts(tmp_path):
         assert journal.append([("node", b"two")]) == 2
 
 
+@pytest.mark.parametrize("layout", range(1, len(STEPS) + 1))
+def test_a_journal_of_every_layout_so_far_is_opened_with_its_facts(tmp_path, layout):
+    path = tmp_path / "journal"
+    with Journal.open(path, steps=STEPS[:layout]) as journal:
+        journal.append([("node", b"one")])
+    with Journal.open(path) as journal:
+        assert facts(journal) == [b"one"]
+        assert journal.append([("node", b"two")]) == 2
+
+
 def test_a_migration_that_fails_half_way_changes_nothing(tmp_path):
     path = tmp_path / "journal"
     with Journal.open(path) as journal:

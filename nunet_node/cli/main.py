@@ -39,7 +39,7 @@ UNKNOWN_JOB: Final = "job.unknown"
 """Code of the one answer to whoever asks for what is absent or not theirs."""
 
 WRITTEN_WRONG: Final = frozenset(
-    {"spec.file", "spec.quantity", "config.invalid", "link.malformed"}
+    {"spec.file", "spec.inputs", "spec.quantity", "config.invalid", "link.malformed"}
 )
 """Codes of errors in what a command was given: a file, a link or an amount."""
 

@@ -59,6 +59,12 @@ class CommandRefusedError(ClientError):
     code = "command.refused"
 
 
+class InputsError(ClientError):
+    """A file that the job wants to bring cannot be brought."""
+
+    code = "spec.inputs"
+
+
 def refused(what: str, refusal: Refusal) -> ClientError:
     """Return the error for a provider's refusal."""
     if refusal.code in (UNKNOWN_JOB, "job.nowhere"):

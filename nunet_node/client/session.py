@@ -20,6 +20,7 @@ from nunet_node.client.delegating import Revoked, revocation
 from nunet_node.client.documents import Document, node_documents
 from nunet_node.client.errors import (
     ClientError,
+    InputsError,
     NoNetworkError,
     UnknownJobError,
 )
@@ -44,10 +45,12 @@ from nunet_node.protocol.effects import News, ProviderHeard, RevocationAnswered
 from nunet_node.protocol.inputs import CustodianNamed, RevokeWanted
 from nunet_node.protocol.messages import STATUS, SUBMIT
 from nunet_node.protocol.order import Order
+from nunet_node.results.errors import ResultError
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.ledger import read_orders
 from nunet_node.runtime.peer import OpenNetwork, Peer, open_peer
 from nunet_node.runtime.settings import PeerSettings
+from nunet_node.storage.errors import TreeRefusedError
 from nunet_node.storage.read_tree import Source
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
@@ -289,7 +292,10 @@ class Client:
         ]
         if not inputs:
             return job_spec(work, inputs=None, inputs_bytes=0)
-        root, size_bytes = await self._peer.store_inputs(inputs)
+        try:
+            root, size_bytes = await self._peer.store_inputs(inputs)
+        except (TreeRefusedError, ResultError) as error:
+            raise InputsError(f"an input cannot be brought: {error}") from error
         return job_spec(work, inputs=root, inputs_bytes=size_bytes)
 
     async def _name_custodian(self, link: Link) -> None:

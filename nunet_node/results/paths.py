@@ -65,7 +65,7 @@ def check_order(paths: Iterable[str]) -> None:
     for path in paths:
         name = path.encode()
         if name <= before:
-            raise ManifestError(f"path {path!a} is repeated or out of order")
+            raise ManifestError(f"{path!a} stands there twice, or out of order")
         before = name
         files.add(path)
         while (path := path.rpartition("/")[0]) and path not in directories:

@@ -5,8 +5,10 @@ deadline. Under ``CI`` its examples are derived from the test alone, so that one
 tree passes or fails the same way twice.
 """
 
+import logging
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -24,3 +26,16 @@ def pytest_addoption(parser):
         action="store_true",
         help="write the conversations in tests/transcripts down as they go now",
     )
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_left_as_it_was():
+    """Undo what a command that runs in this process does to everybody's logging."""
+    root = logging.getLogger()
+    level, handlers, disabled = root.level, list(root.handlers), root.manager.disable
+    yield
+    root.setLevel(level)
+    logging.disable(disabled)
+    for handler in [each for each in root.handlers if each.name == "nunet-node"]:
+        if handler not in handlers:
+            root.removeHandler(handler)

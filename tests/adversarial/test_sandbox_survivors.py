@@ -59,13 +59,15 @@ trio.run(main, *sys.argv[1:4])
 
 def alive_in(scratch: Path) -> list[str]:
     """Processes that hold something below ``scratch`` or run as the job's user."""
+    # Mounts are named from their own file system's root, which may be the parent.
+    below = f"{scratch.relative_to(tempfile.gettempdir())}/"
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             state = (process / "stat").read_text().rpartition(")")[2].split()[0]
             mounts = (process / "mountinfo").read_text()
             line = (process / "cmdline").read_text()
-            inside = f"{scratch.name}/" in mounts or str(scratch) in line
+            inside = below in mounts or str(scratch) in line
         except OSError:
             continue
         if inside and state != "Z":

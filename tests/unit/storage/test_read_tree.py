@@ -61,7 +61,7 @@ def test_sources_hang_where_they_are_told_to(store, made):
 
 
 def test_two_sources_for_one_path_are_refused(store, made):
-    with pytest.raises(ManifestError, match="repeated"):
+    with pytest.raises(ManifestError, match="twice"):
         read_tree(store, [Source(path=made / "top"), Source(path=made / "top")])
     assert store.stat().blocks == 0
 

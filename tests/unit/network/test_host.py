@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from libp2p.network import swarm
 
 from nunet_node.errors import MisuseError
 from nunet_node.network import host as host_module
@@ -21,6 +22,14 @@ async def test_a_peer_is_reached_by_name():
         by_name = a.addresses()[0].replace("/ip4/127.0.0.1/", "/dns4/localhost/")
         assert await b.connect([by_name]) == a.peer_id
         assert await answers(b, a.peer_id)
+
+
+async def test_a_connection_waits_for_no_second_address(monkeypatch):
+    # The library waits so long even when its only address has answered.
+    monkeypatch.setattr(swarm, "_HAPPY_EYEBALLS_DELAY", 1e6)
+    async with hosts(2) as (a, b):
+        with trio.fail_after(60):
+            assert await b.connect(a.addresses()) == a.peer_id
 
 
 async def test_a_peer_is_reached_over_ipv6():

@@ -37,7 +37,7 @@ HELD_BY = {
     "Y4": "test_the_last_words_of_a_peer_that_leaves_are_heard",
     "W1": "test_a_frame_in_many_small_pieces_arrives_whole",
     "W2": "test_credit_is_granted_in_few_large_pieces",
-    "D1": "test_every_address_of_a_peer_is_tried",
+    "D1": "test_a_connection_waits_for_no_second_address",
     "D2": "test_a_peer_that_was_down_is_reached_as_soon_as_it_is_up",
     "D4": "test_every_address_of_a_peer_is_tried",
     "A1": "test_what_a_peer_claims_of_itself_is_not_asked_for",

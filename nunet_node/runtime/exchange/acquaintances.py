@@ -82,6 +82,18 @@ class Acquaintances:
         """Tell whether we are, or were, or are about to be connected by choice."""
         return peer_id == self._meeting or peer_id in self._kept
 
+    def lost(self, peer_id: str) -> None:
+        """Note that a connection has just ended, while its node's advert still counts.
+
+        One that was too young for a look to have found it is gone back to as well.
+        """
+        addresses = self._addresses_of(peer_id)
+        if addresses and peer_id not in self._kept:
+            now_s = trio.current_time()
+            self._kept[peer_id] = _Kept(addresses=addresses, seen_s=now_s)
+            if len(self._kept) > KEPT_MAX:
+                del self._kept[next(iter(self._kept))]
+
     async def run(self) -> None:
         """Stay with them; never returns."""
         while True:

@@ -109,6 +109,7 @@ class Neighbours:
                 )
             async for event in events:
                 if not isinstance(event, PeerConnected):
+                    self._acquaintances.lost(event.peer_id)
                     self._gone(event.peer_id)
                     await self._post(PeerGone(peer_id=event.peer_id))
                 elif mdns or self._knows(event.peer_id):

@@ -144,6 +144,21 @@ async def test_whoever_comes_to_us_is_gone_back_to_as_well(autojump_clock):
             assert goer.connected_peers() == {peer_id(2)}
 
 
+async def test_a_connection_too_young_to_be_noticed_is_gone_back_to_as_well(
+    autojump_clock,
+):
+    network = MemoryNetwork()
+    async with going(network) as goer:
+        async with network.open_host(peer_id(2)) as two:
+            await two.connect(goer.addresses())
+            goer.hears(2)
+        goer.acquaintances.lost(peer_id(2))
+        goer.adverts.forget(peer_id(2))
+        async with network.open_host(peer_id(2)):
+            await trio.sleep(60)
+            assert goer.connected_peers() == {peer_id(2)}
+
+
 async def test_a_node_out_of_reach_is_left_alone_for_a_while(autojump_clock):
     async with going(MemoryNetwork()) as goer:
         goer.hears(2)

@@ -1,5 +1,6 @@
 """Every trap of the library is held by a test, and the table knows them all."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -42,7 +43,7 @@ HELD_BY = {
     "D4": "test_every_address_of_a_peer_is_tried",
     "A1": "test_what_a_peer_claims_of_itself_is_not_asked_for",
     "R1": "test_a_port_that_another_process_holds_is_in_use",
-    "L1": "test_the_library_writes_nothing_to_the_terminal",
+    "L1": "test_the_library_speaks_through_its_own_logger_alone",
     "N1": "test_a_peer_that_dies_is_noticed",
     "N3": "test_connections_that_never_prove_themselves_do_not_lock_others_out",
     "N4": "test_frames_of_two_writers_do_not_mix",
@@ -76,3 +77,12 @@ async def test_a_connection_is_closed_at_once():
         # What the library sleeps is counted in turns, however long it means to.
         await swarm_connection.trio.sleep(1e9)
     assert swarm_connection.trio.Event is trio.Event
+
+
+def test_the_library_speaks_through_its_own_logger_alone():
+    remedies.install()
+    logger = logging.getLogger("libp2p")
+    assert logger.propagate
+    assert logger.level == logging.CRITICAL
+    # One module calls what installs a handler that prints to stderr.
+    assert swarm_connection.logging is logger

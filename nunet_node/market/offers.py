@@ -43,6 +43,10 @@ LIFETIMES_PER_REFRESH: Final = 3
 
 CALL_ID_BYTES: Final = 16
 
+LARGEST_MAX: Final = 8
+"""Kinds of machine in one advert: of those of a cluster, only what no other machine
+has more of in every dimension is told, and clusters are bought by the rack."""
+
 ANCHORS_MAX: Final = 4
 """Anchors named in one advert; a provider may trust more than it tells."""
 
@@ -121,6 +125,16 @@ class Advert(Record):
     anchors: Annotated[tuple[DidText, ...], msgspec.Meta(max_length=ANCHORS_MAX)] = ()
     """From whom a chain of delegations has to lead to an owner to be admitted."""
     machine: Machine | None = None
+    largest: Annotated[
+        tuple[ResourceVector, ...], msgspec.Meta(max_length=LARGEST_MAX)
+    ] = ()
+    """What one job can have at most, if that is less than `total`: one for each kind
+    of machine of a cluster."""
+
+    @property
+    def rooms(self) -> tuple[ResourceVector, ...]:
+        """What one job can have at most; a job fits if it fits one of them."""
+        return self.largest or (self.total,)
 
 
 class CallForBids(Record):

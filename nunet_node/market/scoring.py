@@ -8,7 +8,7 @@ spreads work and depends on no order of arrival.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,11 +69,9 @@ def why_unfit(
     if offer.ready and not keeps(offer.isolation, isolation):
         kept = offer.isolation or "nothing"
         return "isolation", f"isolation {isolation} wanted, {engine} is in {kept}"
-    dimension = need.shortfall(advert.total)
-    if dimension is not None:
-        wanted = amount_text(dimension, getattr(need, dimension))
-        most = amount_text(dimension, getattr(advert.total, dimension))
-        return dimension, f"{dimension}: {wanted} wanted, {most} is all it has"
+    short = why_too_large(need, advert.rooms)
+    if short is not None:
+        return short
     if price_micro_ntx_max is not None and advert.price_micro_ntx > price_micro_ntx_max:
         asked, limit = (
             price_text(advert.price_micro_ntx),
@@ -81,6 +79,23 @@ def why_unfit(
         )
         return "price", f"price: {asked} NTX a CPU-hour asked, {limit} is the limit"
     return None
+
+
+def why_too_large(
+    need: ResourceVector, rooms: Sequence[ResourceVector]
+) -> tuple[str, str] | None:
+    """Return the dimension and the reason for which a job fits none of the rooms."""
+    shortfalls = [need.shortfall(room) for room in rooms]
+    if None in shortfalls:
+        return None
+    for dimension in filter(None, shortfalls):
+        most = max(getattr(room, dimension) for room in rooms)
+        wanted = amount_text(dimension, getattr(need, dimension))
+        if getattr(need, dimension) > most:
+            has = f"{amount_text(dimension, most)} is all it has"
+            return dimension, f"{dimension}: {wanted} wanted, {has}"
+    dimension = shortfalls[0] or ""
+    return dimension, f"{dimension}: no machine that has enough of it has all the rest"
 
 
 def keeps(isolation: str, demanded: str) -> bool:

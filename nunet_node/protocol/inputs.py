@@ -77,6 +77,8 @@ class CapacityProbed:
     total: ResourceVector
     engines: tuple[EngineOffer, ...]
     machine: Machine | None = None
+    largest: tuple[ResourceVector, ...] = ()
+    """What one job can have at most, where that is less than all there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +216,8 @@ class JobExited:
     exit_code: int | None
     limit: str = ""
     """The limit that ended it: ``wall``, ``memory``, ``disk``, ``files``, ``log``,
-    ``cpu``; ``cancelled`` if we stopped it; empty if it ended by itself."""
+    ``cpu``; ``cancelled`` if we stopped it; ``lost`` if the machine that ran it went
+    away; empty if it ended by itself."""
     reason: str = ""
     """For people; set if it could not be run at all."""
     isolation: str = ""

@@ -273,7 +273,7 @@ class Node:
                 desk.addresses = given.addresses
             case CapacityProbed():
                 desk.total, desk.engines = given.total, given.engines
-                desk.machine = given.machine
+                desk.machine, desk.largest = given.machine, given.largest
                 keeping.schedule(desk, turn)
             case StoreFilled():
                 desk.full = self._requester.memory.full = given.full

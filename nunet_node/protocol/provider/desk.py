@@ -45,6 +45,8 @@ class Desk:
     total: ResourceVector = NOTHING
     engines: tuple[EngineOffer, ...] = ()
     machine: Machine | None = None
+    largest: tuple[ResourceVector, ...] = ()
+    """What one job can have at most; all of `total` if empty."""
     addresses: tuple[str, ...] = ()
     awake: bool = False
     """The journal was read to its end; nothing may start before."""
@@ -93,7 +95,16 @@ class Desk:
     def ready(self, job: Job) -> bool:
         """Tell whether nothing but room keeps the job from starting."""
         offer = self.engine(job.spec.engine)
-        return job.staged and not job.cancelling and offer is not None and offer.ready
+        can_run = offer is not None and offer.ready and self._could_hold(job)
+        return job.staged and not job.cancelling and can_run
+
+    def _could_hold(self, job: Job) -> bool:
+        """Tell whether a machine of the cluster could hold the job if it were empty.
+
+        What has its room already is started, and then judged by who starts it.
+        """
+        fits = (job.spec.resources.fits(room) for room in self.largest)
+        return job.holding or not self.largest or any(fits)
 
     def watch(self, session: Session, job: Job) -> None:
         """Let a session hear every further notice of a job."""
@@ -142,6 +153,8 @@ class Desk:
             return "its inputs have not all arrived"
         if offer is None or not offer.ready:
             return f"engine {job.spec.engine} is being prepared"
+        if not self._could_hold(job):
+            return "no machine that is offered here now is large enough"
         return ""
 
 

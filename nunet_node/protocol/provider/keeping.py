@@ -145,6 +145,8 @@ def job_exited(desk: Desk, turn: Turn, given: JobExited) -> None:
         end(desk, turn, to(turn, job, State.CANCELLED, "cancelled by its owner"))
     elif given.limit == "cancelled":
         _interrupted(desk, turn, job, "the provider was stopped")
+    elif given.limit == "lost":
+        _interrupted(desk, turn, job, given.reason)
     else:
         moved = msgspec.structs.replace(
             to(turn, job, State.STORING, given.reason),

@@ -117,7 +117,7 @@ def why_not(desk: Desk, turn: Turn, call: CallForBids) -> Refusal | None:
             code=f"provider.never-{unfit[0].replace('_', '-')}",
             reason=unfit[1],
             dimension=unfit[0],
-            largest=desk.total,
+            largest=(desk.largest or (desk.total,))[0],
             never=True,
         )
     if desk.draining:
@@ -147,6 +147,7 @@ def _advert(
         admission="" if desk.admission.mode is Mode.OPEN else str(desk.admission.mode),
         anchors=tuple(sorted(desk.admission.anchors)[:ANCHORS_MAX]),
         machine=desk.machine,
+        largest=desk.largest,
     )
 
 

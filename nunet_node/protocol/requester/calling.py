@@ -295,7 +295,7 @@ def _why_never(heard: list[Candidate], spec: JobSpec) -> str:
         )
     for name in spec.resources.__struct_fields__:
         wanted = getattr(spec.resources, name)
-        largest = max(getattr(c.advert.total, name) for c in able)
+        largest = max(getattr(room, name) for c in able for room in c.advert.rooms)
         if wanted > largest:
             return (
                 f"no room ever: {name}: {amount_text(name, wanted)} wanted, "

@@ -113,6 +113,37 @@ def test_a_provider_that_never_fits_is_told_by_the_dimension(
     assert unfit[1]
 
 
+def cluster(*largest):
+    return msgspec.structs.replace(advert(), largest=largest)
+
+
+MANY = ResourceVector(cpu_millis=3000, memory_bytes=100, disk_bytes=400)
+FAT = ResourceVector(cpu_millis=1000, memory_bytes=300, disk_bytes=400)
+
+
+@pytest.mark.parametrize("need", [NEED, MANY, FAT])
+def test_a_cluster_fits_what_fits_one_of_its_machines(need):
+    assert why_unfit(cluster(MANY, FAT), "python", need, None) is None
+
+
+@pytest.mark.parametrize(
+    ("need", "dimension", "words"),
+    [
+        (ResourceVector(cpu_millis=3500), "cpu_millis", "3 CPU is all it has"),
+        (ResourceVector(memory_bytes=301), "memory_bytes", "300B is all it has"),
+        (ResourceVector(cpu_millis=2000, memory_bytes=200), "memory_bytes", "the rest"),
+    ],
+)
+def test_a_cluster_never_fits_what_only_all_its_machines_together_have(
+    need, dimension, words
+):
+    assert need.fits(ROOM)
+    unfit = why_unfit(cluster(MANY, FAT), "python", need, None)
+    assert unfit is not None
+    assert unfit[0] == dimension
+    assert words in unfit[1]
+
+
 def kept_in(isolation, *, ready=True):
     offer = EngineOffer(engine="process", isolation=isolation, ready=ready)
     return msgspec.structs.replace(advert(), engines=(offer,))

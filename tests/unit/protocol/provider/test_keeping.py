@@ -71,6 +71,29 @@ def test_a_job_that_could_not_be_started_gives_its_reason(provider, user):
     assert "no such command" in provider.jobs[job].reason
 
 
+def test_a_job_whose_machine_is_lost_is_lost_with_it(provider, user):
+    job = place(user, spec())
+    provider.finish(exit_code=None, limit="lost", reason="its machine went away")
+
+    assert provider.jobs[job].state is State.LOST
+    assert user.orders[job].state is State.LOST
+    assert provider.jobs[job].reason == "its machine went away"
+    assert not provider.storing
+
+
+def test_a_job_whose_machine_is_lost_is_tried_again_if_its_owner_allows(provider, user):
+    retry = Retry(attempts=2, on=(RetryCause.LOST,))
+    job = place(user, spec(retry=retry))
+    provider.finish(exit_code=None, limit="lost", reason="its machine went away")
+    assert provider.jobs[job].attempt == 2
+
+    provider.finish()
+    provider.store()
+
+    assert provider.jobs[job].state is State.COMPLETED
+    assert user.orders[job].state is State.COMPLETED
+
+
 def test_a_result_that_cannot_be_stored_fails_the_job(provider, user):
     job = place(user, spec())
     provider.finish()

@@ -1,9 +1,12 @@
 """What a provider shows: adverts that follow its room, bids that hold nothing."""
 
+import dataclasses
 import itertools
 
+import msgspec
 import pytest
 
+from nunet_node.jobs.lifecycle import State
 from nunet_node.market.offers import ADVERT_TOPIC, CALL, Bid, CallForBids
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.effects import Publish
@@ -149,6 +152,41 @@ def test_a_call_that_never_fits_is_refused_with_all_there_is(
     heard = call(provider, Puppet(world, 50), **more)
     assert code_of(heard) == code
     assert heard.body.payload.largest.cpu_millis == 2000
+
+
+def has_machines(provider, *cpus):
+    probed = capacity(sum(cpus))
+    rooms = (msgspec.structs.replace(probed.total, cpu_millis=n * 1000) for n in cpus)
+    provider.capacity = dataclasses.replace(probed, largest=tuple(rooms))
+    provider.give(provider.capacity)
+
+
+def test_a_call_that_no_machine_of_a_cluster_could_take_is_refused(world, provider):
+    has_machines(provider, 4, 2)
+    refused = call(provider, Puppet(world, 50), cpus=5)
+    assert code_of(refused) == "provider.never-cpu-millis"
+    assert refused.body.payload.largest.cpu_millis == 4000
+
+    assert call(provider, Puppet(world, 51), cpus=4).body.payload.starts_in_s == 0
+
+
+def test_a_job_waits_while_no_machine_of_the_cluster_is_large_enough(world, provider):
+    user = world.peer(2)
+    world.run(for_s=1)
+    has_machines(provider, 2, 2)
+    salts = (bytes([n] * 16) for n in range(3))
+    *_, last = [place(user, spec(cpus=2), salt) for salt in salts]
+    has_machines(provider, 1, 1, 1, 1)
+
+    provider.finish()
+    provider.store()
+    provider.finish()
+    provider.store()
+    assert provider.jobs[last].state is State.QUEUED
+
+    has_machines(provider, 2)
+    world.run()
+    assert provider.jobs[last].state is State.RUNNING
 
 
 def test_a_call_for_another_level_of_isolation_is_refused(world, provider):

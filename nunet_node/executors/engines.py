@@ -15,7 +15,7 @@ from nunet_node.executors.inside.main import EXIT_NOT_STARTED
 from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.port import Limit, RunEnd, RunOrder
 from nunet_node.executors.sandbox import bubblewrap, seccomp
-from nunet_node.executors.sandbox.cgroups import ControlGroup
+from nunet_node.executors.sandbox.cgroups import ControlGroup, GroupLimits
 from nunet_node.executors.supervise import Bounds, Watched
 
 RUNNER_MEMORY_BYTES: Final = 160 << 20
@@ -70,6 +70,15 @@ def memory_bytes(order: RunOrder, program: Path) -> int:
         return order.memory_bytes
     compiled = 0 if order.engine == "python" else 2 * program.stat().st_size
     return order.memory_bytes + RUNNER_MEMORY_BYTES + compiled
+
+
+def group_limits(order: RunOrder, program: Path) -> GroupLimits:
+    """Return what the control group of ``order`` holds, the runner included."""
+    return GroupLimits(
+        memory_bytes=memory_bytes(order, program),
+        pids=pids_max(order),
+        cpu_millis=order.cpu_millis,
+    )
 
 
 def pids_max(order: RunOrder) -> int:

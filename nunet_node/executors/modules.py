@@ -25,6 +25,7 @@ from nunet_node.errors import PeerError
 from nunet_node.executors import jobdir
 from nunet_node.executors.port import ScratchError
 from nunet_node.executors.sandbox import cgroups, seccomp
+from nunet_node.executors.sandbox.cgroups import GroupLimits
 from nunet_node.executors.supervise import Bounds, supervise
 
 PYTHON_SHA256: Final = (
@@ -165,10 +166,12 @@ class ModuleCache:
             stack.callback(jobdir.remove_job_dir, job_dir)
             group = None
             if self._control_groups:
-                group = cgroups.create(
-                    memory_bytes=COMPILE_MEMORY_BYTES,
-                    pids=COMPILE_PIDS_MAX,
-                    cpu_millis=1000 * processors,
+                group = cgroups.limited(
+                    GroupLimits(
+                        memory_bytes=COMPILE_MEMORY_BYTES,
+                        pids=COMPILE_PIDS_MAX,
+                        cpu_millis=1000 * processors,
+                    )
                 )
             if group is not None:
                 stack.callback(group.remove)

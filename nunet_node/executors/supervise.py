@@ -18,9 +18,10 @@ import trio
 from nunet_node.executors import spawn
 from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.port import Limit, Usage
+from nunet_node.executors.ready import Ready
 from nunet_node.executors.sandbox import meter
 from nunet_node.executors.sandbox.cgroups import ControlGroup
-from nunet_node.executors.spawn import STATUS_BYTES_MAX, Child, ChildSays, Warm
+from nunet_node.executors.spawn import STATUS_BYTES_MAX, Child, ChildSays
 
 POLL_MIN_S: Final = 0.05
 """Shortest pause between measurements; what a job can exceed its disk by in between
@@ -124,7 +125,7 @@ async def supervise(  # noqa: PLR0913 - each is a different party to the run
     job_dir: JobDir,
     group: ControlGroup | None,
     given: dict[str, int],
-    warm: Warm | None = None,
+    ready: Ready | None = None,
     on_started: OnStarted | None = None,
     on_log: OnLog | None = None,
 ) -> Watched:
@@ -140,7 +141,7 @@ async def supervise(  # noqa: PLR0913 - each is a different party to the run
         **request,
     }
     device = job_dir.path.stat().st_dev
-    child = await spawn.start(whole, given, warm)
+    child = spawn.start(whole, given, ready)
     watched = Watched(
         bounds=bounds,
         job_dir=job_dir,
@@ -208,16 +209,14 @@ async def _listen(watched: Watched, on_started: OnStarted | None) -> None:
     """Take in what the child says about itself."""
     total, told = 0, False
     async with trio.lowlevel.FdStream(watched.child.status) as stream:
-        chunk = watched.child.early
-        while True:
-            _take_in(watched, chunk)
+        async for chunk in stream:
+            _take_in(watched, bytes(chunk))
             if watched.started and not told:
                 told = True
                 if on_started is not None:
                     on_started()
-            chunk = bytes(await stream.receive_some())
             total += len(chunk)
-            if not chunk or total > STATUS_BYTES_MAX:
+            if total > STATUS_BYTES_MAX:
                 return
 
 

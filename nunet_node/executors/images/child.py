@@ -13,7 +13,7 @@ from typing import Final
 
 from nunet_node.executors.images.archive import ImageError, layers
 from nunet_node.executors.images.unpack import UNPACKED_BYTES_MAX, unpack
-from nunet_node.executors.spawn import import_path
+from nunet_node.executors.ready import import_path
 
 UNPACK_S: Final = 300
 """Longest unpacking; four gigabytes take a minute on a slow disk."""

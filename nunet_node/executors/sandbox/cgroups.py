@@ -20,6 +20,15 @@ _CPU_PERIOD_US: Final = 100_000
 _serial = itertools.count()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLimits:
+    """What a whole process tree may hold and use."""
+
+    memory_bytes: int
+    pids: int
+    cpu_millis: int
+
+
 @dataclass(slots=True, kw_only=True)
 class ControlGroup:
     """One job's group; in version 1 a directory in each hierarchy."""
@@ -30,6 +39,14 @@ class ControlGroup:
     def procs_files(self) -> list[str]:
         """The files into which a process writes ``0`` to join."""
         return sorted({str(path / "cgroup.procs") for path in self.folders.values()})
+
+    def limit(self, limits: GroupLimits) -> bool:
+        """Set limits; False where the kernel refuses them, perhaps halfway."""
+        try:
+            _set_limits(self.folders, limits)
+        except OSError:
+            return False
+        return True
 
     def oom_kills(self) -> int:
         """Return how many processes the kernel killed for want of memory."""
@@ -68,8 +85,8 @@ class ControlGroup:
         return not any(folder.exists() for folder in self.folders.values())
 
 
-def create(*, memory_bytes: int, pids: int, cpu_millis: int) -> ControlGroup | None:
-    """Make a group with these limits, or None where this host does not let us."""
+def create() -> ControlGroup | None:
+    """Make a group without limits, or None where this host does not let us."""
     name = f"{_PREFIX}-{os.getpid()}-{next(_serial)}"
     parents = _v2_parents() or _v1_parents()
     if not parents:
@@ -78,11 +95,19 @@ def create(*, memory_bytes: int, pids: int, cpu_millis: int) -> ControlGroup | N
     try:
         for folder in set(group.folders.values()):
             folder.mkdir()
-        _set_limits(group, memory_bytes, pids, cpu_millis)
     except OSError:
         group.remove()
         return None
     return group
+
+
+def limited(limits: GroupLimits) -> ControlGroup | None:
+    """Make a group with these limits, or None where this host does not let us."""
+    group = create()
+    if group is None or group.limit(limits):
+        return group
+    group.remove()
+    return None
 
 
 def sweep() -> None:
@@ -104,12 +129,10 @@ def _maker_lives(name: str) -> bool:
     return Path("/proc", pid).exists()
 
 
-def _set_limits(
-    group: ControlGroup, memory_bytes: int, pids: int, cpu_millis: int
-) -> None:
-    quota_us = max(1000, cpu_millis * _CPU_PERIOD_US // 1000)
-    at = group.folders
-    (at["pids"] / "pids.max").write_text(str(pids))
+def _set_limits(at: dict[str, Path], limits: GroupLimits) -> None:
+    quota_us = max(1000, limits.cpu_millis * _CPU_PERIOD_US // 1000)
+    memory_bytes = limits.memory_bytes
+    (at["pids"] / "pids.max").write_text(str(limits.pids))
     if at["memory"] == at["cpu"]:
         (at["memory"] / "memory.max").write_text(str(memory_bytes))
         with contextlib.suppress(OSError):

@@ -8,7 +8,8 @@ from nunet_node.executors.sandbox import cgroups
 
 @pytest.fixture
 def group():
-    made = cgroups.create(memory_bytes=64 << 20, pids=16, cpu_millis=500)
+    limits = cgroups.GroupLimits(memory_bytes=64 << 20, pids=16, cpu_millis=500)
+    made = cgroups.limited(limits)
     if made is None:
         pytest.skip("this host gives us no control groups")
     yield made

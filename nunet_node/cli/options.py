@@ -10,7 +10,11 @@ from typing import Any
 import click
 
 from nunet_node.errors import PeerError
-from nunet_node.network.discovery import parse_listen_address, parse_node_address
+from nunet_node.network.discovery import (
+    parse_announced_address,
+    parse_listen_address,
+    parse_node_address,
+)
 
 
 class Parsed(click.ParamType[Any]):
@@ -47,6 +51,13 @@ LISTEN = click.option(
     multiple=True,
     type=Parsed(checked(parse_listen_address), "MULTIADDR"),
     help="Where to accept connections. [/ip4/0.0.0.0/tcp/4040] Repeatable.",
+)
+
+ANNOUNCE = click.option(
+    "--announce",
+    multiple=True,
+    type=Parsed(checked(parse_announced_address), "MULTIADDR"),
+    help="Where others are to dial, if elsewhere: a forwarded port. Repeatable.",
 )
 
 BOOTSTRAP = click.option(

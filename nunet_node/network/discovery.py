@@ -59,6 +59,7 @@ _ADDRESS: Final = re.compile(
 )
 _EXAMPLE: Final = "/ip4/192.0.2.7/tcp/4040/p2p/12D3KooW…"
 _LISTEN_EXAMPLE: Final = "/ip4/0.0.0.0/tcp/4040"
+_ANNOUNCED_EXAMPLE: Final = "/ip4/192.0.2.7/tcp/4040"
 _log = logging.getLogger("nunet_node.network")
 
 
@@ -127,6 +128,20 @@ def parse_listen_address(text: str) -> Address:
     if address.peer_id is not None or address.kind.startswith("dns"):
         raise AddressError(
             f"cannot listen on {text!r}; expected e.g. {_LISTEN_EXAMPLE}"
+        )
+    return address
+
+
+def parse_announced_address(text: str) -> Address:
+    """Read where others are to dial this node, whatever it listens on itself.
+
+    Raises:
+        AddressError: it is no such address; shows one.
+    """
+    address = _parse(text, _ANNOUNCED_EXAMPLE)
+    if address.peer_id is not None or address.port == 0:
+        raise AddressError(
+            f"nobody can be told to dial {text!r}; expected e.g. {_ANNOUNCED_EXAMPLE}"
         )
     return address
 

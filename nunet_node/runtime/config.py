@@ -15,6 +15,7 @@ import msgspec
 
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did, parse_did
+from nunet_node.network.discovery import parse_announced_address
 from nunet_node.protocol.trust.admission import ADMISSION_DIDS_MAX, Admission, Mode
 from nunet_node.quantities import (
     ResourceVector,
@@ -55,6 +56,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     listen: Addresses = ("/ip4/0.0.0.0/tcp/4040",)
     """Where to accept connections. The port is fixed, so that others can find the
     node again after a restart."""
+    announce: Addresses = ()
+    """Where others are told to dial, each as ``/ip4/…/tcp/…``, when that is not where
+    the node listens: behind a forwarded port, or a proxy."""
     bootstrap: Addresses = ()
     """Peers to join the network by, each as ``/ip4/…/tcp/…/p2p/…``."""
     provide: bool = True
@@ -169,6 +173,7 @@ def parse_config(plain: dict[str, Any], source: str) -> Config:
         config = msgspec.convert(plain, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}") from None
+    _check_announced(config, source)
     check_admission(config, source)
     return config
 
@@ -197,6 +202,14 @@ def check_admission(config: Config, source: str) -> None:
         raise ConfigError(
             f"{source}: anchors have no effect but under admission capability"
         )
+
+
+def _check_announced(config: Config, source: str) -> None:
+    for text in config.announce:
+        try:
+            parse_announced_address(text)
+        except PeerError as error:
+            raise ConfigError(f"{source}: announce: {error}") from None
 
 
 def _size(text: int | str | None) -> int | None:

@@ -54,6 +54,7 @@ from nunet_node.runtime.ledger import Ledger
 from nunet_node.runtime.orders import Orders
 from nunet_node.runtime.settings import (
     PeerSettings,
+    addresses,
     bootstrap,
     executors,
     node_settings,
@@ -162,7 +163,7 @@ class Peer:
 
     def addresses(self) -> tuple[str, ...]:
         """Return where others can dial this peer."""
-        return self._host.addresses()
+        return addresses(self._settings, self._host.addresses())
 
     def subscribe(self) -> trio.MemoryReceiveChannel[News]:
         """Return a channel of all news from now on."""
@@ -248,8 +249,7 @@ class Peer:
             await self.driver.tell(open_revocations(void.values()))
         if self.executors is not None:
             await self._offer_room(self.executors)
-            addresses = self._host.addresses()
-            await self.driver.tell(AddressesChanged(addresses=addresses))
+            await self.driver.tell(AddressesChanged(addresses=self.addresses()))
             self._tasks.start_soon(self._orders.pick_up, self._read_users, self.did)
         self._tasks.start_soon(
             partial(
@@ -384,7 +384,7 @@ async def _assemble(
         stack.callback(home.unannounce)
         home.announce(
             RunningNode(
-                pid=os.getpid(), peer_id=peer.peer_id, addresses=peer.addresses()
+                pid=os.getpid(), peer_id=peer.peer_id, addresses=host.addresses()
             )
         )
     return peer

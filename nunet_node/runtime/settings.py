@@ -41,6 +41,8 @@ class PeerSettings:
     users: Mapping[Did, Signer] = field(default_factory=dict)
     """Who may place orders here; the first is the one who does."""
     listen: tuple[str, ...] = ()
+    announce: tuple[str, ...] = ()
+    """Where others are told to dial instead, without the peer id."""
     bootstrap: tuple[str, ...] = ()
     is_node: bool = False
     """Whether this is the home's `up`: it holds the home's lock and its ledger, and
@@ -76,6 +78,12 @@ def executors(settings: PeerSettings) -> LocalExecutors:
     return LocalExecutors(
         settings.home.scratch(), cache_directory(), container_socket=find_socket()
     )
+
+
+def addresses(settings: PeerSettings, listening: tuple[str, ...]) -> tuple[str, ...]:
+    """Return where others can dial the peer: as its owner says, or where it listens."""
+    peer_id = peer_id_of(settings.key.did)
+    return tuple(f"{each}/p2p/{peer_id}" for each in settings.announce) or listening
 
 
 def bootstrap(settings: PeerSettings) -> tuple[str, ...]:

@@ -116,6 +116,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     scenario: Scenario
     seed: int
     happenings: tuple[Anything, ...]
+    boots_ns: tuple[int, ...] = ()
+    """When each machine boots; all within the first second unless it is said."""
 
 
 def make_plan(scenario: Scenario, seed: int) -> Plan:

@@ -16,7 +16,14 @@ import trio
 
 from nunet_node.cli.identity import ensure_identity
 from nunet_node.cli.machine.feed import unhindered
-from nunet_node.cli.options import BOOTSTRAP, IDENTITY, LISTEN, Parsed, checked
+from nunet_node.cli.options import (
+    ANNOUNCE,
+    BOOTSTRAP,
+    IDENTITY,
+    LISTEN,
+    Parsed,
+    checked,
+)
 from nunet_node.cli.output import Settings, table, visible
 from nunet_node.cli.progress import line_of, short
 from nunet_node.client import node_documents, open_client
@@ -47,6 +54,7 @@ _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 
 @click.command("up", epilog="Then, elsewhere: nunet-node submit --bootstrap ADDRESS …")
 @LISTEN
+@ANNOUNCE
 @BOOTSTRAP
 @click.option("--cpus", type=Parsed(checked(parse_cpu_millis), "COUNT"), help="[all]")
 @click.option(
@@ -147,6 +155,7 @@ def _peer_settings(home: Home, config: Config) -> PeerSettings:
         key=home.node_key(),
         users={each.did: each.key for each in home.identities()},
         listen=config.listen,
+        announce=config.announce,
         bootstrap=config.bootstrap,
         is_node=True,
         provide=provide if config.provide else None,

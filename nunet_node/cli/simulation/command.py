@@ -18,7 +18,12 @@ import msgspec
 import trio
 
 from nunet_node.cli.output import Settings, table
-from nunet_node.cli.simulation.real import comparable, play_real
+from nunet_node.cli.simulation.beside import (
+    BESIDE_HEAD,
+    beside_rows,
+    both_sides,
+    comparable,
+)
 from nunet_node.errors import PeerError
 from nunet_node.simulator.plan import Plan, make_plan
 from nunet_node.simulator.report.page import HEAD, document, page, plots, rows
@@ -93,23 +98,18 @@ def simulate_command(settings: Settings, /, file: Path, **options: Any) -> None:
 def _beside(
     settings: Settings, scenario: Scenario, nodes: int, out: Path | None
 ) -> None:
-    """Play a scenario's work on real processes and simulated ones, and compare."""
+    """Play a scenario on real processes and on simulated ones, and compare."""
     plan = comparable(scenario, nodes, scenario.seed)
     with tempfile.TemporaryDirectory(prefix="nunet-simulate-") as homes:
-        real = trio.run(play_real, plan, Path(homes))
-    simulated = Run(plan).play().measures
-    both = {"nodes": nodes, "real": real, "simulated": simulated}
+        both = trio.run(both_sides, plan, Path(homes), settings.note)
     settings.document(both)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / f"real-{nodes}.json").write_bytes(_json(both))
-    lines = [
-        (f"{name[:-3]} {rank}", *(f"{side[name][rank] / 1e6:.3f}" for side in sides))
-        for sides in [(real, simulated)]
-        for name in ("accepted_us", "started_us", "ended_us")
-        for rank in ("p50", "p90", "max")
-    ]
-    settings.say(table(("seconds", "real", "simulated"), lines))
+        (out / f"real-{plan.scenario.machines}.json").write_bytes(_json(both))
+    if not settings.json:
+        settings.say(table(BESIDE_HEAD, beside_rows(both)))
+    for name in both["left_out"]:
+        settings.note(f"left out, because no process can be made to: {name}")
 
 
 def _plan(file: Path, seed: int | None, nodes: int | None) -> Plan:

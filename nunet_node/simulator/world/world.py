@@ -73,9 +73,10 @@ class World:
 
     def start(self) -> None:
         """Boot every machine."""
+        boots_ns = dict(enumerate(self.plan.boots_ns))
         for machine in self.machines:
             at_ns = machine.index * JOIN_SPREAD_NS // len(self.machines)
-            self.agenda.at(at_ns, self.boot, machine)
+            self.agenda.at(boots_ns.get(machine.index, at_ns), self.boot, machine)
 
     def now(self, machine: Machine) -> Now:
         """Return both clocks of a machine."""

@@ -10,6 +10,7 @@ from nunet_node.network import discovery
 from nunet_node.network.discovery import (
     find_local_peers,
     one_peer,
+    parse_announced_address,
     parse_listen_address,
     parse_multiaddr,
     parse_node_address,
@@ -83,6 +84,15 @@ def test_a_peer_id_that_no_node_has_is_named(peer):
 def test_listening_needs_an_ip_address_and_a_port(text):
     with pytest.raises(AddressError, match=r"/ip4/0.0.0.0/tcp/4040"):
         parse_listen_address(text)
+
+
+@pytest.mark.parametrize(
+    "text", [f"/ip4/192.0.2.7/tcp/1/p2p/{PEER}", "/ip4/192.0.2.7/tcp/0", "outside"]
+)
+def test_where_others_are_to_dial_needs_a_port_and_no_peer(text):
+    with pytest.raises(AddressError):
+        parse_announced_address(text)
+    assert parse_announced_address("/dns4/a.example/tcp/1").host == "a.example"
 
 
 def test_no_address_at_all_is_refused():

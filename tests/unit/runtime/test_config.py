@@ -41,6 +41,7 @@ def test_amounts_are_read_with_their_units(tmp_path):
         ('drain = "soon"', "duration"),
         ('listen = "/ip4/1.2.3.4/tcp/1"', "listen"),
         ("provide = 1", "provide"),
+        ('announce = ["/ip4/192.0.2.7/tcp/0"]', "announce: nobody can be told"),
         ("a = = b", "not TOML"),
     ],
 )

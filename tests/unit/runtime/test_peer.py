@@ -398,3 +398,11 @@ async def test_unreachable_bootstraps_are_named(tmp_path):
         joined = await peer.wait_known(30)
     assert joined.neighbours == frozenset()
     assert "12D3KooWCugzopk9fYBy1pvYVi94Qr2y9PL4CjSpYZUaXir3YWb7" in joined.failures[0]
+
+
+async def test_others_are_told_what_is_announced_and_the_home_where_it_is(town):
+    outside = "/ip4/192.0.2.7/tcp/4040"
+    async with town.node(announce=(outside,)) as peer:
+        assert peer.addresses() == (f"{outside}/p2p/{peer.peer_id}",)
+        running = open_home(town.tmp_path / "provider").running_node()
+        assert running.addresses != peer.addresses()

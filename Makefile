@@ -11,7 +11,7 @@ ENVIRONMENT := .venv/.installed
 SOURCES := nunet_node tests tools
 UV_VERSION := 0.13.9
 
-.PHONY: help demo test check lint format bench coverage lock clean
+.PHONY: help demo test check lint format bench coverage mutants lock clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -48,6 +48,9 @@ bench: $(ENVIRONMENT) ## Measure; prints figures and judges nothing.
 coverage: $(ENVIRONMENT) ## Run every test and say which branches none took.
 	@$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	@$(BIN)/coverage report --skip-covered --show-missing
+
+mutants: $(ENVIRONMENT) ## Take out each remedy for the network library; see its test fail.
+	@$(BIN)/python -m tests.mutation.remedies $(TRAPS)
 
 lock: $(ENVIRONMENT) ## Resolve the dependencies anew and write both lock files.
 	@UV_VERSION=$(UV_VERSION) tools/lock

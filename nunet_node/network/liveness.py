@@ -41,7 +41,7 @@ class Pingable(Protocol):
 
 
 async def keep_alive(connection: Pingable) -> None:
-    """Ping until the connection ends, or end it; returns then."""
+    """N1: ping until the connection ends, or end it; returns then."""
     while True:
         with trio.move_on_after(PING_EVERY_S) as pause:
             await connection.wait_closing()

@@ -68,7 +68,7 @@ class Stream:
         self._ended = False
 
     async def send(self, data: bytes) -> None:
-        """Send one frame, whole: cancellation waits for it.
+        """N4: send one frame, whole, whoever else sends; cancellation waits for it.
 
         Raises:
             MisuseError: it is over `FRAME_BYTES_MAX`, or we have finished.

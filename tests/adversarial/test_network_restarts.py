@@ -5,10 +5,16 @@ import socket
 import pytest
 import trio
 from libp2p.transport.tcp import tcp
+from multiaddr import Multiaddr
 
 from nunet_node.network.host import open_host
 from nunet_node.network.libp2p import swarm
-from nunet_node.network.port import ConnectFailed, HostSettings, ListenFailed
+from nunet_node.network.port import (
+    ConnectFailed,
+    HostSettings,
+    ListenFailed,
+    PeerConnected,
+)
 from tests.network_peers import (
     ECHO,
     answers,
@@ -54,9 +60,14 @@ async def test_without_the_remedy_visits_use_up_the_places(monkeypatch):
 async def test_leaving_the_host_closes_its_connections():
     async with hosts(1) as (a,):
         async with open_host(settings(5)) as b:
+            events = b.peer_events()
             await b.connect(a.addresses())
             await until(lambda: a.connected_peers() == {b.peer_id})
         await until(lambda: not a.connected_peers())
+        with trio.fail_after(20):
+            # Whoever watches the host that is left hears the end of it, too.
+            told = [event async for event in events]
+        assert told[0] == PeerConnected(peer_id=a.peer_id)
 
 
 async def test_a_peer_that_was_down_is_reached_as_soon_as_it_is_up():
@@ -161,13 +172,18 @@ async def test_a_host_can_stop_amid_messages():
         await a.publish("t", b"still here")
 
 
-async def test_what_a_peer_claims_of_itself_is_not_asked_for():
+async def test_what_a_peer_claims_of_itself_is_neither_asked_for_nor_dialled():
     async with pair() as (a, b):
         assert await answers(b, a.peer_id)
         for host, other in ((a, b), (b, a)):
             known = host._inner.peerstore
             claimed = [p for p in known.peer_ids() if str(p) == other.peer_id]
             assert not any(known.get_protocols(peer) for peer in claimed)
+    async with hosts(2) as (a, b):
+        place = Multiaddr(a.addresses()[0])
+        b._inner.peerstore.add_addrs(a._inner.get_id(), [place], 3600)
+        await swarm_of(b).auto_connector.maybe_connect()
+        assert b.connected_peers() == frozenset()
 
 
 async def test_without_the_remedy_two_hosts_share_one_port(monkeypatch):

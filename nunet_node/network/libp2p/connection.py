@@ -102,7 +102,7 @@ class YamuxConnection(IMuxedConn):  # type: ignore[misc] # the library is untype
                 await self._end()
 
     async def close(self) -> None:
-        """Say goodbye if the peer listens, and close either way."""
+        """C3: say goodbye if the peer listens, and close either way."""
         if not self.event_shutting_down.is_set():
             self.event_shutting_down.set()
             if self._patience is not None:
@@ -198,7 +198,7 @@ class YamuxConnection(IMuxedConn):  # type: ignore[misc] # the library is untype
         self._queued.set()
 
     async def write_frame(self, frame: bytes) -> None:
-        """Send what is queued and then this, whole: cancellation waits for it."""
+        """C1: send what is queued and then this, whole: cancellation waits for it."""
         async with self._writing:
             data = bytes(self._queue) + frame
             self._queue.clear()
@@ -300,7 +300,7 @@ class YamuxConnection(IMuxedConn):  # type: ignore[misc] # the library is untype
         return granted and self.buffered_bytes <= BUFFERED_BYTES_MAX
 
     def _admit(self, stream_id: int) -> bool:
-        """Take in a stream that the peer opens; tell False if it may not do so."""
+        """Y2: take in a stream that the peer opens; tell False if it may not do so."""
         theirs = stream_id != 0 and stream_id % 2 != self._next_id % 2
         if not theirs or stream_id in self.streams:
             return False
@@ -333,6 +333,7 @@ class YamuxConnection(IMuxedConn):  # type: ignore[misc] # the library is untype
         self.event_closed.set()
         self._arriving.close()
         for stream in tuple(self.streams.values()):
+            # Y4: what has arrived is still to be read.
             stream.break_off("the connection was lost", keep=True)
         if self.on_close is not None:
             await self.on_close()

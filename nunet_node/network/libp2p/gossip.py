@@ -99,11 +99,11 @@ class SafeGossipSub(GossipSub):  # type: ignore[misc] # the library is untyped
         self.recent_message_deliveries: Any = defaultdict(lambda: deque(maxlen=1))
 
     async def _do_px(self, px_peers: Any) -> None:
-        """Connect to nobody: these addresses are a stranger's word."""
+        """P9: connect to nobody: these addresses are a stranger's word."""
 
 
 class SafePubsub(Pubsub):  # type: ignore[misc] # the library is untyped
-    """P1, P2, P3, P8: the messages, bounded, judged once, delivered to `Outlet`s."""
+    """P8 and more: the messages, bounded, judged once, delivered to `Outlet`s."""
 
     def __init__(self, host: Any, router: SafeGossipSub) -> None:
         super().__init__(
@@ -120,7 +120,7 @@ class SafePubsub(Pubsub):  # type: ignore[misc] # the library is untyped
         self._outlets: dict[str, Outlet] = {}
 
     async def continuously_read_stream(self, stream: Any) -> None:
-        """Take in one peer's frames, one after the other, until it stops or errs."""
+        """P1: take in one peer's frames, one by one, until it stops or errs."""
         peer_id = stream.muxed_conn.peer_id
         frames = _FrameSource(stream)
         try:
@@ -146,12 +146,12 @@ class SafePubsub(Pubsub):  # type: ignore[misc] # the library is untyped
             await self.router.handle_rpc(rpc, peer_id)
 
     async def push_msg(self, msg_forwarder: Any, msg: Any) -> None:
-        """Judge a message, deliver and forward it; nothing that it says can raise."""
+        """P3: judge a message, deliver and forward it; nothing it says can raise."""
         if msg_forwarder != self.my_id and not self._may_forward(msg_forwarder, msg):
             return
         try:
             await super().push_msg(msg_forwarder, msg)
-        except Exception as error:  # noqa: BLE001 - P2, P3: it would end the service
+        except Exception as error:  # noqa: BLE001 - it would end the service
             _log.debug("a message from %s failed: %r", msg_forwarder, error)
 
     def _may_forward(self, peer_id: Any, message: Any) -> bool:
@@ -198,12 +198,12 @@ class Outlet:
         )
 
     def accepts(self, _forwarder: Any, message: Any) -> bool:
-        """Judge a message; a validator that raises has said no."""
+        """P2: judge a message; a validator that raises has said no."""
         try:
             return bool(self._validate(message.data))
         except PeerError:
             return False
-        except Exception:  # noqa: BLE001 - P2: it would end the service
+        except Exception:  # noqa: BLE001 - it would end the service
             _log.warning("a gossip validator failed", exc_info=True)
             return False
 

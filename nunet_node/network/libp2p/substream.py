@@ -62,7 +62,7 @@ class YamuxStream(IMuxedStream):  # type: ignore[misc] # the library is untyped
         self._changed = trio.Event()
 
     async def read(self, n: int | None = None) -> bytes:
-        """Return what has arrived, at most ``n`` bytes, waiting for the first.
+        """Y3: return what has arrived, at most ``n`` bytes, waiting for the first.
 
         Raises:
             MuxedStreamEOF: the peer has ended its direction, and all of it was read.
@@ -84,7 +84,9 @@ class YamuxStream(IMuxedStream):  # type: ignore[misc] # the library is untyped
         return data
 
     async def write(self, data: bytes) -> None:
-        """Send all of this; a cancelled call may have sent a part.
+        """C2: send all of this, and wait for the peer as long as `CREDIT_S`.
+
+        A cancelled call may have sent a part.
 
         Raises:
             MuxedStreamClosed: we have ended our direction.
@@ -138,7 +140,7 @@ class YamuxStream(IMuxedStream):  # type: ignore[misc] # the library is untyped
         await self.close()
 
     def take_in(self, body: bytes) -> bool:
-        """Keep what arrived; tell False if it is more than was granted."""
+        """Y1: keep what arrived; tell False if it is more than was granted."""
         self._grantable_bytes -= len(body)
         if self._broken is None and not self.ended:
             self._buffer += body
@@ -180,7 +182,7 @@ class YamuxStream(IMuxedStream):  # type: ignore[misc] # the library is untyped
             raise MuxedStreamClosed("we have ended the stream")
 
     def _grant(self, size: int) -> None:
-        """Let the peer send again what was read, in few and large grants."""
+        """W2: let the peer send again what was read, in few and large grants."""
         self._consumed_bytes += size
         if self._consumed_bytes * 2 < self._window_bytes or self.ended:
             return

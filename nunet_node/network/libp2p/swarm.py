@@ -103,12 +103,12 @@ class SafeSwarm(Swarm):  # type: ignore[misc] # the library is untyped
         self._present: Counter[str] = Counter()
 
     def set_stream_handler(self, stream_handler: Any) -> None:
-        """Serve incoming streams; one that fails is reset and hurts no other."""
+        """H1: serve incoming streams; one that fails is reset and hurts no other."""
 
         async def guarded(stream: Any) -> None:
             try:
                 await stream_handler(stream)
-            except Exception as error:  # noqa: BLE001 - H1: it would stop the host
+            except Exception as error:  # noqa: BLE001 - it would stop the host
                 _log.debug("a stream failed: %r", error)
                 with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_S):
                     await stream.reset()
@@ -122,8 +122,8 @@ class SafeSwarm(Swarm):  # type: ignore[misc] # the library is untyped
         self._present[source] += 1
         try:
             muxed = await self._shake_hands(channel, maddr, source)
-            # The socket is closed when this returns; the library waits for the end
-            # of the whole host here, and keeps the place of every connection ever.
+            # S2: the socket is closed when this returns; the library waits for the
+            # end of the whole host, and keeps the place of every connection ever.
             if muxed is not None:
                 await muxed.event_closed.wait()
         finally:
@@ -143,6 +143,7 @@ class SafeSwarm(Swarm):  # type: ignore[misc] # the library is untyped
         return None
 
     def _may_enter(self, source: str) -> bool:
+        """N3: tell whether a stranger's connection may begin to prove itself."""
         return (
             self._handshakes[source] < HANDSHAKES_PER_ADDRESS_MAX
             and self._handshakes.total() < HANDSHAKES_MAX

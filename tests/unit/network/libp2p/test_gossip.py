@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from libp2p.peer.peerstore import env_to_send_in_RPC
 from libp2p.pubsub.pb import rpc_pb2
 
 from nunet_node.network.libp2p import gossip
@@ -66,15 +67,22 @@ async def test_the_same_bytes_again_go_nowhere(meshed):
 
 async def test_a_restart_does_not_use_sequence_numbers_again(meshed):
     a, _, _ = meshed
+    for number in range(100):
+        await a.publish("t", b"%d" % number)
     before = a._pubsub.counter
     async with hosts(1) as (again,):
         assert again._pubsub.counter > before
 
 
 async def test_a_pruning_peer_makes_us_dial_nobody(meshed):
-    a, _, _ = meshed
-    stranger = rpc_pb2.PeerInfo(peerID=b"\x00" * 38)
-    await a._pubsub.router._do_px([stranger])
+    a, b, _ = meshed
+    async with hosts(3) as (_, _, other):
+        record, _ = env_to_send_in_RPC(other._inner)
+        offered = rpc_pb2.PeerInfo(
+            peerID=other._inner.get_id().to_bytes(), signedPeerRecord=record
+        )
+        await a._pubsub.router._do_px([offered])
+        assert a.connected_peers() == {b.peer_id}
 
 
 async def test_records_do_not_grow_with_messages(meshed):

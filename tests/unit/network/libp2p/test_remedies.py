@@ -2,14 +2,21 @@
 
 import logging
 import re
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import getsource
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 import trio
 from libp2p.network.connection import swarm_connection
+from libp2p.tools.anyio_service import Service
+from libp2p.tools.anyio_service.trio_manager import TrioManager
 
 from nunet_node.errors import MisuseError
 from nunet_node.network.libp2p import remedies
+from tests.mutation.removals import REMOVALS, ROOM
 
 TESTS = Path(__file__).parents[3]
 
@@ -18,7 +25,7 @@ HELD_BY = {
     "P2": "test_a_validator_that_raises_has_said_no",
     "P3": "test_hostile_gossip_is_dropped_and_the_host_goes_on",
     "P4": "test_a_burst_of_messages_arrives_whole",
-    "P5": "test_a_host_can_stop_amid_messages",
+    "P5": "test_a_service_outlives_what_its_tasks_raise",
     "P6": "test_a_burst_of_messages_arrives_whole",
     "P7": "test_the_mesh_is_mended_every_second",
     "P8": "test_a_restart_does_not_use_sequence_numbers_again",
@@ -41,7 +48,7 @@ HELD_BY = {
     "D1": "test_a_connection_waits_for_no_second_address",
     "D2": "test_a_peer_that_was_down_is_reached_as_soon_as_it_is_up",
     "D4": "test_every_address_of_a_peer_is_tried",
-    "A1": "test_what_a_peer_claims_of_itself_is_not_asked_for",
+    "A1": "test_what_a_peer_claims_of_itself_is_neither_asked_for_nor_dialled",
     "R1": "test_a_port_that_another_process_holds_is_in_use",
     "L1": "test_the_library_speaks_through_its_own_logger_alone",
     "N1": "test_a_peer_that_dies_is_noticed",
@@ -60,6 +67,22 @@ def test_every_trap_is_held_by_a_test():
     written = set(re.findall(r"def (test_\w+)", text))
     assert set(HELD_BY) == {remedy.trap for remedy in remedies.REMEDIES}
     assert set(HELD_BY.values()) <= written
+
+
+@pytest.mark.parametrize("remedy", remedies.REMEDIES, ids=lambda r: r.trap)
+def test_a_remedy_stands_where_the_table_says_under_its_traps_name(remedy):
+    module, _, name = remedy.place.partition(".")
+    rooms = ("nunet_node.network.libp2p", "nunet_node.network")
+    found = next(f"{room}.{module}" for room in rooms if find_spec(f"{room}.{module}"))
+    place = attrgetter(name)(import_module(found))
+    assert re.search(rf"\b{remedy.trap}\b", getsource(place))
+
+
+def test_every_remedy_can_be_taken_out_to_see_its_test_fail():
+    assert {removal.trap for removal in REMOVALS} == set(HELD_BY)
+    for edit in (edit for removal in REMOVALS for edit in removal.edits):
+        text = (TESTS.parent / ROOM / edit.file).read_text()
+        assert text.count(edit.old) == 1, edit
 
 
 def test_another_version_of_the_library_is_refused(monkeypatch):
@@ -86,3 +109,45 @@ def test_the_library_speaks_through_its_own_logger_alone():
     assert logger.level == logging.CRITICAL
     # One module calls what installs a handler that prints to stderr.
     assert swarm_connection.logging is logger
+
+
+class Gossiping(Service):
+    """A service with the tasks that stopping gossip amid messages makes."""
+
+    def __init__(self):
+        self.tries = 0
+
+    async def run(self):
+        self.manager.run_task(self.take_in)
+        self.manager.run_daemon_task(self.beat)
+        await self.manager.wait_finished()
+
+    async def take_in(self):
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise RuntimeError("Nursery is closed to new arrivals")
+
+    async def beat(self):
+        self.tries += 1
+        if self.tries == 1:
+            raise ValueError("a message that nobody expected")
+        await trio.sleep_forever()
+
+
+async def test_a_service_outlives_what_its_tasks_raise(autojump_clock):
+    service = Gossiping()
+    async with remedies.run_service(service):
+        await trio.sleep(60)
+        assert service.manager.is_running
+        # What must run for ever has been started again.
+        assert service.tries == 2
+    assert service.manager.is_finished
+
+
+async def test_without_the_remedy_a_task_that_raises_stops_the_host(monkeypatch):
+    monkeypatch.setattr(remedies, "SafeManager", TrioManager)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with remedies.run_service(Gossiping()):
+            await trio.sleep_forever()
+    assert caught.group_contains(ValueError, match="nobody expected")

@@ -194,6 +194,7 @@ async def test_a_reset_is_said_once(stream, conn):
 async def test_a_reader_may_pause_for_long(stream, conn, autojump_clock):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.write, bytes(WINDOW_BYTES + 10))
-        await trio.sleep(CREDIT_S - 1)
+        # Six times what the library's own sender waits, and well below `CREDIT_S`.
+        await trio.sleep(30)
         stream.add_credit(10)
     assert len(conn.sent) == WINDOW_BYTES + 10

@@ -157,6 +157,14 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes}B"
 
 
+def duration_text(duration_s: int) -> str:
+    """Return a duration for people, in its largest whole unit."""
+    for unit, scale in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if duration_s >= scale and duration_s % scale == 0:
+            return f"{duration_s // scale}{unit}"
+    return f"{duration_s}s"
+
+
 def cpu_text(cpu_millis: int) -> str:
     """Return thousandths of a processor as people write them."""
     return f"{(Decimal(cpu_millis) / 1000).normalize():f}"

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from nunet_node.cli.output import Settings, visible
 from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Notice, Queue
-from nunet_node.market.offers import Bid
+from nunet_node.market.offers import Bid, Refusal
 from nunet_node.protocol.effects import (
     BidCounted,
     Called,
@@ -19,9 +20,10 @@ from nunet_node.protocol.effects import (
     OrderAccepted,
     OrderChanged,
     ProviderUnreachable,
+    Unplaced,
 )
 from nunet_node.protocol.order import Order
-from nunet_node.quantities import price_text
+from nunet_node.quantities import duration_text, price_text
 
 OWN_FAILURE: Final = 125
 """Exit code for a job that was not placed, was lost, or failed by our own fault."""
@@ -82,18 +84,52 @@ def exit_code_of(order: Order) -> int:
 
 
 class Teller:
-    """Prints each line once in a row: news repeat when a connection comes back."""
+    """Prints what happens to a job, and nothing twice.
 
-    def __init__(self, settings: Settings) -> None:
+    News repeat when a connection comes back. While nobody takes a job, it is offered
+    again and again; of those rounds only a reason that is new is told.
+    """
+
+    def __init__(self, settings: Settings, name: str = "") -> None:
         self._settings = settings
+        self._name = name
         self._last = ""
+        self._is_offered_again = False
+        self._refusals: dict[str, str] = {}
+
+    def introduce(self, job: JobId) -> None:
+        """Print which job this is about, if it has a name and that was not said yet."""
+        if self._name:
+            self._settings.note(f"job {job} ({self._name})")
+            self._name = ""
 
     def __call__(self, news: News) -> None:
-        """Print the line for the news, if there is one."""
+        """Print the line for the news, if there is one that was not said yet."""
         line = line_of(news)
-        if line and line != self._last:
-            self._last = line
-            self._settings.note(f"  {line}")
+        if line is None or line == self._last or self._is_stale(news, line):
+            return
+        self.introduce(news.job)  # type: ignore[union-attr] # lines are about jobs
+        self._last = line
+        self._settings.note(f"  {line}")
+
+    def _is_stale(self, news: News, line: str) -> bool:
+        """Tell whether this only repeats what an earlier round of offers brought."""
+        match news:
+            case BidCounted(refusal=Refusal()) | CommandRefused():
+                before = self._refusals.get(news.provider)
+                self._refusals[news.provider] = line
+                return before == line
+            case Unplaced():
+                again, self._is_offered_again = self._is_offered_again, True
+                return again
+            case Called() | BidCounted() | Challenged():
+                return self._is_offered_again
+            case OrderAccepted():
+                self._is_offered_again = False
+                self._refusals.clear()
+            case _:
+                pass
+        return False
 
 
 def _called(news: Called) -> str:
@@ -104,6 +140,12 @@ def _answered(news: BidCounted) -> str | None:
     if news.refusal is not None:
         return f"{short(news.provider)} refuses: {news.refusal.reason}"
     return f"{short(news.provider)} bids {_bid(news.bid)}" if news.bid else None
+
+
+def _unplaced(news: Unplaced) -> str:
+    return (
+        f"nobody takes it now; it is offered again, for {duration_text(news.queue_s)}"
+    )
 
 
 def _challenged(news: Challenged) -> str:
@@ -134,6 +176,7 @@ def _refused(news: CommandRefused) -> str | None:
 _TELLERS: Final[Mapping[type[News], Callable[[Any], str | None]]] = {
     Called: _called,
     BidCounted: _answered,
+    Unplaced: _unplaced,
     Challenged: _challenged,
     OrderAccepted: _accepted,
     OrderChanged: _changed,

@@ -242,8 +242,9 @@ async def _submit(settings: Settings, plan: _Plan) -> int:
     ) as client:
         if plan.work.count is not None:
             return await submit_array(settings, client, plan.work, plan.out, plan.owner)
-        handle = await client.submit(plan.work, Teller(settings), owner=plan.owner)
-        settings.note(f"job {handle.job} ({name_of(plan.work)})")
+        tell = Teller(settings, name_of(plan.work))
+        handle = await client.submit(plan.work, tell, owner=plan.owner)
+        tell.introduce(handle.job)
         if not client.may(handle, WATCH):
             settings.note("who delegated the job to you did not let you watch it")
             return await _detach(settings, handle)

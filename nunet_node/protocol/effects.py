@@ -189,6 +189,14 @@ class BidCounted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unplaced:
+    """Nobody takes the job for now; it is offered again till its queue time is over."""
+
+    job: JobId
+    queue_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Challenged:
     """A provider asked us to prove our DID, and we did."""
 
@@ -303,6 +311,7 @@ News = (
     | ClockDoubted
     | Called
     | BidCounted
+    | Unplaced
     | Challenged
     | OrderChanged
     | OrderAccepted

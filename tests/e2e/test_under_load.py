@@ -40,7 +40,7 @@ def test_an_owner_who_fills_the_queue_leaves_room_for_others(net: Network):
     trio.run(_queue_as_many_as_may_wait, user)
 
     one_more = user.submitting("--", "true")
-    one_more.told(f"{QUEUE_PER_OWNER_MAX} jobs of this owner are waiting already")
+    one_more.told(f"this owner has {QUEUE_PER_OWNER_MAX} jobs waiting here")
     second = hold(other)
     assert second.document["state"] == "queued"
 

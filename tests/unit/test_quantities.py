@@ -7,6 +7,7 @@ from nunet_node.quantities import (
     QuantityError,
     ResourceVector,
     cpu_text,
+    duration_text,
     parse_cpu_millis,
     parse_duration_s,
     parse_price_micro_ntx,
@@ -79,6 +80,8 @@ def test_amounts_are_written_as_people_read_them():
         "3GiB",
     ]
     assert [cpu_text(n) for n in (10000, 1500, 1)] == ["10", "1.5", "0.001"]
+    durations = {0: "0s", 90: "90s", 600: "10m", 7_200: "2h", 604_800: "7d"}
+    assert {n: duration_text(n) for n in durations} == durations
 
 
 def test_a_vector_fits_only_where_every_dimension_does():

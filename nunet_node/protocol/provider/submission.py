@@ -198,7 +198,8 @@ def _why_not(
     if len(mine) >= QUEUE_PER_OWNER_MAX:
         return Refusal(
             code="provider.owner-queue-full",
-            reason=f"{QUEUE_PER_OWNER_MAX} jobs of this owner are waiting already",
+            reason=f"this owner has {QUEUE_PER_OWNER_MAX} jobs waiting here, as many "
+            "as one owner may",
         )
     return None
 

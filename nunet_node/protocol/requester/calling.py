@@ -24,6 +24,7 @@ from nunet_node.protocol.effects import (
     Called,
     CancelTimer,
     SetTimer,
+    Unplaced,
 )
 from nunet_node.protocol.facts import BidKept, OrderEnded
 from nunet_node.protocol.inputs import SessionId
@@ -31,7 +32,7 @@ from nunet_node.protocol.messages import AdvertsWanted, Stated
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.requester.memory import Call, Memory, Pursuit
 from nunet_node.protocol.sessions import FRESH_TTL_S, Voice
-from nunet_node.protocol.turn import NS_PER_S, Turn
+from nunet_node.protocol.turn import Turn
 from nunet_node.quantities import amount_text, price_text
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
@@ -55,8 +56,9 @@ CLOCK_DOUBTED: Final = (
 )
 """What to do when all adverts are stale: one of the clocks is wrong."""
 
-RECALL_S: Final = 5
-"""Pause before a call is repeated, if all who could are full."""
+RECALL_S: Final = (5, 5, 10, 20, 30)
+"""Pauses before a call is repeated, if all who could are full; the last repeats. A job
+may wait like this for days, and each round costs a provider a challenge."""
 
 
 def start(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
@@ -193,12 +195,20 @@ def none_left(memory: Memory, turn: Turn, order: Order, call: Call) -> None:
         _refuse(memory, turn, order, f"no provider takes it: {why}")
         return
     queue_s = order.spec.timeouts.queue_s if order.spec else 0
-    if turn.now.unix_s - order.placed_s >= queue_s:
+    left_s = order.placed_s + queue_s - turn.now.unix_s
+    if left_s <= 0:
         reason = f"not placed within its queue timeout of {queue_s} s: {why}"
         _finish(memory, turn, order, State.TIMED_OUT, reason)
         return
-    at_ns = turn.now.elapsed_ns + RECALL_S * NS_PER_S
+    turn.tell(Unplaced(job=order.job, queue_s=queue_s))
+    at_ns = turn.after_s(min(_pause_s(memory.pursuits[order.job]), left_s))
     turn.do(SetTimer(name=f"{RECALL_TIMER}:{order.job}", at_ns=at_ns))
+
+
+def _pause_s(pursuit: Pursuit) -> int:
+    pause_s = RECALL_S[min(pursuit.recalls, len(RECALL_S) - 1)]
+    pursuit.recalls += 1
+    return pause_s
 
 
 def _call(

@@ -102,6 +102,8 @@ class Pursuit:
     job: JobId
     tries: int = 0
     """Failures in a row to reach the custodian."""
+    recalls: int = 0
+    """Calls in a row for which nobody took it."""
     silent_since_ns: int | None = None
     avoid: set[Did] = field(default_factory=set)
     """Providers that were lost with an earlier attempt of this job."""
@@ -174,7 +176,7 @@ class Memory:
         """
         pursuit = self.pursuits.get(job)
         if pursuit is not None:
-            pursuit.tries = 0
+            pursuit.tries = pursuit.recalls = 0
 
     def forget_errands(self) -> None:
         """Forget every conversation, but not which orders are pursued."""

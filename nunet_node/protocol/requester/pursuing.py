@@ -379,7 +379,7 @@ def _retry_elsewhere(
     if award is None:
         return
     pursuit.avoid.add(award.provider)
-    pursuit.tries, pursuit.silent_since_ns = 0, None
+    pursuit.tries, pursuit.recalls, pursuit.silent_since_ns = 0, 0, None
     pursuit.discovery_ends_ns = None
     memory.calls.pop(order.job, None)
     dropped = AwardDropped(

@@ -17,6 +17,7 @@ from nunet_node.protocol.effects import (
     OrderAccepted,
     OrderChanged,
     ProviderUnreachable,
+    Unplaced,
 )
 from nunet_node.protocol.order import Order
 
@@ -114,6 +115,57 @@ def test_a_line_is_not_repeated(capsys):
         tell(ProviderUnreachable(job=JOB, provider=DID, reason="gone", lost=False))
 
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def refused(reason):
+    why = Refusal(code="provider.owner-queue-full", reason=reason)
+    return CommandRefused(job=JOB, command="/compute/submit", provider=DID, refusal=why)
+
+
+def test_a_job_that_nobody_takes_is_told_of_once_and_again_when_the_reason_changes(
+    capsys,
+):
+    tell = Teller(Settings(), "analysis")
+    bid = Bid(call=b"", price_micro_ntx=0, starts_in_s=9)
+    for reason in ("full", "full", "full", "leaving", "leaving"):
+        tell(Called(job=JOB, providers=1))
+        tell(BidCounted(job=JOB, provider=DID, bid=bid, refusal=None))
+        tell(Challenged(job=JOB, provider=DID, command="/compute/submit"))
+        tell(refused(reason))
+        tell(Unplaced(job=JOB, queue_s=604_800))
+
+    assert capsys.readouterr().err.splitlines() == [
+        f"job {JOB} (analysis)",
+        "  calling 1 provider(s) for bids",
+        "  …12345678 bids 0 NTX a CPU-hour, starts in about 9 s",
+        "  …12345678 challenged our DID for submit: answered",
+        "  …12345678 refuses submit: full",
+        "  nobody takes it now; it is offered again, for 7d",
+        "  …12345678 refuses submit: leaving",
+    ]
+
+
+def test_a_job_that_is_placed_at_last_is_told_of_as_any_other(capsys):
+    tell = Teller(Settings())
+    for _ in range(2):
+        tell(refused("full"))
+        tell(Unplaced(job=JOB, queue_s=60))
+    capsys.readouterr()
+    tell(OrderAccepted(job=JOB, provider=DID, staged=False))
+    tell(Called(job=JOB, providers=2))
+
+    assert capsys.readouterr().err.splitlines() == [
+        "  accepted by …12345678; handing over the inputs",
+        "  calling 2 provider(s) for bids",
+    ]
+
+
+def test_a_job_is_introduced_once_before_anything_is_told_of_it(capsys):
+    tell = Teller(Settings(), "analysis")
+    tell(Called(job=JOB, providers=2))
+    tell.introduce(JOB)
+
+    assert capsys.readouterr().err.splitlines()[0] == f"job {JOB} (analysis)"
 
 
 @pytest.mark.parametrize(

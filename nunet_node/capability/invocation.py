@@ -73,6 +73,8 @@ class Invocation:
     """From the subject's own delegation down to the issuer; empty if it is itself."""
     beside: tuple[Delegation, ...] = ()
     """A second chain that the arguments name; its signatures hold, and no more."""
+    handed: tuple[Delegation, ...] = ()
+    """Delegations that the arguments hand over to whoever is asked; likewise."""
     cid: Cid
     data: bytes
 

@@ -5,6 +5,7 @@ knows where its jobs are; elsewhere a link says it, or the network is asked.
 """
 
 import codecs
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -86,7 +87,7 @@ def status_command(
 
     async def use(handle: JobHandle) -> int:
         report = await _report(settings, handle)
-        settings.document(status_document(handle.order, report))
+        settings.document(status_document(handle.order, report, now_s=_now_s()))
         if not settings.json:
             settings.say(_status_text(handle.order, report))
         settings.note(f"next: {_next_after(handle.order, report)}")
@@ -114,7 +115,7 @@ def wait_command(
             await handle.follow()
         interrupted = not await until_ended(handle)
         order = handle.verdict
-        settings.document(status_document(order))
+        settings.document(status_document(order, now_s=_now_s()))
         if interrupted:
             settings.note(f"stopped waiting; the job goes on: nunet-node wait {job}")
             return INTERRUPTED
@@ -251,7 +252,9 @@ def _with_job(
 async def _report(settings: Settings, handle: JobHandle) -> Report | None:
     """Ask the provider where the job stands, if that can have changed."""
     order = handle.order
-    if order.owner is not None and (order.ended or order.award is None):
+    copied = order.result is not None and bool(order.spec and order.spec.replicas)
+    settled = order.award is None or (order.ended and not copied)
+    if order.owner is not None and settled:
         return None
     try:
         return await handle.report()
@@ -263,7 +266,7 @@ async def _report(settings: Settings, handle: JobHandle) -> Report | None:
 
 
 def _status_text(order: Order, report: Report | None) -> str:
-    shown = status_document(order, report)
+    shown = status_document(order, report, now_s=_now_s())
     room: dict[str, Any] = shown["resources"] or {}
     told = report or order
     lines = {
@@ -282,6 +285,8 @@ def _status_text(order: Order, report: Report | None) -> str:
         "result": (shown["result"] or {}).get("cid"),
         "link": (shown["result"] or {}).get("link"),
         "fetched to": (shown["result"] or {}).get("path"),
+        "kept until": _kept_text(shown["retention"]),
+        "copies": _copies_text(shown["retention"]),
     }
     history = [
         (_when(move["at"]), move["state"], move["reason"]) for move in shown["history"]
@@ -302,6 +307,22 @@ def _status_text(order: Order, report: Report | None) -> str:
     return "\n\n".join(parts)
 
 
+def _kept_text(retention: dict[str, Any] | None) -> str | None:
+    if retention is None or retention["until"] is None:
+        return None
+    return _when(retention["until"]) + (" (expired)" if retention["expired"] else "")
+
+
+def _copies_text(retention: dict[str, Any] | None) -> str | None:
+    if retention is None or not retention["replicas_wanted"]:
+        return None
+    held = retention["replicas"]
+    if held is None:
+        return f"{retention['replicas_wanted']} wanted"
+    who = f": {', '.join(map(short, held))}" if held else ""
+    return f"{len(held)} of {retention['replicas_wanted']}{who}"
+
+
 def _next_after(order: Order, report: Report | None) -> str:
     told = report or order
     if told.result is not None:
@@ -309,6 +330,10 @@ def _next_after(order: Order, report: Report | None) -> str:
     if is_final(told.state):
         return "nunet-node list"
     return f"nunet-node wait {order.job}, or nunet-node cancel {order.job}"
+
+
+def _now_s() -> int:
+    return int(time.time())
 
 
 def _when(unix_s: int) -> str:

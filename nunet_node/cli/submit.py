@@ -34,11 +34,13 @@ from nunet_node.jobs.job_file.values import (
     parse_isolation,
     parse_name,
     parse_output,
+    parse_retention_s,
     parse_run_s,
     parse_some_cpu_millis,
     parse_some_memory_bytes,
     suffix,
 )
+from nunet_node.jobs.specification import REPLICAS_MAX
 from nunet_node.protocol.messages import READ, WATCH
 from nunet_node.protocol.order import Order
 from nunet_node.quantities import parse_price_micro_ntx, parse_size_bytes
@@ -138,6 +140,16 @@ class _RawCommand(click.Command):
     "--queue-timeout", type=Parsed(parse_run_s, "DURATION"), help="Longest wait. [7d]"
 )
 @click.option(
+    "--replicas",
+    type=click.IntRange(0, REPLICAS_MAX),
+    help="Copies of the result at other nodes. [0]",
+)
+@click.option(
+    "--retention",
+    type=Parsed(parse_retention_s, "DURATION"),
+    help="How long the result is kept. [30d]",
+)
+@click.option(
     "--max-price",
     type=Parsed(parse_price_micro_ntx, "NTX"),
     help="NTX for a CPU-hour, at most. [any]",
@@ -189,6 +201,8 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> _Plan:
         disk_bytes=given["disk"],
         run_s=given["timeout"],
         queue_s=given["queue_timeout"],
+        retention_s=given["retention"],
+        replicas=given["replicas"],
         price_micro_ntx_max=given["max_price"],
         identity=given["identity"],
     )

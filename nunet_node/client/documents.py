@@ -37,8 +37,16 @@ def order_document(order: Order, report: Report | None = None) -> Document:
     }
 
 
-def status_document(order: Order, report: Report | None = None) -> Document:
-    """Return all that is known of a job: what ``status`` and ``wait`` print."""
+def status_document(
+    order: Order, report: Report | None = None, *, now_s: int = 0
+) -> Document:
+    """Return all that is known of a job: what ``status`` and ``wait`` print.
+
+    Args:
+        order: the job's record here.
+        report: what its provider says now, if it was asked.
+        now_s: unix seconds, by which a result's time may be over.
+    """
     told = report or order
     wanted = order.spec.resources if order.spec else None
     history = report.history if report and report.history else order.history
@@ -46,6 +54,7 @@ def status_document(order: Order, report: Report | None = None) -> Document:
         **order_document(order, report),
         "resources": _resources(report.resources if report else wanted),
         "queue": _queue(told.queue),
+        "retention": _retention(order, report, now_s),
         "history": [
             {"state": str(move.state), "at": move.at_s, "reason": move.reason}
             for move in history
@@ -128,6 +137,21 @@ def _link(order: Order, report: Report | None) -> str | None:
         return None
     award = order.award
     return format_link(order.job, owner, award.provider, award.addresses)
+
+
+def _retention(order: Order, report: Report | None, now_s: int) -> Document | None:
+    """Return for how long the result is kept, and where else than at its provider."""
+    if _result(order, report) is None:
+        return None
+    until_s = report.kept_until_s if report else 0
+    if not until_s and order.spec is not None and order.history:
+        until_s = order.history[-1].at_s + order.spec.retention_s
+    return {
+        "until": until_s or None,
+        "expired": bool(report and report.expired) or 0 < until_s <= now_s,
+        "replicas_wanted": order.spec.replicas if order.spec else None,
+        "replicas": list(report.replicas) if report else None,
+    }
 
 
 def _resources(amount: ResourceVector | None) -> Document | None:

@@ -7,17 +7,17 @@ when to look at it again.
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import trio
 
+from nunet_node.client.asking import Question, Questions
 from nunet_node.client.errors import (
     ClientError,
     ProviderUnreachableError,
-    ResultMissingError,
     UnknownJobError,
     refused,
 )
@@ -33,18 +33,15 @@ from nunet_node.protocol.effects import (
     News,
     OrderChanged,
     ProviderUnreachable,
-    ReadGranted,
     ReportReceived,
 )
 from nunet_node.protocol.inputs import (
     CancelWanted,
-    Input,
     LogsWanted,
-    ReadWanted,
     ReportWanted,
     ResultWritten,
 )
-from nunet_node.protocol.messages import CANCEL, LOGS, READ, STATUS
+from nunet_node.protocol.messages import CANCEL, LOGS, STATUS
 from nunet_node.protocol.order import Order
 from nunet_node.results.sealing import Seal
 from nunet_node.runtime.exchange.fetching import Progress
@@ -56,7 +53,6 @@ RECEIPT_FILE: Final = "receipt.cbor"
 """Where the provider's signed receipt lies in a fetched result."""
 
 OnEvent = Callable[[News], None]
-_A = TypeVar("_A", ReportReceived, LogsGranted, ReadGranted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +64,6 @@ class LogPiece:
     data: bytes
 
 
-@dataclass(slots=True, eq=False)
-class _Question:
-    """Somebody waits for the answer to one wish."""
-
-    command: str
-    answers: type[News]
-    event: trio.Event = field(default_factory=trio.Event)
-    answer: News | None = None
-
-    def hear(self, news: News) -> None:
-        """Take the news if they are the answer."""
-        refusal = isinstance(news, CommandRefused) and news.command in (
-            self.command,
-            "",
-        )
-        if isinstance(news, self.answers | ProviderUnreachable) or refusal:
-            self.answer = news
-            self.event.set()
-
-
 class JobHandle:
     """A job: watch it, read it, cancel it. Made by `Client`."""
 
@@ -96,7 +72,7 @@ class JobHandle:
         self._peer = peer
         self._on_event = on_event
         self._changed = trio.Event()
-        self._questions: list[_Question] = []
+        self._questions = Questions(peer, job)
         self._told = _place(self.order.notice)
         self._silence = ""
 
@@ -107,8 +83,7 @@ class JobHandle:
 
     def hear(self, news: News) -> None:
         """Take news about this job; the client calls it."""
-        for question in tuple(self._questions):
-            question.hear(news)
+        self._questions.hear(news)
         if isinstance(news, ProviderUnreachable | OrderChanged):
             self._silence = _silence(news, self.order)
         changed, self._changed = self._changed, trio.Event()
@@ -179,7 +154,9 @@ class JobHandle:
             UnknownJobError: it has no such job, or it is not ours.
             ProviderUnreachableError: it does not answer.
         """
-        answer = await self._ask(ReportWanted(job=self.job), STATUS, ReportReceived)
+        answer = await self._questions.ask(
+            ReportWanted(job=self.job), STATUS, ReportReceived
+        )
         return answer.report
 
     async def logs(
@@ -195,17 +172,19 @@ class JobHandle:
             UnknownJobError: the provider has no such job, or it is not ours.
             ProviderUnreachableError: it does not answer.
         """
-        granted = await self._ask(LogsWanted(job=self.job), LOGS, LogsGranted)
+        granted = await self._logs_granted()
         asked = Follow(
             job=self.job,
-            attempt=granted.attempt,
+            attempt=granted.attempt if granted else max(1, self.attempt),
             stdout_from=skip.get("stdout", 0) if skip else 0,
             stderr_from=skip.get("stderr", 0) if skip else 0,
             follow=follow,
         )
-        pieces = self._peer.transfers.follow_logs(
-            granted.peer_id, asked, self._logs_in_result
-        )
+        pieces = self._logs_in_result(asked)
+        if granted is not None:
+            pieces = self._peer.transfers.follow_logs(
+                granted.peer_id, asked, self._logs_in_result
+            )
         async with aclosing(pieces):
             async for stream, data in pieces:
                 yield LogPiece(stream, data)
@@ -257,7 +236,7 @@ class JobHandle:
             SealError: the result is sealed, and not to anybody whose key is here.
             PeerError: the target is taken, or a block does not verify.
         """
-        granted = await self._ask(ReadWanted(job=self.job), READ, ReadGranted)
+        granted = await self._questions.read()
         self._check_receipt(granted.receipt)
         await self._peer.transfers.fetch(
             granted.peer_id,
@@ -284,14 +263,14 @@ class JobHandle:
         """
         if self.order.confirmation is not None:
             return self.order.confirmation
-        question = _Question(CANCEL, CancelConfirmed)
-        self._questions.append(question)
+        question = Question(CANCEL, CancelConfirmed)
+        self._questions.begin(question)
         try:
             await self._peer.tell(CancelWanted(job=self.job))
             while not self._cancel_is_over(question):
                 await self._changed.wait()
         finally:
-            self._questions.remove(question)
+            self._questions.end(question)
         return self.order.confirmation
 
     def _is_new(self, news: News) -> bool:
@@ -301,7 +280,7 @@ class JobHandle:
         before, self._told = self._told, max(self._told, _place(news.notice))
         return before < self._told
 
-    def _cancel_is_over(self, question: _Question) -> bool:
+    def _cancel_is_over(self, question: Question) -> bool:
         order, answer = self.order, question.answer
         if isinstance(answer, CommandRefused):
             raise refused(self.job, answer.refusal)
@@ -320,10 +299,20 @@ class JobHandle:
         if order.owner is not None and receipt.owner != order.owner:
             raise ClientError(f"{self.job}: the receipt is for {receipt.owner}")
 
+    async def _logs_granted(self) -> LogsGranted | None:
+        """Return leave to follow the logs; None if a copy of the result has them."""
+        wish = LogsWanted(job=self.job)
+        try:
+            return await self._questions.ask(wish, LOGS, LogsGranted)
+        except (ProviderUnreachableError, UnknownJobError):
+            if self.order.result is None:
+                raise
+            return None
+
     async def _logs_in_result(
         self, asked: Follow
     ) -> AsyncGenerator[tuple[str, bytes], None]:
-        granted = await self._ask(ReadWanted(job=self.job), READ, ReadGranted)
+        granted = await self._questions.read()
         self._check_receipt(granted.receipt)
         seal = self._seal_of(granted.receipt)
         if seal is None:
@@ -342,28 +331,6 @@ class JobHandle:
         while not done(self.order):
             await self._changed.wait()
         return self.order
-
-    async def _ask(self, wish: Input, command: str, answers: type[_A]) -> _A:
-        question = _Question(command, answers)
-        self._questions.append(question)
-        try:
-            await self._peer.tell(wish)
-            await question.event.wait()
-        finally:
-            self._questions.remove(question)
-        match question.answer:
-            case CommandRefused() as said:
-                if said.refusal.code == "job.nowhere" and self.order.spec:
-                    raise ResultMissingError(_why_nowhere(self.order))
-                raise refused(self.job, said.refusal)
-            case ProviderUnreachable() as silent:
-                raise ProviderUnreachableError(
-                    f"{silent.provider} cannot be reached: {silent.reason}"
-                )
-            case answer if isinstance(answer, answers):
-                return answer
-            case _:
-                raise UnknownJobError(self.job)
 
 
 def _place(notice: Notice | None) -> tuple[int, int]:
@@ -390,8 +357,3 @@ def _writes_after(attempt: int, order: Order) -> bool:
 
 def _handed(order: Order) -> bool:
     return order.in_custody and order.award is not None and order.award.inputs_handed
-
-
-def _why_nowhere(order: Order) -> str:
-    state = "not placed yet" if order.state is State.QUEUED else str(order.state)
-    return f"{order.job}: no provider has it; it is {state}: {order.reason}"

@@ -36,6 +36,13 @@ RUN_S_MAX: Final = 30 * 86400
 LEASE_MARGIN_S: Final = 600
 """Time for staging, storing and telling, beyond waiting and running."""
 
+RETENTION_S_MAX: Final = 366 * 86400
+"""Longest time for which a result can be asked to be kept: a year."""
+
+REPLICAS_MAX: Final = 8
+"""Most copies of a result at other nodes; with half of all nodes gone for ever, one
+of eight is left in 255 cases of 256."""
+
 ARGUMENTS_MAX: Final = 1024
 """Words in a command; with their length limit they stay far below ARG_MAX."""
 
@@ -138,6 +145,10 @@ class JobSpec(Record):
     results: ResultKind = ResultKind.SEALED
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
+    retention_s: Annotated[int, msgspec.Meta(ge=1, le=RETENTION_S_MAX)] = 30 * 86400
+    """How long its result is kept after its end; then it is deleted everywhere."""
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=REPLICAS_MAX)] = 0
+    """Copies of its result at other nodes than the one that ran it."""
     price_micro_ntx_max: Count | None = None
     """Highest acceptable price of one CPU-hour; any when absent."""
     cancel_delegable: bool = False

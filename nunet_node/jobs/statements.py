@@ -11,7 +11,7 @@ import msgspec
 
 from nunet_node.identity.did import Did
 from nunet_node.jobs.lifecycle import State
-from nunet_node.jobs.specification import JobId
+from nunet_node.jobs.specification import REPLICAS_MAX, JobId
 from nunet_node.quantities import Count, ResourceVector
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record
@@ -21,6 +21,7 @@ ACCEPTED: Final = "accepted"
 REPORT: Final = "job-report"
 RECEIPT: Final = "receipt"
 CONFIRMATION: Final = "confirmation"
+HELD: Final = "held"
 """Kinds of statement; each is part of what is signed."""
 
 REASON_CHARS_MAX: Final = 500
@@ -106,6 +107,12 @@ class Report(Record):
     result: Cid | None = None
     sequence: Count = 0
     """Sequence number of the newest notice."""
+    kept_until_s: Count = 0
+    """Unix time until which the result is kept; 0 while there is none."""
+    expired: bool = False
+    """The result was kept for as long as was agreed, and is gone."""
+    replicas: Annotated[tuple[Did, ...], msgspec.Meta(max_length=REPLICAS_MAX)] = ()
+    """The nodes that keep a copy of it."""
 
 
 class Receipt(Record):
@@ -134,6 +141,19 @@ class Receipt(Record):
     """WebAssembly instructions, the same on every machine; 0 of a native job."""
     sealed_key: SealedKey = b""
     """The result's key, sealed to the owner; empty if the result is public."""
+    kept_until_s: Count = 0
+    """Unix time until which the result is kept; 0 where nobody said."""
+
+
+class Held(Record):
+    """A copy of a job's result is kept here for its owner, or is about to be."""
+
+    job: JobId
+    owner: Did
+    root: Cid
+    until_s: Count
+    here: bool
+    """Whether all of it is on disk; else it is to be handed over now."""
 
 
 class Confirmation(Record):

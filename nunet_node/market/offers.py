@@ -130,6 +130,9 @@ class Advert(Record):
     ] = ()
     """What one job can have at most, if that is less than `total`: one for each kind
     of machine of a cluster."""
+    store_bytes: Count = 0
+    """Room for copies of others' results in all; 0 of a node that keeps none."""
+    store_free_bytes: Count = 0
 
     @property
     def rooms(self) -> tuple[ResourceVector, ...]:

@@ -10,6 +10,7 @@ from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.jobs.statements import Confirmation, Notice, Receipt, Report
 from nunet_node.market.offers import Bid, Refusal
 from nunet_node.protocol.inputs import SessionId
+from nunet_node.protocol.replicas.events import ReplicaEffect
 from nunet_node.wire.cid import Cid
 
 
@@ -302,6 +303,16 @@ class JobMovedHere:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaMoved:
+    """A result that this node keeps has one copy more, or one less."""
+
+    job: JobId
+    holder: str
+    placed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
     """Nothing is left to do before stopping."""
 
@@ -323,6 +334,7 @@ News = (
     | CommandRefused
     | RevocationAnswered
     | JobMovedHere
+    | ReplicaMoved
     | Drained
 )
 
@@ -342,5 +354,6 @@ Effect = (
     | GrantLogs
     | EndGrants
     | DeliverInputs
+    | ReplicaEffect
     | Tell
 )

@@ -14,6 +14,7 @@ from nunet_node.identity.did import Did
 from nunet_node.jobs.lifecycle import State, is_final
 from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.jobs.statements import Accepted, Attempt, Confirmation, Notice
+from nunet_node.market.offers import ADDRESSES_MAX
 from nunet_node.quantities import Count
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record
@@ -51,6 +52,8 @@ class JobAccepted(Record, tag_field="fact", tag="job-accepted"):
     answer: bytes
     """The signed acceptance, so that a retry hears the very same words."""
     proofs: Annotated[tuple[ProofUsed, ...], msgspec.Meta(max_length=LINKS_MAX)] = ()
+    mandate: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LINKS_MAX)] = ()
+    """The owner's delegations to this provider to have the result kept elsewhere."""
 
 
 class JobStaged(Record, tag_field="fact", tag="job-staged"):
@@ -77,6 +80,8 @@ class JobMoved(Record, tag_field="fact", tag="job-moved"):
     result: Cid | None = None
     sealed_key: bytes = b""
     receipt: bytes | None = None
+    kept_bytes: Count = 0
+    """Length of the result as it is stored."""
 
 
 class CancelAccepted(Record, tag_field="fact", tag="cancel-accepted"):
@@ -90,6 +95,62 @@ class JobForgotten(Record, tag_field="fact", tag="job-forgotten"):
     """An ended job left the ledger to make room."""
 
     job: JobId
+
+
+class ResultExpired(Record, tag_field="fact", tag="result-expired"):
+    """A result was kept for as long as was agreed."""
+
+    job: JobId
+    at_s: Count
+
+
+class ReplicaPlaced(Record, tag_field="fact", tag="replica-placed"):
+    """Another node keeps a copy of a result of ours."""
+
+    job: JobId
+    holder: Did
+    peer_id: str
+    addresses: Annotated[tuple[str, ...], msgspec.Meta(max_length=ADDRESSES_MAX)]
+    at_s: Count
+
+
+class ReplicaLost(Record, tag_field="fact", tag="replica-lost"):
+    """A holder has lost its copy, withholds it, or is gone."""
+
+    job: JobId
+    holder: Did
+    reason: str
+    at_s: Count
+
+
+class ReplicaTaken(Record, tag_field="fact", tag="replica-taken"):
+    """This node agreed to keep a copy of a result that somebody else keeps."""
+
+    job: JobId
+    owner: Did
+    attempt: Attempt
+    root: Cid
+    size_bytes: Count
+    until_s: Count
+    at_s: Count
+    receipt: bytes
+    """The custodian's signed receipt, for whoever reads the copy."""
+
+
+class ReplicaKept(Record, tag_field="fact", tag="replica-kept"):
+    """Every block of the copy is on disk."""
+
+    job: JobId
+    owner: Did
+
+
+class ReplicaDropped(Record, tag_field="fact", tag="replica-dropped"):
+    """A copy is kept no longer."""
+
+    job: JobId
+    owner: Did
+    reason: str
+    at_s: Count
 
 
 class RevocationKept(Record, tag_field="fact", tag="revocation-kept"):
@@ -215,9 +276,20 @@ class CustodianKept(Record, tag_field="fact", tag="custodian-kept"):
     """Whose it is, as the link says, which proves nothing."""
 
 
-JobFact = JobAccepted | JobStaged | JobMoved | CancelAccepted | JobForgotten
+JobFact = (
+    JobAccepted
+    | JobStaged
+    | JobMoved
+    | CancelAccepted
+    | JobForgotten
+    | ResultExpired
+    | ReplicaPlaced
+    | ReplicaLost
+)
 
-ProviderFact = JobFact | RevocationKept
+ReplicaFact = ReplicaTaken | ReplicaKept | ReplicaDropped
+
+ProviderFact = JobFact | ReplicaFact | RevocationKept
 
 OrderFact = (
     OrderPlaced

@@ -15,6 +15,7 @@ from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.jobs.statements import (
     Accepted,
     Confirmation,
+    Held,
     Notice,
     Receipt,
     Report,
@@ -33,6 +34,7 @@ from nunet_node.protocol.messages import (
     RevocationsKept,
     RevocationsWanted,
 )
+from nunet_node.protocol.replicas.events import ReplicaInput, ReplicaWanted
 from nunet_node.quantities import ResourceVector
 from nunet_node.wire.cid import Cid
 
@@ -156,6 +158,7 @@ OpenedBody = (
     | Statement[Notice]
     | Statement[Report]
     | Statement[Receipt]
+    | Statement[Held]
     | Statement[Confirmation]
 )
 
@@ -241,6 +244,8 @@ class ResultStored:
     """What was left out and why; empty if nothing was."""
     refused: str = ""
     """Why all outputs were left out, which fails the job; its logs are stored."""
+    kept_bytes: int = 0
+    """Length of what is stored; 0 if it is what its files have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,4 +392,6 @@ Input = (
     | InputsNotDelivered
     | ResultWritten
     | NeighbourFound
+    | ReplicaInput
+    | ReplicaWanted
 )

@@ -43,6 +43,7 @@ LOGS: Final = "/nunet/job/logs"
 WATCH: Final = "/nunet/job/watch"
 CANCEL: Final = "/nunet/job/cancel"
 READ: Final = "/nunet/result/read"
+KEEP: Final = "/nunet/result/keep"
 """Commands; each is a UCAN command path."""
 
 

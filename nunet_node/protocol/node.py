@@ -57,6 +57,15 @@ from nunet_node.protocol.provider.commands import refuse
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.provider.role import ProviderRole
+from nunet_node.protocol.replicas.events import (
+    ReplicaArrived,
+    ReplicaDelivered,
+    ReplicaNotDelivered,
+    SampleTaken,
+)
+from nunet_node.protocol.replicas.placing import Placing
+from nunet_node.protocol.replicas.record import Replica, ReplicaKey
+from nunet_node.protocol.replicas.upkeep import Upkeep
 from nunet_node.protocol.requester.memory import Memory, Pursuit
 from nunet_node.protocol.requester.role import RequesterRole
 from nunet_node.protocol.sessions import Session, Sessions, Voice
@@ -77,6 +86,8 @@ class NodeSettings:
     """The identities that may place orders here; the first is the default."""
     provides: bool
     price_micro_ntx: int
+    store_bytes: int = 0
+    """Room for copies of others' results."""
     boot: bytes
     """16 random bytes, new for each process."""
     nonce: Callable[[int], bytes]
@@ -104,6 +115,7 @@ class Node:
             peer_id=settings.peer_id,
             provides=settings.provides,
             price_micro_ntx=settings.price_micro_ntx,
+            store_bytes=settings.store_bytes,
             admission=settings.admission,
         )
         memory = Memory(
@@ -115,7 +127,8 @@ class Node:
             holdings=settings.holdings,
         )
         self._provider = ProviderRole(desk=desk)
-        self._requester = RequesterRole(memory=memory, voice=voice)
+        self._upkeep = Upkeep(placing=Placing(desk=desk, memory=memory))
+        self._requester = RequesterRole(memory=memory, voice=voice, upkeep=self._upkeep)
         self._turns: deque[tuple[Turn, dict[JobId, Pursuit]]] = deque(maxlen=TURNS_MAX)
         self._undone = False
         self._unsettled = True
@@ -125,6 +138,11 @@ class Node:
     def jobs(self) -> Mapping[JobId, Job]:
         """The jobs in this node's custody."""
         return self._ledger.jobs
+
+    @property
+    def replicas(self) -> Mapping[ReplicaKey, Replica]:
+        """The copies of others' results that this node keeps."""
+        return self._ledger.replicas
 
     @property
     def orders(self) -> Mapping[JobId, Order]:
@@ -160,6 +178,7 @@ class Node:
         if self._undone and not self._provider.desk.full:
             self._undone = False
             self._requester.recover(turn)
+        self._upkeep.settle(turn)
         if turn.decided or self._unsettled:
             self._unsettled = False
             self._provider.settle(turn, len(self.adverts))
@@ -183,6 +202,7 @@ class Node:
             turn.undo()
             self._requester.undo(pursued)
         self._provider.undo()
+        self._upkeep.undo()
         self._undone = self._unsettled = True
 
     def _route(self, turn: Turn, given: Input) -> None:
@@ -201,8 +221,16 @@ class Node:
                 self._peers(turn, given)
             case TimerFired():
                 known = len(self.adverts)
-                if not self._provider.timer(turn, given.name, known):
+                ours = self._provider.timer(turn, given.name, known)
+                if not ours and not self._upkeep.timer(turn, given.name):
                     self._requester.timer(turn, given.name)
+            case (
+                ReplicaArrived()
+                | ReplicaDelivered()
+                | ReplicaNotDelivered()
+                | SampleTaken()
+            ):
+                self._upkeep.heard(turn, given)
             case (
                 InputsArrived()
                 | InputsNotKept()
@@ -267,6 +295,7 @@ class Node:
             case NodeStarted():
                 desk.awake = True
                 keeping.resume(desk, turn)
+                self._upkeep.begin(turn)
             case DrainBegan():
                 self._provider.drain(turn, given)
             case AddressesChanged():

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from nunet_node.capability.delegation import Delegation
 from nunet_node.capability.errors import InvalidClaimError
 from nunet_node.capability.invocation import Invocation, open_invocation
 from nunet_node.capability.proof_chain import open_chain
@@ -58,6 +59,7 @@ STATEMENTS: Final[Mapping[str, tuple[type[Any], bool]]] = {
     offers.BID: (offers.Bid, True),
     offers.REFUSAL: (offers.Refusal, True),
     job_statements.REPORT: (job_statements.Report, True),
+    job_statements.HELD: (job_statements.Held, True),
     REVOKED: (RevocationsKept, True),
     job_statements.ACCEPTED: (job_statements.Accepted, False),
     job_statements.NOTICE: (job_statements.Notice, False),
@@ -70,6 +72,9 @@ What is not fresh is a lasting fact about a job, repeated after any time away.""
 
 ADMISSION_ARG: Final = "admission"
 """The argument that names the chain by which the owner is admitted."""
+
+MANDATE_ARG: Final = "mandate"
+"""The argument that names what the receiver itself is allowed from now on."""
 
 
 def open_frame(
@@ -202,11 +207,21 @@ def _open_command(body: Invoke, now_s: int, own_did: Did) -> Invocation:
     invocation = open_invocation(
         body.invocation, now_s=now_s, audience=own_did, proofs=proofs
     )
-    named = invocation.args.get(ADMISSION_ARG, ())
-    if not isinstance(named, tuple) or not all(isinstance(c, Cid) for c in named):
-        raise InvalidClaimError("the chain of admission is named by content ids")
     # Their signatures are checked here; whether the chain admits is the provider's.
-    return replace(invocation, beside=open_chain(named, proofs))
+    return replace(
+        invocation,
+        beside=_named_chain(invocation, ADMISSION_ARG, proofs),
+        handed=_named_chain(invocation, MANDATE_ARG, proofs),
+    )
+
+
+def _named_chain(
+    invocation: Invocation, arg: str, proofs: Mapping[Cid, bytes]
+) -> tuple[Delegation, ...]:
+    named = invocation.args.get(arg, ())
+    if not isinstance(named, tuple) or not all(isinstance(c, Cid) for c in named):
+        raise InvalidClaimError(f"the delegations of {arg} are named by content ids")
+    return open_chain(named, proofs)
 
 
 def _open_stated(body: Stated, now_s: int, audiences: Collection[str]) -> OpenedBody:

@@ -16,10 +16,12 @@ from nunet_node.protocol.facts import (
     JobAccepted,
     JobFact,
     OrderFact,
+    ReplicaFact,
     RevocationKept,
 )
 from nunet_node.protocol.order import Order, apply_order
 from nunet_node.protocol.provider.custody import Job, apply_job
+from nunet_node.protocol.replicas.record import Replica, ReplicaKey, apply_replica
 from nunet_node.protocol.trust.standing import Standing, accepted, revoked
 from nunet_node.quantities import Now
 
@@ -40,6 +42,8 @@ class Ledger:
     orders: dict[JobId, Order] = field(default_factory=dict)
     active: dict[JobId, None] = field(default_factory=dict)
     """The jobs that have not ended, in no particular order."""
+    replicas: dict[ReplicaKey, Replica] = field(default_factory=dict)
+    """The copies of others' results that are kept here."""
     started_tag: int = 0
     """The queue tag of the job started last."""
     sequence: int = 0
@@ -56,6 +60,9 @@ class Ledger:
             self.standing = revoked(self.standing, fact)
         elif isinstance(fact, JobFact):
             self._apply_job(fact)
+        elif isinstance(fact, ReplicaFact):
+            key = (fact.owner, fact.job)
+            self.put_replica(key, apply_replica(self.replicas.get(key), fact))
         else:
             self.orders[fact.job] = apply_order(self.orders.get(fact.job), fact)
 
@@ -84,6 +91,13 @@ class Ledger:
         else:
             self.active[name] = None
 
+    def put_replica(self, key: ReplicaKey, replica: Replica | None) -> None:
+        """Set the record of a copy, or drop it."""
+        if replica is None:
+            self.replicas.pop(key, None)
+        else:
+            self.replicas[key] = replica
+
     def active_jobs(self) -> tuple[Job, ...]:
         """Return the jobs that have not ended, in order of acceptance."""
         jobs = (self.jobs[name] for name in self.active)
@@ -96,6 +110,7 @@ class _Before:
 
     jobs: dict[JobId, Job | None] = field(default_factory=dict)
     orders: dict[JobId, Order | None] = field(default_factory=dict)
+    replicas: dict[ReplicaKey, Replica | None] = field(default_factory=dict)
     started_tag: int = 0
     sequence: int = 0
     standing: Standing = field(default_factory=Standing)
@@ -139,6 +154,11 @@ class Turn:
         self._effects.append(Tell(news=news))
 
     @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What was decided so far, in order."""
+        return tuple(self._facts)
+
+    @property
     def decided(self) -> bool:
         """Whether anything durable follows from the input."""
         return bool(self._facts)
@@ -152,6 +172,8 @@ class Turn:
         ledger = self.ledger
         for name, job in self._before.jobs.items():
             ledger.put(name, job)
+        for key, replica in self._before.replicas.items():
+            ledger.put_replica(key, replica)
         for name, order in self._before.orders.items():
             if order is None:
                 ledger.orders.pop(name, None)
@@ -170,3 +192,7 @@ class Turn:
             self._before.orders.setdefault(fact.job, self.ledger.orders.get(fact.job))
         elif isinstance(fact, JobFact):
             self._before.jobs.setdefault(fact.job, self.ledger.jobs.get(fact.job))
+        elif isinstance(fact, ReplicaFact):
+            key = (fact.owner, fact.job)
+            before = self.ledger.replicas.get(key)
+            self._before.replicas.setdefault(key, before)

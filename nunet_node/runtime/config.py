@@ -39,6 +39,7 @@ _AMOUNTS: Final[Mapping[str, Callable[[Any], int]]] = {
     "cpus": parse_cpu_millis,
     "memory": parse_size_bytes,
     "disk": parse_size_bytes,
+    "store": parse_size_bytes,
     "price": parse_price_micro_ntx,
     "drain": parse_duration_s,
 }
@@ -69,6 +70,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Memory to offer, such as ``8GiB``; three quarters of it when absent."""
     disk: int | str | None = None
     """Disk to offer, such as ``50GiB``; half of what is free when absent."""
+    store: int | str = 0
+    """Room for copies of others' results, such as ``10GiB``; none when absent."""
     price: int | float | str = 0
     """Price of one CPU-hour in NTX, such as ``0.25``; work is free when absent."""
     mdns: bool = True
@@ -97,6 +100,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         }
         changes = {name: value for name, value in asked.items() if value is not None}
         return msgspec.structs.replace(detected, **changes)
+
+    @property
+    def store_bytes(self) -> int:
+        """The room for copies of others' results.
+
+        Raises:
+            QuantityError: it is not an amount.
+        """
+        return parse_size_bytes(self.store)
 
     @property
     def price_micro_ntx(self) -> int:

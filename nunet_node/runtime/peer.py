@@ -377,7 +377,7 @@ async def _assemble(
     stack.callback(tasks.cancel_scope.cancel)
     peer = Peer(settings, host, ledger, store, custody, tasks)
     if custody is not None:
-        await trio.to_thread.run_sync(custody.begin, peer.jobs)
+        await trio.to_thread.run_sync(custody.begin, peer.jobs, peer.node.replicas)
     afterwards.callback(peer.abandon)
     stack.callback(peer.close)
     if settings.is_node:

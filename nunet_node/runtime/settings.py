@@ -53,6 +53,8 @@ class PeerSettings:
     drain_s: int = 60
     admission: Admission = field(default_factory=Admission)
     """Whose jobs are taken, by a node that provides."""
+    store_bytes: int = 0
+    """Room for copies of others' results."""
 
 
 def node_settings(
@@ -66,6 +68,7 @@ def node_settings(
         users=users,
         provides=provide is not None,
         price_micro_ntx=provide.price_micro_ntx if provide is not None else 0,
+        store_bytes=settings.store_bytes,
         boot=secrets.token_bytes(BOOT_BYTES),
         nonce=secrets.token_bytes,
         admission=settings.admission,

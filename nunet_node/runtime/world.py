@@ -40,6 +40,7 @@ from nunet_node.runtime.exchange.grants import Expected, Grants
 from nunet_node.runtime.exchange.handover import BlockServer
 from nunet_node.runtime.exchange.logs import LogBook, LogServer, Stand
 from nunet_node.runtime.exchange.neighbours import Neighbours
+from nunet_node.runtime.store.replicas import Replicas
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.execution import Execution
 from nunet_node.storage.blocks import BlockStore
@@ -86,8 +87,19 @@ class World:
         self._sessions = Sessions(
             host, self._post, self._open, self._addresses_of, tasks
         )
+        self._replicas: Replicas | None = None
+        if self._custody is not None:
+            tell, post = around.driver.tell, around.driver.post
+            self._replicas = Replicas(
+                host, self._custody, self.grants, tell, post, tasks
+            )
         self._blocks = BlockServer(
-            store, self.grants, self._job_of, around.driver.tell, self._keep_inputs
+            store,
+            self.grants,
+            self._job_of,
+            around.driver.tell,
+            self._keep_inputs,
+            self._replicas.keep if self._replicas else None,
         )
         self._book = LogBook()
         self._logs = LogServer(self._book, store, self.grants, self._stand)
@@ -105,6 +117,8 @@ class World:
             fx.DeliverInputs: self._deliver_inputs,
             fx.Tell: self._tell,
         }
+        if self._replicas is not None:
+            self._acts.update(self._replicas.acts)
         self._execution: Execution | None = None
         if around.executors is not None and self._custody is not None:
             self._execution = Execution(

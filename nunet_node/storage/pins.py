@@ -6,8 +6,10 @@ the ids that one label keeps, and a block goes when the last list naming it does
 One process at a time keeps the pins of a store.
 """
 
+import math
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -108,6 +110,26 @@ class Pins:
         with self._turn:
             loose = [cid for cid in self._store.cids() if cid not in self._holders]
             return sum(self._store.delete(cid) for cid in loose)
+
+    def clear(self, grace_s: int) -> int:
+        """Delete every block that no pin keeps and nobody put lately.
+
+        Unlike `sweep` it takes nothing that is on its way: a block that was put
+        within ``grace_s`` stays, and pinning one that went meanwhile says so.
+        """
+        before_s = time.time() - grace_s
+        deleted = 0
+        for cid in list(self._store.cids()):
+            with self._turn:
+                if cid not in self._holders and self._age(cid) < before_s:
+                    deleted += self._store.delete(cid)
+        return deleted
+
+    def _age(self, cid: Cid) -> float:
+        try:
+            return self._store.age_mark_s(cid)
+        except BlockMissingError:
+            return math.inf
 
     def _write(self, label: str, cids: frozenset[Cid]) -> None:
         unfinished = self._root / _UNFINISHED

@@ -35,6 +35,7 @@ from nunet_node.protocol.effects import (
     OrderChanged,
     ProviderHeard,
     ProviderUnreachable,
+    ReplicaMoved,
 )
 from nunet_node.protocol.requester.calling import CLOCK_DOUBTED
 from nunet_node.quantities import (
@@ -62,6 +63,11 @@ _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 )
 @click.option(
     "--disk", type=Parsed(checked(parse_size_bytes), "SIZE"), help="[1/2 of the free]"
+)
+@click.option(
+    "--store",
+    type=Parsed(checked(parse_size_bytes), "SIZE"),
+    help="Room for copies of others' results. [0]",
 )
 @click.option(
     "--price",
@@ -163,6 +169,7 @@ def _peer_settings(home: Home, config: Config) -> PeerSettings:
         mdns=config.mdns,
         drain_s=config.drain_s,
         admission=config.admitted,
+        store_bytes=config.store_bytes,
     )
 
 
@@ -224,15 +231,8 @@ async def _tell(
 def _event(peer: Peer, news: News) -> dict[str, Any] | None:
     """Return the document for what happened, if anybody wants to know it."""
     match news:
-        case JobMovedHere():
-            return {
-                "event": "job",
-                "job": news.job,
-                "owner": news.owner,
-                "attempt": news.attempt,
-                "state": news.state,
-                "reason": news.reason,
-            }
+        case JobMovedHere() | ReplicaMoved():
+            return _kept_here(news)
         case ProviderHeard():
             return _heard(peer, news)
         case OrderChanged(notice=notice) if notice is not None:
@@ -251,6 +251,25 @@ def _event(peer: Peer, news: News) -> dict[str, Any] | None:
             return None
 
 
+def _kept_here(news: JobMovedHere | ReplicaMoved) -> dict[str, Any]:
+    if isinstance(news, ReplicaMoved):
+        return {
+            "event": "replica",
+            "job": news.job,
+            "holder": news.holder,
+            "state": "placed" if news.placed else "lost",
+            "reason": news.reason,
+        }
+    return {
+        "event": "job",
+        "job": news.job,
+        "owner": news.owner,
+        "attempt": news.attempt,
+        "state": news.state,
+        "reason": news.reason,
+    }
+
+
 def _heard(peer: Peer, news: ProviderHeard) -> dict[str, Any] | None:
     now_s = peer.driver.clock.now().unix_s
     heard = peer.adverts.of_provider(Did(news.provider), now_s)
@@ -263,6 +282,8 @@ def _line(document: Mapping[str, Any]) -> str:
     match document["event"]:
         case "job":
             text = f"job {document['job']} of {short(document['owner'])}"
+        case "replica":
+            text = f"copy of {document['job']} at {short(document['holder'])}"
         case "notice":
             text = f"notice of {document['job']}"
         case "peer":

@@ -70,6 +70,8 @@ class JobFile:
     queue_s: int | None = None
     attempts: int | None = None
     retry_on: tuple[RetryCause, ...] | None = None
+    retention_s: int | None = None
+    replicas: int | None = None
     price_micro_ntx_max: int | None = None
     cancel_delegable: bool | None = None
     identity: str | None = None
@@ -141,6 +143,8 @@ def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec
             attempts=_or(file.attempts, default.retry.attempts),
             on=_or(file.retry_on, default.retry.on),
         ),
+        retention_s=_or(file.retention_s, default.retention_s),
+        replicas=_or(file.replicas, default.replicas),
         price_micro_ntx_max=file.price_micro_ntx_max,
         cancel_delegable=bool(file.cancel_delegable),
     )

@@ -24,6 +24,7 @@ from nunet_node.jobs.job_file.values import (
     parse_network,
     parse_output,
     parse_result_kind,
+    parse_retention_s,
     parse_run_s,
     parse_some_cpu_millis,
     parse_some_memory_bytes,
@@ -34,6 +35,7 @@ from nunet_node.jobs.specification import (
     ARGUMENTS_MAX,
     ENV_MAX,
     OUTPUT_GLOBS_MAX,
+    REPLICAS_MAX,
     Engine,
     Isolation,
     Network,
@@ -336,6 +338,22 @@ JOB_OPTIONS: Final[Mapping[str, JobOption]] = {
             "Who can read the result: 'sealed', its owner alone, unless given; or "
             "'public', everybody.",
             enum=[str(kind) for kind in ResultKind],
+        ),
+    ),
+    "retention": JobOption(
+        sets="retention_s",
+        read=_one(parse_retention_s),
+        schema=_amount(
+            "How long the result is kept, such as 90d; 30d unless given.", _DURATION
+        ),
+    ),
+    "replicas": JobOption(
+        read=_one(whole_number(0, REPLICAS_MAX)),
+        schema=_said(
+            "Copies of the result at other nodes, for when its provider is gone.",
+            type="integer",
+            minimum=0,
+            maximum=REPLICAS_MAX,
         ),
     ),
     "env": JobOption(

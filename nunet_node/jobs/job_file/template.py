@@ -40,6 +40,11 @@ inputs: []
 # Who can read the result: sealed, its owner alone; or public, everybody.
 results: sealed
 
+# How long the result is kept, and how many copies of it at other nodes, for when
+# the one that ran the job is gone.
+retention: 30d
+replicas: 0
+
 # How often to run it; each run sees NUNET_PARTITION_INDEX and _COUNT.
 # count: 4
 

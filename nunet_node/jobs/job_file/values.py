@@ -11,6 +11,7 @@ from typing import Final
 
 from nunet_node.jobs.job_file.plain_yaml import JobFileError, nearest
 from nunet_node.jobs.specification import (
+    RETENTION_S_MAX,
     RUN_S_MAX,
     Engine,
     Isolation,
@@ -125,6 +126,20 @@ def parse_run_s(text: str) -> int:
     duration_s = parse_duration_s(text)
     if not 1 <= duration_s <= RUN_S_MAX:
         raise JobFileError(f"{text!r} is not between 1s and {RUN_S_MAX // 86400}d")
+    return duration_s
+
+
+def parse_retention_s(text: str) -> int:
+    """Read how long a result is kept, 1 second to 366 days.
+
+    Raises:
+        PeerError: it is not a duration, or out of bounds.
+    """
+    duration_s = parse_duration_s(text)
+    if not 1 <= duration_s <= RETENTION_S_MAX:
+        raise JobFileError(
+            f"{text!r} is not between 1s and {RETENTION_S_MAX // 86400}d"
+        )
     return duration_s
 
 

@@ -31,6 +31,7 @@ from nunet_node.market.offers import Refusal
 from nunet_node.protocol.effects import GrantLogs, GrantRead
 from nunet_node.protocol.messages import (
     CANCEL,
+    KEEP,
     LOGS,
     READ,
     STATUS,
@@ -44,6 +45,7 @@ from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import WATCHERS_PER_JOB_MAX, Desk
 from nunet_node.protocol.provider.submission import submit
 from nunet_node.protocol.provider.telling import answer_report, confirm
+from nunet_node.protocol.replicas import holding
 from nunet_node.protocol.sessions import Session
 from nunet_node.protocol.turn import Turn
 from nunet_node.wire.schema import Record, from_plain
@@ -103,6 +105,8 @@ def obey(desk: Desk, turn: Turn, asked: Asked) -> None:
     refusal = _why_unproved(desk, turn, asked) or _why_revoked(turn, given)
     if refusal is None and given.command == SUBMIT:
         refusal = submit(desk, turn, asked.session, asked.frame, given)
+    elif refusal is None and given.command == KEEP:
+        refusal = holding.keep(desk, turn, asked.session, asked.frame, given)
     elif refusal is None:
         refusal = _about_a_job(desk, turn, asked)
     if refusal is None:
@@ -167,6 +171,11 @@ def _about_a_job(desk: Desk, turn: Turn, asked: Asked) -> Refusal | None:
     except PeerError as error:
         return Refusal(code=error.code, reason=str(error)[:REASON_CHARS_MAX])
     job = turn.ledger.jobs.get(args.job)
+    if job is None or job.owner != given.subject or job.receipt is None:
+        replica = turn.ledger.replicas.get((given.subject, args.job))
+        if given.command == READ and replica is not None and replica.kept:
+            holding.read(desk, turn, asked.session, asked.frame, replica)
+            return None
     if job is None or job.owner != given.subject:
         return UNKNOWN
     return handler(desk, turn, asked, job, args)
@@ -204,6 +213,13 @@ def _read(
         what = "has no result" if job.ended else "is not there yet"
         return Refusal(
             code="result.none", reason=f"the result {what}: the job is {state}"
+        )
+    if job.expired:
+        at_s = job.kept_until_s
+        return Refusal(
+            code="result.expired",
+            reason=f"the result was kept until {at_s} (unix time), as agreed",
+            never=True,
         )
     turn.do(GrantRead(peer_id=asked.session.peer_id, job=job.job, root=job.result))
     answer = Stated(statement_kind=RECEIPT, data=job.receipt)

@@ -22,8 +22,20 @@ from nunet_node.protocol.facts import (
     JobMoved,
     JobStaged,
     ProofUsed,
+    ReplicaLost,
+    ReplicaPlaced,
+    ResultExpired,
 )
 from nunet_node.wire.cid import Cid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """A node that keeps a copy of a result, and where it was last."""
+
+    holder: Did
+    peer_id: str
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +72,12 @@ class Job:
     notices: tuple[bytes, ...] = ()
     proofs: tuple[ProofUsed, ...] = ()
     """What it was accepted on, and must still hold when it starts."""
+    mandate: tuple[bytes, ...] = ()
+    """By what right its result is kept elsewhere."""
+    kept_bytes: int = 0
+    expired: bool = False
+    """Its result was kept for as long as was agreed, and is gone."""
+    replicas: tuple[Placement, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -75,6 +93,13 @@ class Job:
     def started(self) -> bool:
         """Whether a process of it may exist."""
         return self.state in STARTED
+
+    @property
+    def kept_until_s(self) -> int:
+        """Until when its result is kept, unix time; 0 while there is none."""
+        if not self.ended or self.result is None:
+            return 0
+        return self.history[-1].at_s + self.spec.retention_s
 
     @property
     def previous_digest(self) -> bytes:
@@ -106,6 +131,8 @@ def apply_job(job: Job | None, fact: JobFact, sequence: int) -> Job | None:
             return _moved(job, fact)
         case JobForgotten():
             return None
+        case ResultExpired() | ReplicaPlaced() | ReplicaLost():
+            return _elsewhere(job, fact)
 
 
 def _accepted(job: Job | None, fact: JobAccepted, sequence: int) -> Job:
@@ -125,7 +152,20 @@ def _accepted(job: Job | None, fact: JobAccepted, sequence: int) -> Job:
         staged=fact.spec.inputs is None,
         history=job.history if job else (),
         proofs=fact.proofs,
+        mandate=fact.mandate,
     )
+
+
+def _elsewhere(job: Job, fact: ResultExpired | ReplicaPlaced | ReplicaLost) -> Job:
+    if isinstance(fact, ResultExpired):
+        return replace(job, expired=True, replicas=())
+    others = tuple(each for each in job.replicas if each.holder != fact.holder)
+    if isinstance(fact, ReplicaLost):
+        return replace(job, replicas=others)
+    placed = Placement(
+        holder=fact.holder, peer_id=fact.peer_id, addresses=fact.addresses
+    )
+    return replace(job, replicas=(*others, placed))
 
 
 def _moved(job: Job, fact: JobMoved) -> Job:
@@ -149,6 +189,7 @@ def _moved(job: Job, fact: JobMoved) -> Job:
         fuel=fact.fuel or job.fuel,
         result=fact.result or job.result,
         receipt=fact.receipt or job.receipt,
+        kept_bytes=fact.kept_bytes or job.kept_bytes,
         history=(*job.history, move)[-HISTORY_MAX:],
         notices=(*job.notices, fact.notice),
     )

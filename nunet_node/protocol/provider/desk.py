@@ -41,6 +41,8 @@ class Desk:
     peer_id: str
     provides: bool
     price_micro_ntx: int
+    store_bytes: int = 0
+    """Room for copies of others' results, as the node's owner allows."""
     admission: Admission = field(default_factory=Admission)
     total: ResourceVector = NOTHING
     engines: tuple[EngineOffer, ...] = ()
@@ -67,6 +69,16 @@ class Desk:
         """Return what no job has reserved."""
         held = (j.spec.resources for j in turn.ledger.active_jobs() if j.holding)
         return free_of(self.total, held)
+
+    @property
+    def serves(self) -> bool:
+        """Whether others have a reason to command anything here."""
+        return self.provides or self.store_bytes > 0
+
+    def store_free_bytes(self, turn: Turn) -> int:
+        """Return the room for copies that none has taken."""
+        taken = sum(each.size_bytes for each in turn.ledger.replicas.values())
+        return 0 if self.draining else max(0, self.store_bytes - taken)
 
     def waiting(self, turn: Turn) -> tuple[Waiting, ...]:
         """Return the queue as the scheduler sees it."""

@@ -186,6 +186,7 @@ def result_stored(desk: Desk, turn: Turn, given: ResultStored) -> None:
         limit=job.limit or (OUTPUT_LIMIT if given.refused else ""),
         result=given.root,
         sealed_key=given.sealed_key,
+        kept_bytes=given.kept_bytes or given.size_bytes,
     )
     receipt = receipt_of(desk, turn, job, moved, given.size_bytes)
     end(desk, turn, msgspec.structs.replace(moved, receipt=receipt))

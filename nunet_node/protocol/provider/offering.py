@@ -148,6 +148,8 @@ def _advert(
         anchors=tuple(sorted(desk.admission.anchors)[:ANCHORS_MAX]),
         machine=desk.machine,
         largest=desk.largest,
+        store_bytes=desk.store_bytes,
+        store_free_bytes=desk.store_free_bytes(turn),
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 from nunet_node.capability.command import Command, proves
 from nunet_node.capability.errors import CapabilityError
 from nunet_node.capability.invocation import Invocation
-from nunet_node.capability.proof_chain import CHAIN_LINKS_MAX
+from nunet_node.capability.proof_chain import CHAIN_LINKS_MAX, Act, check_chain
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did
 from nunet_node.jobs.lifecycle import State
@@ -47,7 +47,7 @@ from nunet_node.protocol.facts import (
     JobMoved,
     ProofUsed,
 )
-from nunet_node.protocol.messages import WATCH, Stated
+from nunet_node.protocol.messages import KEEP, WATCH, Stated
 from nunet_node.protocol.provider import keeping
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
@@ -78,6 +78,8 @@ class SubmitArgs(Record):
     challenge: bytes
     admission: Annotated[tuple[Cid, ...], msgspec.Meta(max_length=CHAIN_LINKS_MAX)] = ()
     """The delegations by which a provider that asks for them admits the owner."""
+    mandate: Annotated[tuple[Cid, ...], msgspec.Meta(max_length=CHAIN_LINKS_MAX)] = ()
+    """The delegations by which the provider may have the result kept elsewhere."""
 
 
 def submit(
@@ -106,13 +108,15 @@ def submit(
             proofs = proofs_used(given)
         except CapabilityError as error:
             return Refusal(code=error.code, reason=str(error)[:500], never=True)
-        refusal = _why_untrusted(desk, turn, given, args, proofs) or _why_not(
-            desk, turn, given.subject, args.spec, spec_cid
+        refusal = (
+            _why_untrusted(desk, turn, given, args, proofs)
+            or _why_not(desk, turn, given.subject, args.spec, spec_cid)
+            or _why_no_replicas(desk, turn, given, args)
         )
         if refusal is not None:
             return refusal
         _make_room(turn)
-        _accept(desk, turn, given.subject, args, spec_cid, proofs)
+        _accept(desk, turn, given, args, spec_cid, proofs)
     job = turn.ledger.jobs[args.job]
     _answer(desk, turn, session, frame, job)
     if all(proves(link.command, Command(WATCH)) for link in given.proofs):
@@ -204,6 +208,27 @@ def _why_not(
     return None
 
 
+def _why_no_replicas(
+    desk: Desk, turn: Turn, given: Invocation, args: SubmitArgs
+) -> Refusal | None:
+    """Return why this provider could not have the result kept elsewhere."""
+    if not args.spec.replicas:
+        return None
+    act = Act(
+        invoker=desk.voice.did,
+        subject=given.subject,
+        command=Command(KEEP),
+        args={"job": args.job},
+    )
+    try:
+        void = turn.ledger.standing.void.keys()
+        check_chain(given.handed, act, now_s=turn.now.unix_s, revoked=void)
+    except CapabilityError as error:
+        reason = f"replicas are asked for, but not allowed: {error}"
+        return Refusal(code=error.code, reason=reason[:REASON_CHARS_MAX], never=True)
+    return None
+
+
 def _make_room(turn: Turn) -> None:
     if len(turn.ledger.jobs) < JOBS_KEPT_MAX:
         return
@@ -216,12 +241,12 @@ def _make_room(turn: Turn) -> None:
 def _accept(
     desk: Desk,
     turn: Turn,
-    owner: Did,
+    given: Invocation,
     args: SubmitArgs,
     spec_cid: Cid,
     proofs: tuple[ProofUsed, ...],
 ) -> None:
-    spec, now_s = args.spec, turn.now.unix_s
+    owner, spec, now_s = given.subject, args.spec, turn.now.unix_s
     active = turn.ledger.active_jobs()
     last = max((j.queue_tag for j in active if j.owner == owner), default=0)
     tag = tag_for(last, turn.ledger.started_tag)
@@ -248,6 +273,7 @@ def _accept(
         queue_tag=tag,
         answer=desk.voice.state(turn, ACCEPTED, accepted, owner, LASTING_TTL_S),
         proofs=proofs[:LINKS_MAX],
+        mandate=tuple(link.data for link in given.handed),
     )
     turn.record(fact)
     moved = JobMoved(

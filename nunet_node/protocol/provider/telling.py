@@ -64,6 +64,9 @@ def report_of(desk: Desk, turn: Turn, job: Job) -> Report:
         queue=queue_of(desk, turn, job) if state is State.QUEUED else None,
         result=job.result,
         sequence=len(job.notices),
+        kept_until_s=job.kept_until_s,
+        expired=job.expired,
+        replicas=tuple(each.holder for each in job.replicas),
     )
 
 
@@ -99,6 +102,7 @@ def receipt_of(
         cpu_ms=job.cpu_ms,
         memory_peak_bytes=job.memory_peak_bytes,
         fuel=job.fuel,
+        kept_until_s=moved.at_s + job.spec.retention_s,
     )
     return desk.voice.state(turn, RECEIPT, receipt, job.owner, LASTING_TTL_S)
 

@@ -21,8 +21,9 @@ from nunet_node.identity.statement import Statement
 from nunet_node.market.offers import Refusal
 from nunet_node.protocol.effects import CancelTimer, Challenged, SetTimer
 from nunet_node.protocol.inputs import SessionId
-from nunet_node.protocol.messages import SUBMIT, ChallengeWanted, Invoke
+from nunet_node.protocol.messages import READ, SUBMIT, ChallengeWanted, Invoke
 from nunet_node.protocol.order import Order
+from nunet_node.protocol.replicas.events import ReplicaWanted
 from nunet_node.protocol.requester.memory import Errand, Memory, Outcome, Step
 from nunet_node.protocol.sessions import NONCE_BYTES
 from nunet_node.protocol.turn import Turn
@@ -45,11 +46,13 @@ def begin(
     beside = memory.admission(order, about, now_s) if command == SUBMIT else ()
     if beside:
         about["admission"] = tuple(link.cid for link in beside)
+    handed = memory.handed(order, now_s) if command == SUBMIT else ()
+    if handed:
+        about["mandate"] = tuple(link.cid for link in handed)
     mandate = memory.mandate(order, command, about, now_s)
     if award is None or mandate is None:
         return False
     errand = Errand(
-        number=memory.next_errand,
         job=order.job,
         command=command,
         provider=award.provider,
@@ -57,8 +60,38 @@ def begin(
         addresses=memory.addresses_of(order, turn),
         mandate=mandate,
         args=about,
-        beside=beside,
+        beside=(*beside, *handed),
     )
+    launch(memory, turn, errand)
+    return True
+
+
+def ask_holder(memory: Memory, turn: Turn, order: Order, wanted: ReplicaWanted) -> bool:
+    """Ask a holder for a job's result; tell whether that is possible.
+
+    It answers with the receipt of the job's custodian, whom alone we believe.
+    """
+    about = {"job": order.job}
+    mandate = memory.mandate(order, READ, about, turn.now.unix_s)
+    if order.award is None or mandate is None:
+        return False
+    errand = Errand(
+        job=order.job,
+        command=READ,
+        provider=wanted.holder,
+        peer_id=wanted.peer_id,
+        addresses=wanted.addresses,
+        mandate=mandate,
+        args=about,
+        answers_as=order.award.provider,
+    )
+    launch(memory, turn, errand)
+    return True
+
+
+def launch(memory: Memory, turn: Turn, errand: Errand) -> None:
+    """Send a command on its way, to whomever and by whatever right it says."""
+    errand.number = memory.next_errand
     memory.next_errand += 1
     memory.errands[errand.number] = errand
     turn.do(
@@ -67,7 +100,6 @@ def begin(
     errand.session, is_open = memory.reach(turn, errand.peer_id, errand.addresses)
     if is_open:
         _ask(memory, turn, errand)
-    return True
 
 
 def under_way(memory: Memory, order: Order, command: str) -> bool:
@@ -114,7 +146,7 @@ def answered(
             return _challenged(memory, turn, errand, body)
         refusal = Refusal(code="challenge.missing", reason="it did not challenge us")
         return _end(memory, turn, errand, refusal=refusal)
-    if body.issuer != errand.provider:
+    if body.issuer != (errand.answers_as or errand.provider):
         refusal = Refusal(code="peer.wrong-issuer", reason="answered by somebody else")
         return _end(memory, turn, errand, refusal=refusal)
     return _end(memory, turn, errand, answer=body)

@@ -10,7 +10,11 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from nunet_node.capability.command import Command
-from nunet_node.capability.delegation import Delegation
+from nunet_node.capability.delegation import (
+    Delegation,
+    open_delegation,
+    seal_delegation,
+)
 from nunet_node.capability.held.holdings import Holdings
 from nunet_node.capability.proof_chain import Act
 from nunet_node.identity.did import Did
@@ -22,9 +26,9 @@ from nunet_node.market.table import AdvertTable
 from nunet_node.protocol.effects import OpenSession, OrderChanged
 from nunet_node.protocol.facts import OrderFact
 from nunet_node.protocol.inputs import SessionId
-from nunet_node.protocol.messages import SUBMIT
+from nunet_node.protocol.messages import KEEP, SUBMIT
 from nunet_node.protocol.order import Order
-from nunet_node.protocol.sessions import Sessions
+from nunet_node.protocol.sessions import NONCE_BYTES, Sessions
 from nunet_node.protocol.turn import Turn
 from nunet_node.wire.cid import Cid
 
@@ -57,7 +61,7 @@ class Mandate:
 class Errand:
     """One command on its way: reach, be challenged, command, be answered."""
 
-    number: int
+    number: int = 0
     job: JobId
     command: str
     provider: Did
@@ -66,7 +70,9 @@ class Errand:
     mandate: "Mandate"
     args: Mapping[str, Any]
     beside: tuple[Delegation, ...] = ()
-    """The chain that admits the owner, which the arguments name."""
+    """The delegations that the arguments name."""
+    answers_as: Did | None = None
+    """Whose statement answers it, if not the provider's own."""
     session: SessionId = 0
     step: Step = Step.CONNECTING
 
@@ -240,6 +246,29 @@ class Memory:
             if chain is not None:
                 return chain
         return ()
+
+    def handed(self, order: Order, now_s: int) -> tuple[Delegation, ...]:
+        """Return what allows the order's provider to have the result kept elsewhere.
+
+        The last link is made here and now; none if no copies are wanted, or nobody
+        here may allow it.
+        """
+        award, spec, owner = order.award, order.spec, order.owner
+        if award is None or spec is None or owner is None or not spec.replicas:
+            return ()
+        giver = self.mandate(order, KEEP, {"job": order.job}, now_s)
+        if giver is None:
+            return ()
+        data = seal_delegation(
+            signer=giver.signer,
+            audience=award.provider,
+            subject=owner,
+            command=KEEP,
+            nonce=self.nonce(NONCE_BYTES),
+            expires_at_s=now_s + spec.lease_s + spec.retention_s,
+            policy=(("==", ".job", order.job),),
+        )
+        return (*giver.proofs, open_delegation(data))
 
     def addresses_of(self, order: Order, turn: Turn) -> tuple[str, ...]:
         """Return where the order's custodian should be now, best guess first."""

@@ -38,8 +38,10 @@ from nunet_node.protocol.inputs import (
     RevokeWanted,
     SessionId,
 )
-from nunet_node.protocol.messages import LOGS, READ, STATUS, AdvertsWanted
+from nunet_node.protocol.messages import KEEP, LOGS, READ, STATUS, AdvertsWanted
 from nunet_node.protocol.order import Order
+from nunet_node.protocol.replicas.events import ReplicaWanted
+from nunet_node.protocol.replicas.upkeep import Upkeep
 from nunet_node.protocol.requester import calling, errands, pursuing, spreading
 from nunet_node.protocol.requester.memory import Memory, Outcome, Pursuit
 from nunet_node.protocol.sessions import Session, Voice
@@ -55,6 +57,7 @@ Wish = (
     | CustodianNamed
     | RevokeWanted
     | ResultWritten
+    | ReplicaWanted
     | InputsDelivered
     | InputsNotDelivered
 )
@@ -63,6 +66,9 @@ Wish = (
 QUESTIONS: Final = frozenset({STATUS, READ, LOGS})
 """Commands whose answer is for whoever asked, and changes no record."""
 
+_ASIDE: Final = QUESTIONS | {KEEP}
+"""Commands that do not drive an order."""
+
 
 @dataclass(slots=True, kw_only=True)
 class RequesterRole:
@@ -70,6 +76,7 @@ class RequesterRole:
 
     memory: Memory
     voice: Voice
+    upkeep: Upkeep
 
     def pursued(self) -> dict[JobId, Pursuit]:
         """Return what `undo` has to bring back, before a turn."""
@@ -92,6 +99,8 @@ class RequesterRole:
                 spreading.begin(self.memory, turn, given)
             case ResultWritten():
                 self._written(turn, given)
+            case ReplicaWanted():
+                self._holder(turn, given)
             case _:
                 self._about(turn, given)
 
@@ -142,7 +151,7 @@ class RequesterRole:
         for call in calling.session_lost(memory, turn, session):
             pursuing.award_next(memory, turn, self.voice, call)
         self._ended(turn, lost)
-        told = {o.errand.job for o in lost if o.errand.command not in QUESTIONS}
+        told = {o.errand.job for o in lost if o.errand.command not in _ASIDE}
         pursuing.connection_lost(memory, turn, self.voice, peer_id, told, reason)
 
     def recover(self, turn: Turn) -> None:
@@ -274,6 +283,11 @@ class RequesterRole:
         if not errands.begin(self.memory, turn, order, command, {}):
             self._nowhere(turn, order.job, "no provider is known to have it")
 
+    def _holder(self, turn: Turn, given: ReplicaWanted) -> None:
+        order = turn.ledger.orders.get(given.job)
+        if not order or not errands.ask_holder(self.memory, turn, order, given):
+            self._nowhere(turn, given.job, "nobody is known who ran it")
+
     def _nowhere(self, turn: Turn, job: JobId, reason: str) -> None:
         refusal = Refusal(code="job.nowhere", reason=reason)
         turn.tell(CommandRefused(job=job, command="", provider="", refusal=refusal))
@@ -300,6 +314,8 @@ class RequesterRole:
         for outcome in outcomes:
             if outcome.errand.command in QUESTIONS:
                 self._told(turn, outcome)
+            elif outcome.errand.command == KEEP:
+                self.upkeep.ended(turn, outcome)
             else:
                 pursuing.ended(self.memory, turn, self.voice, outcome)
 

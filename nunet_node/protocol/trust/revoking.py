@@ -45,7 +45,7 @@ def keep(
         heard: revocations that were verified.
         spread: whether to gossip what is new, because it did not come by gossip.
     """
-    if not desk.provides:
+    if not desk.serves:
         return ()
     held, fresh = [], []
     for each in heard:
@@ -74,7 +74,7 @@ def heard_from(
             wanted = RevocationsWanted(after=after, reply=True)
             desk.sessions.send(turn, session.id, wanted)
         return None
-    if not desk.provides:
+    if not desk.serves:
         return Refusal(code="provider.none", reason="keeps no revocations", never=True)
     if not held:
         return Refusal(
@@ -91,7 +91,7 @@ def tell(
 ) -> None:
     """Tell a neighbour what is void, and ask it in turn if it knows other things."""
     standing = turn.ledger.standing
-    if desk.provides and wanted.summary == summary_of(standing):
+    if desk.serves and wanted.summary == summary_of(standing):
         desk.sessions.send(turn, session.id, Revocations(), re=frame)
         return
     items: list[bytes] = []
@@ -113,7 +113,7 @@ def tell(
 
 def ask(desk: Desk, turn: Turn, session: Session, *, reply: bool = False) -> None:
     """Ask a neighbour for the revocations that it keeps and we do not, if we keep."""
-    if not desk.provides:
+    if not desk.serves:
         return
     wanted = RevocationsWanted(summary=summary_of(turn.ledger.standing), reply=reply)
     desk.sessions.send(turn, session.id, wanted)

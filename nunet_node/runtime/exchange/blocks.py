@@ -259,7 +259,7 @@ async def _take_small(
         return []
     found = await trio.to_thread.run_sync(known)
     lacking = [cid for cid in cids if cid not in found]
-    async with aclosing(_request(stream, lacking)) as blocks:
+    async with aclosing(request(stream, lacking)) as blocks:
         fetched = [(cid, data) async for cid, data in blocks]
     if fetched:
         await trio.to_thread.run_sync(keep, fetched)
@@ -281,7 +281,7 @@ async def _take_chunks(
         nursery.start_soon(writer.run)
         async with writer.groups:
             try:
-                async with aclosing(_request(stream, writer.cids)) as blocks:
+                async with aclosing(request(stream, writer.cids)) as blocks:
                     await writer.feed(blocks)
             except PeerError as error:
                 broken = error
@@ -345,7 +345,7 @@ class _Writer:
                 batch.put(data, cid, checked=True)
 
 
-async def _request(
+async def request(
     stream: Stream, cids: Sequence[Cid]
 ) -> AsyncGenerator[tuple[Cid, bytes], None]:
     """Ask for blocks, and yield them in order."""

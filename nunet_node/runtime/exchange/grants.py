@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from nunet_node.identity.did import Did
 from nunet_node.jobs.specification import JobId
 from nunet_node.wire.cid import Cid
 
@@ -33,6 +34,13 @@ class Expected:
     bytes_max: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedCopy(Expected):
+    """A copy of somebody's result that a peer may hand over."""
+
+    owner: Did
+
+
 @dataclass(slots=True)
 class _Allowed:
     roots: OrderedDict[Cid, None] = field(default_factory=OrderedDict)
@@ -40,6 +48,7 @@ class _Allowed:
     inputs: OrderedDict[tuple[JobId, int], Expected] = field(
         default_factory=OrderedDict
     )
+    copies: OrderedDict[JobId, ExpectedCopy] = field(default_factory=OrderedDict)
 
 
 class Grants:
@@ -83,6 +92,15 @@ class Grants:
         """Return what a peer may hand over for a job, if anything."""
         allowed = self._peers.get(peer_id)
         return None if allowed is None else allowed.inputs.get((job, attempt))
+
+    def expect_copy(self, peer_id: str, job: JobId, copy: ExpectedCopy) -> None:
+        """Let a peer hand over a copy of a job's result."""
+        _keep(self._of(peer_id).copies, job, copy)
+
+    def expected_copy(self, peer_id: str, job: JobId) -> ExpectedCopy | None:
+        """Return what copy of a job's result a peer may hand over, if any."""
+        allowed = self._peers.get(peer_id)
+        return None if allowed is None else allowed.copies.get(job)
 
     def no_longer_expect(self, job: JobId) -> None:
         """End everybody's leave to hand over a job's inputs."""

@@ -2,7 +2,8 @@
 
 To hand over, a peer opens a stream and offers a root; then the roles turn, and the
 provider asks for whatever it lacks, until it says that everything is staged. It says
-so only after the node has written it down, so that the peer may leave for good.
+so only after the node has written it down, so that the peer may leave for good. A copy
+of a result is handed to its holder in the same way.
 
 Rule: nothing is taken that the node does not expect from this very peer. What a job's
 inputs name must be handed over by its own owner: a block that some other owner
@@ -37,7 +38,7 @@ from nunet_node.runtime.exchange.blocks import (
     blocks_under,
     take_tree,
 )
-from nunet_node.runtime.exchange.grants import Expected, Grants
+from nunet_node.runtime.exchange.grants import Expected, ExpectedCopy, Grants
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import StoreUnavailableError
 from nunet_node.wire.cid import Cid
@@ -72,10 +73,15 @@ class Offer(Record, tag_field="kind", tag="offer"):
     job: JobName
     attempt: Attempt
     root: Cid
+    copy: bool = False
+    """It is no job's inputs, but a copy of the attempt's result."""
 
 
 class Staged(Record, tag_field="kind", tag="staged"):
     """Everything is on disk, and the job needs nothing more from you."""
+
+
+KeepCopy = Callable[[JobId, ExpectedCopy], Awaitable[None]]
 
 
 class HandedOver:
@@ -104,6 +110,8 @@ class BlockServer:
             once that is durable.
         keep: keeps a job's inputs from being cleared, now that all are here; runs in
             a thread.
+        keep_copy: keeps a copy of a result, now that all of it is here, and returns
+            once that is durable.
     """
 
     def __init__(
@@ -113,12 +121,14 @@ class BlockServer:
         job_of: Callable[[JobId], Job | None],
         tell: Callable[[InputsArrived | InputsNotKept], Awaitable[None]],
         keep: Callable[[JobId, int], None] = lambda _job, _attempt: None,
+        keep_copy: KeepCopy | None = None,
     ) -> None:
         self._store = store
         self._grants = grants
         self._job_of = job_of
         self._tell = tell
         self._keep = keep
+        self._keep_copy = keep_copy or _keep_none
         self._handed = HandedOver()
         self._streams: dict[str, int] = {}
         self._taking: set[JobId] = set()
@@ -166,7 +176,31 @@ class BlockServer:
 
         await answer(stream, want, allowed, self._store)
 
+    async def _take_copy(self, stream: Stream, offer: Offer) -> None:
+        job = JobId(offer.job)
+        expected = self._grants.expected_copy(stream.peer_id, job)
+        if expected is None or expected.root != offer.root:
+            await stream.send(encode_record(No()))
+            return
+        handed = self._handed.of(expected.owner)
+
+        def has(cid: Cid) -> bool:
+            return cid in handed and self._store.has(cid)
+
+        taking = Taking(
+            has=has,
+            limits=TreeLimits(bytes_max=expected.bytes_max),
+            on_block=handed.add,
+        )
+        async with self._room:
+            await take_tree(stream, expected.root, self._store, taking)
+            await self._keep_copy(job, expected)
+        await stream.send(encode_record(Staged()))
+
     async def _take(self, stream: Stream, offer: Offer) -> None:
+        if offer.copy:
+            await self._take_copy(stream, offer)
+            return
         job = JobId(offer.job)
         expected = self._grants.expected(stream.peer_id, job, offer.attempt)
         if expected is None or expected.root != offer.root:
@@ -216,6 +250,10 @@ class BlockServer:
         room = TreeLimits(files_max=INPUT_FILES_MAX, bytes_max=expected.bytes_max)
         taking = Taking(has=has, limits=room, on_block=handed.add)
         await take_tree(stream, expected.root, self._store, taking)
+
+
+async def _keep_none(_job: JobId, _copy: ExpectedCopy) -> None:
+    raise BlockRefusedError("this peer keeps no copies")
 
 
 async def deliver(stream: Stream, offer: Offer, store: BlockStore) -> None:

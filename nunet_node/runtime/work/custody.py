@@ -5,6 +5,7 @@ in custody needs, so that what a job was given goes with the job, and the blocks
 home's own users are never touched. The ledger says what is needed; pins keep it.
 """
 
+import hashlib
 import logging
 import threading
 from collections import defaultdict
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from nunet_node.errors import PeerError
+from nunet_node.identity.did import Did
 from nunet_node.jobs.specification import JobId
 from nunet_node.protocol.provider.custody import Job
+from nunet_node.protocol.replicas.record import Replica, ReplicaKey
 from nunet_node.runtime.exchange.blocks import blocks_under
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockMissingError
@@ -23,6 +26,10 @@ from nunet_node.wire.cid import Cid
 
 _INPUTS: Final = "inputs"
 _RESULT: Final = "result"
+_COPY: Final = "copy"
+
+_COPY_NAME_CHARS: Final = 40
+"""160 bits of a digest, as a job's id has."""
 
 _log = logging.getLogger("nunet_node.runtime.custody")
 
@@ -41,7 +48,7 @@ class Custody:
         self._turn = threading.Lock()
         self._labels: defaultdict[str, set[str]] = defaultdict(set)
         for label in self._pins.labels():
-            self._labels[label.partition(".")[0]].add(label)
+            self._labels[_job_of(label)].add(label)
 
     @classmethod
     def open(cls, root: Path) -> "Custody":
@@ -52,9 +59,14 @@ class Custody:
         """
         return cls(BlockStore(root), root / "pins")
 
-    def begin(self, jobs: Mapping[JobId, Job]) -> int:
-        """Let go of whatever these jobs do not need; return how many blocks went."""
+    def begin(
+        self,
+        jobs: Mapping[JobId, Job],
+        replicas: Mapping[ReplicaKey, Replica] | None = None,
+    ) -> int:
+        """Let go of whatever these do not need; return how many blocks went."""
         needed = {label for job in jobs.values() for label in _needed(job)}
+        needed |= {_copy_label(*key) for key in replicas or ()}
         for job in list(self._labels):
             self._let_go(job, needed)
         return self._pins.sweep()
@@ -77,6 +89,28 @@ class Custody:
         """
         self._keep(job, _label(job, attempt, _RESULT), root)
 
+    def keep_copy(self, owner: Did, job: JobId, root: Cid) -> None:
+        """Keep a copy of a result, all of which is in the store.
+
+        Raises:
+            BlockMissingError: it is not.
+            StoreUnavailableError: the disk is full or failing.
+        """
+        label = _copy_label(owner, job)
+        self._keep(_job_of(label), label, root)
+
+    def drop_copy(self, owner: Did, job: JobId) -> None:
+        """Let go of a copy of a result."""
+        self._drop(_job_of(_copy_label(owner, job)))
+
+    def drop_result(self, job: JobId) -> None:
+        """Let go of everything of a job, whose result's time is over."""
+        self._drop(job)
+
+    def clear(self, *, grace_s: int) -> int:
+        """Delete old blocks that nothing keeps, such as a broken hand-over's."""
+        return self._pins.clear(grace_s)
+
     def ended(self, job: JobId, attempt: int) -> None:
         """Let go of everything of a job but the result of its last attempt."""
         newer = {
@@ -88,7 +122,14 @@ class Custody:
             # The next start of this node tries again.
             _log.warning("what job %s left is still here: %s", job, error)
 
-    def _keep(self, job: JobId, label: str, root: Cid) -> None:
+    def _drop(self, job: str) -> None:
+        try:
+            self._let_go(job, ())
+        except PeerError as error:
+            # The next start of this node tries again.
+            _log.warning("what was kept of %s is still here: %s", job, error)
+
+    def _keep(self, job: str, label: str, root: Cid) -> None:
         blocks = blocks_under(self.store, root)
         if not blocks:
             raise BlockMissingError(f"no tree {root} to keep")
@@ -106,12 +147,24 @@ class Custody:
 
 
 def _needed(job: Job) -> tuple[str, ...]:
+    if job.expired:
+        return ()
     if job.ended:
         return (_label(job.job, job.attempt, _RESULT),) if job.result else ()
     # An attempt that this provider began by itself uses the inputs of the one before.
     return tuple(
         _label(job.job, attempt, _INPUTS) for attempt in range(1, job.attempt + 1)
     )
+
+
+def _copy_label(owner: Did, job: JobId) -> str:
+    # Two owners' copies of one job are two: an owner's name alone proves nothing.
+    of = hashlib.sha256(f"{owner}|{job}".encode()).hexdigest()[:_COPY_NAME_CHARS]
+    return f"{_COPY}-{of}.{_RESULT}"
+
+
+def _job_of(label: str) -> str:
+    return label.partition(".")[0]
 
 
 def _label(job: JobId, attempt: int, what: str) -> str:

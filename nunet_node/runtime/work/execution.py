@@ -262,6 +262,7 @@ class Execution:
             attempt=order.attempt,
             root=stored.root,
             size_bytes=stored.size_bytes,
+            kept_bytes=stored.kept_bytes,
             sealed_key=stored.sealed_key,
             reason=_left_out(found),
             refused=refused,

@@ -47,6 +47,8 @@ class Packed:
 
     root: Cid
     size_bytes: int
+    kept_bytes: int
+    """Length of what is stored, which sealing makes a little longer."""
     sealed_key: bytes = b""
 
 
@@ -80,7 +82,12 @@ def pack_sealed(
         root=root,
         ephemeral_secret=secrets.token_bytes(KEY_BYTES),
     )
-    return Packed(root=root, size_bytes=made.size_bytes, sealed_key=sealed_key)
+    return Packed(
+        root=root,
+        size_bytes=made.size_bytes,
+        kept_bytes=made.outer.tree.size_bytes,
+        sealed_key=sealed_key,
+    )
 
 
 def pack_public(store: BlockStore, files: Sequence[Leaving]) -> Packed:
@@ -93,7 +100,8 @@ def pack_public(store: BlockStore, files: Sequence[Leaving]) -> Packed:
     with store.batch() as batch:
         built = build([_plain(batch, file) for file in files])
         _put_all(batch, built.blocks)
-    return Packed(root=built.root, size_bytes=built.tree.size_bytes)
+    size_bytes = built.tree.size_bytes
+    return Packed(root=built.root, size_bytes=size_bytes, kept_bytes=size_bytes)
 
 
 def _plain(batch: Batch, file: Leaving) -> FileEntry:

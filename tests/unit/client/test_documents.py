@@ -58,6 +58,7 @@ def test_a_job_of_which_nothing_is_known_has_every_key():
         "result": None,
         "resources": None,
         "queue": None,
+        "retention": None,
         "history": [],
         "bids": [],
     }

@@ -35,6 +35,11 @@ class Peer:
     up: bool = True
     boot: int = 0
     price: int = 0
+    store_bytes: int = 0
+    copies: set = field(default_factory=set)
+    """Roots whose blocks are on disk here, for others."""
+    handing: list[object] = field(default_factory=list)
+    dropped: list[object] = field(default_factory=list)
     disk_full: bool = False
     capacity: ins.CapacityProbed | None = None
     seen: dict = field(default_factory=dict)
@@ -65,6 +70,7 @@ class Peer:
             users={self.user.did: self.user},
             provides=self.provides,
             price_micro_ntx=self.price,
+            store_bytes=self.store_bytes,
             boot=bytes([self.boot]) * 16,
             nonce=counting_nonce(self.key.did.encode()[-6:] + bytes([self.boot])),
             admission=self.admission,
@@ -133,6 +139,7 @@ class Peer:
         self.running.clear()
         self.storing.clear()
         self.expecting.clear()
+        self.handing.clear()
         self.held.clear()
         self.disk_full = False
 

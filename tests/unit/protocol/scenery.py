@@ -27,6 +27,7 @@ def snapshot(node):
     return (
         dict(ledger.jobs),
         dict(ledger.orders),
+        dict(ledger.replicas),
         set(ledger.active),
         ledger.started_tag,
         ledger.sequence,

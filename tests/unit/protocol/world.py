@@ -14,6 +14,7 @@ from nunet_node.protocol import effects as fx
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.messages import REVOCATIONS_TOPIC
 from nunet_node.protocol.opening import open_advert, open_frame, open_revocations
+from nunet_node.protocol.replicas import events as rp
 from nunet_node.quantities import Now
 from tests.unit.protocol.peer import Peer
 from tests.unit.protocol.scenery import (
@@ -197,6 +198,51 @@ class World:
                 peer.expecting.append(effect)
             case fx.DeliverInputs():
                 self._deliver(peer, effect)
+            case _:
+                self._copy(peer, effect)
+
+    def _copy(self, peer, effect):
+        match effect:
+            case rp.ExpectReplica():
+                peer.handing.append(effect)
+            case rp.DeliverReplica():
+                self._hand_copy(peer, effect)
+            case rp.TakeSample():
+                self._sample(peer, effect)
+            case rp.DropReplica():
+                peer.dropped.append(effect)
+                kept = {each.root for each in peer.node.replicas.values()}
+                peer.copies &= kept
+            case rp.DropResult():
+                peer.dropped.append(effect)
+
+    def _hand_copy(self, peer, effect):
+        other = self._peer(peer, effect.peer_id)
+        about = {"job": effect.job, "holder": effect.holder}
+        expected = [
+            e
+            for e in (other.handing if other else ())
+            if (e.job, e.peer_id, e.root) == (effect.job, peer.peer_id, effect.root)
+        ]
+        if not expected:
+            failed = rp.ReplicaNotDelivered(**about, reason="not expected")
+            self.later(0, peer, failed)
+            return
+        other.copies.add(effect.root)
+        arrived = rp.ReplicaArrived(job=effect.job, owner=expected[0].owner)
+        self.later(0, other, arrived)
+        self.later(0, peer, rp.ReplicaDelivered(**about))
+
+    def _sample(self, peer, effect):
+        other = self._peer(peer, effect.peer_id)
+        granted = other is not None and any(
+            isinstance(g, fx.GrantRead)
+            and (g.peer_id, g.root) == (peer.peer_id, effect.root)
+            for g in other.grants
+        )
+        fault = "" if granted and effect.root in other.copies else "it has no block"
+        taken = rp.SampleTaken(job=effect.job, holder=effect.holder, fault=fault)
+        self.later(0, peer, taken)
 
     def _peer(self, peer, peer_id):
         if frozenset((peer.peer_id, peer_id)) in self.apart:

@@ -19,6 +19,7 @@ class Job:
     job: str = JOB
     attempt: int = 1
     ended: bool = False
+    expired: bool = False
     result: object = None
 
 
@@ -87,6 +88,7 @@ def test_the_inputs_of_a_later_attempt_outlive_the_end_of_an_earlier_one(custody
         (Job(attempt=2), {"inputs"}),
         (Job(ended=True, result="some"), {"result"}),
         (Job(ended=True), set()),
+        (Job(ended=True, result="some", expired=True), set()),
         (None, set()),
     ],
 )

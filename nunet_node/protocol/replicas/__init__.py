@@ -1,0 +1,1 @@
+"""Copies of results at other nodes: keeping them, and having them kept."""

@@ -1,0 +1,256 @@
+"""Keeping copies of others' results: taking them, serving them, letting them go.
+
+Whoever asks shows that the result's owner allows it, by a delegation and a fresh
+challenge, and brings the custodian's receipt. The same command asks for a new copy
+and checks up on an old one: it is answered with whether all of it is here, and gives
+leave to read it, which is how it is audited.
+
+Rule: no more is promised than there is room for; nothing is kept beyond the time that
+was agreed, nor without one; a copy is served to its owner as a result is.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from nunet_node.capability.invocation import Invocation
+from nunet_node.errors import PeerError
+from nunet_node.identity.did import Did
+from nunet_node.identity.statement import Statement, open_statement
+from nunet_node.jobs.specification import RETENTION_S_MAX, JobId
+from nunet_node.jobs.statements import (
+    HELD,
+    REASON_CHARS_MAX,
+    RECEIPT,
+    Attempt,
+    Held,
+    Receipt,
+)
+from nunet_node.market.offers import Refusal
+from nunet_node.protocol.effects import GrantRead
+from nunet_node.protocol.facts import ReplicaDropped, ReplicaKept, ReplicaTaken
+from nunet_node.protocol.messages import Stated
+from nunet_node.protocol.provider.desk import Desk
+from nunet_node.protocol.replicas.events import (
+    DropReplica,
+    ExpectReplica,
+    ReplicaArrived,
+)
+from nunet_node.protocol.replicas.record import Replica
+from nunet_node.protocol.sessions import Session
+from nunet_node.protocol.trust.admission import Mode
+from nunet_node.protocol.turn import Turn
+from nunet_node.quantities import Count
+from nunet_node.wire.cid import Cid
+from nunet_node.wire.limits import FRAME_BYTES_MAX
+from nunet_node.wire.schema import Record, from_plain
+
+REPLICAS_HELD_MAX: Final = 100_000
+"""Copies that one node keeps; each is about two kilobytes of memory."""
+
+OWNER_SHARE: Final = 4
+"""One owner gets at most this part of the room, so that none can take all of it."""
+
+HANDING_S_MIN: Final = 120
+"""Time for a copy of any size to be handed over: a few reconnects of a poor link."""
+
+HANDING_BYTES_PER_S: Final = 64 << 10
+"""Slowest hand-over waited for: half a megabit a second."""
+
+RECEIPT_BYTES_MAX: Final = 8192
+"""Longest receipt that is kept with a copy; usual ones have one kilobyte."""
+
+
+class KeepArgs(Record):
+    """The arguments of a request to keep a copy."""
+
+    job: JobId
+    attempt: Attempt
+    root: Cid
+    size_bytes: Count
+    until_s: Count
+    receipt: Annotated[bytes, msgspec.Meta(max_length=RECEIPT_BYTES_MAX)]
+    challenge: bytes
+
+
+def keep(
+    desk: Desk, turn: Turn, session: Session, frame: int, given: Invocation
+) -> Refusal | None:
+    """Agree to keep a copy, say whether it is here, or return why not."""
+    try:
+        args = from_plain(KeepArgs, given.args)
+        said = _receipt(args.receipt)
+    except PeerError as error:
+        reason = str(error)[:REASON_CHARS_MAX]
+        return Refusal(code=error.code, reason=reason, never=True)
+    owner, known = given.subject, turn.ledger.replicas.get((given.subject, args.job))
+    refusal = _why_not_this(given, args, said, known)
+    same = known is not None and known.root == args.root
+    longer = known is None or not same or known.until_s < args.until_s
+    if refusal is None and longer:
+        refusal = _why_not_so_long(turn, args)
+    if refusal is None and not same:
+        refusal = _why_no_room(desk, turn, owner, args)
+    if refusal is not None:
+        return refusal
+    if known is not None and not same:
+        drop(turn, known, "a later attempt's result takes its place")
+    if longer:
+        turn.record(_taken(turn, owner, args))
+    _answer(desk, turn, session, frame, turn.ledger.replicas[owner, args.job])
+    return None
+
+
+def arrived(turn: Turn, given: ReplicaArrived) -> None:
+    """All of a copy is on disk."""
+    replica = turn.ledger.replicas.get((given.owner, given.job))
+    if replica is None:
+        # Its time came to an end while it was handed over.
+        turn.do(DropReplica(job=given.job, owner=given.owner))
+    elif not replica.kept:
+        turn.record(ReplicaKept(job=given.job, owner=given.owner))
+
+
+def read(
+    desk: Desk, turn: Turn, session: Session, frame: int, replica: Replica
+) -> None:
+    """Give the owner leave to read a copy, and show the custodian's receipt."""
+    turn.do(
+        GrantRead(peer_id=session.peer_id, job=replica.job, root=replica.root),
+    )
+    stated = Stated(statement_kind=RECEIPT, data=replica.receipt)
+    desk.sessions.send(turn, session.id, stated, re=frame)
+
+
+def drop(turn: Turn, replica: Replica, reason: str) -> None:
+    """Keep a copy no longer."""
+    turn.record(
+        ReplicaDropped(
+            job=replica.job,
+            owner=replica.owner,
+            reason=reason,
+            at_s=turn.now.unix_s,
+        )
+    )
+    turn.do(DropReplica(job=replica.job, owner=replica.owner))
+
+
+def let_go(turn: Turn) -> int | None:
+    """Drop the copies whose time is over; return when the next one's is, unix time."""
+    now_s = turn.now.unix_s
+    for replica in list(turn.ledger.replicas.values()):
+        if replica.until_s <= now_s:
+            drop(turn, replica, "it was kept for as long as was agreed")
+        elif _due_s(replica) <= now_s:
+            drop(turn, replica, "it was not handed over")
+    return min(map(_due_s, turn.ledger.replicas.values()), default=None)
+
+
+def _due_s(replica: Replica) -> int:
+    if replica.kept:
+        return replica.until_s
+    handing_s = HANDING_S_MIN + replica.size_bytes // HANDING_BYTES_PER_S
+    return min(replica.until_s, replica.taken_s + handing_s)
+
+
+def _receipt(data: bytes) -> Statement[Receipt]:
+    return open_statement(
+        data,
+        kind=RECEIPT,
+        payload_type=Receipt,
+        now_s=0,
+        audience=None,
+        check_time=False,
+        bytes_max=FRAME_BYTES_MAX,
+    )
+
+
+def _why_not_this(
+    given: Invocation,
+    args: KeepArgs,
+    said: Statement[Receipt],
+    known: Replica | None,
+) -> Refusal | None:
+    receipt = said.payload
+    about = (receipt.owner, receipt.job, receipt.result, receipt.attempt)
+    custodians = {link.audience for link in given.proofs}
+    if about != (given.subject, args.job, args.root, args.attempt):
+        reason = "the receipt is about another result"
+        return Refusal(code="replica.receipt", reason=reason, never=True)
+    if said.issuer not in custodians:
+        reason = "the receipt's provider has not been allowed to have it kept"
+        return Refusal(code="replica.receipt", reason=reason, never=True)
+    if known is not None and known.root != args.root and known.attempt >= args.attempt:
+        reason = f"the result of attempt {known.attempt} is kept already"
+        return Refusal(code="replica.attempt-past", reason=reason, never=True)
+    return None
+
+
+def _why_not_so_long(turn: Turn, args: KeepArgs) -> Refusal | None:
+    ahead_s = args.until_s - turn.now.unix_s
+    if 0 < ahead_s <= RETENTION_S_MAX:
+        return None
+    reason = f"a copy is kept for 1 to {RETENTION_S_MAX} s, not for {ahead_s}"
+    return Refusal(code="store.time", reason=reason, never=True)
+
+
+def _why_no_room(desk: Desk, turn: Turn, owner: Did, args: KeepArgs) -> Refusal | None:
+    if not desk.store_bytes:
+        return Refusal(code="store.none", reason="keeps no copies", never=True)
+    admission = desk.admission
+    listed = owner in admission.allow or owner in admission.anchors
+    if admission.mode is not Mode.OPEN and not listed:
+        reason = "keeps copies for the owners that it lists alone"
+        return Refusal(code="admission.not-listed", reason=reason, never=True)
+    if desk.draining:
+        return Refusal(code="provider.draining", reason="is shutting down")
+    held = turn.ledger.replicas.values()
+    mine = sum(each.size_bytes for each in held if each.owner == owner)
+    room = desk.store_free_bytes(turn)
+    if mine + args.size_bytes > desk.store_bytes // OWNER_SHARE:
+        reason = f"one owner gets at most a {OWNER_SHARE}th of the room for copies"
+        return Refusal(code="store.owner-full", reason=reason)
+    if desk.full or args.size_bytes > room or len(held) >= REPLICAS_HELD_MAX:
+        reason = f"{args.size_bytes} bytes wanted, {room} free for copies"
+        return Refusal(code="store.full", reason=reason)
+    return None
+
+
+def _taken(turn: Turn, owner: Did, args: KeepArgs) -> ReplicaTaken:
+    return ReplicaTaken(
+        job=args.job,
+        owner=owner,
+        attempt=args.attempt,
+        root=args.root,
+        size_bytes=args.size_bytes,
+        until_s=args.until_s,
+        at_s=turn.now.unix_s,
+        receipt=args.receipt,
+    )
+
+
+def _answer(
+    desk: Desk, turn: Turn, session: Session, frame: int, replica: Replica
+) -> None:
+    peer_id = session.peer_id
+    if replica.kept:
+        turn.do(GrantRead(peer_id=peer_id, job=replica.job, root=replica.root))
+    else:
+        turn.do(
+            ExpectReplica(
+                job=replica.job,
+                owner=replica.owner,
+                peer_id=peer_id,
+                root=replica.root,
+                bytes_max=replica.size_bytes,
+            )
+        )
+    held = Held(
+        job=replica.job,
+        owner=replica.owner,
+        root=replica.root,
+        until_s=replica.until_s,
+        here=replica.kept,
+    )
+    answer = desk.voice.answer(turn, HELD, held, session.peer_did)
+    desk.sessions.send(turn, session.id, answer, re=frame)

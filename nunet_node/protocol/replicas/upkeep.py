@@ -1,0 +1,160 @@
+"""What a node does in its own time about results and copies that it keeps.
+
+One timer wakes it for whatever is due first: a result or a copy whose time is over, a
+copy that was never handed over, a holder to be audited. Rule: what is due is read from
+the records, so that a restart forgets nothing.
+"""
+
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from nunet_node.jobs.lifecycle import is_final
+from nunet_node.jobs.specification import JobId
+from nunet_node.protocol.effects import SetTimer
+from nunet_node.protocol.facts import JobMoved, ReplicaTaken, ResultExpired
+from nunet_node.protocol.replicas import holding
+from nunet_node.protocol.replicas.events import (
+    DropResult,
+    ReplicaArrived,
+    ReplicaDelivered,
+    ReplicaInput,
+    ReplicaNotDelivered,
+    SampleTaken,
+)
+from nunet_node.protocol.replicas.placing import Placing
+from nunet_node.protocol.requester.memory import Outcome
+from nunet_node.protocol.turn import NS_PER_S, Turn
+
+UPKEEP_TIMER: Final = "upkeep"
+
+UPKEEP_S_MAX: Final = 3600
+"""Longest time between two looks, so that a wall clock that jumps is noticed."""
+
+PACE_MS: Final = 250
+"""Shortest time between two looks."""
+
+LOOKS_MAX: Final = 64
+"""Results that are looked after at once; the rest follow after a pause, so that a
+restart does not make a node talk to everybody in one moment."""
+
+_NS_PER_MS: Final = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Upkeep:
+    """The node's own care for what it keeps."""
+
+    placing: Placing
+    planned_ns: int | None = None
+    awake: bool = False
+    undone: bool = False
+    looked_ns: int = 0
+    results: dict[JobId, int] = field(default_factory=dict)
+    """When each result is to be looked after, elapsed time."""
+    copies_ns: int | None = None
+    """When the copies kept for others are to be looked through."""
+
+    def heard(self, turn: Turn, given: ReplicaInput) -> None:
+        """Take in what the world says about copies."""
+        match given:
+            case ReplicaArrived():
+                holding.arrived(turn, given)
+            case ReplicaDelivered() | ReplicaNotDelivered():
+                self.placing.delivered(turn, given)
+                self._look_after(turn, given.job)
+            case SampleTaken():
+                self.placing.sampled(turn, given)
+                self._look_after(turn, given.job)
+
+    def ended(self, turn: Turn, outcome: Outcome) -> None:
+        """Take the end of a conversation with a holder."""
+        self.placing.ended(turn, outcome)
+        self._look_after(turn, outcome.errand.job)
+
+    def begin(self, turn: Turn) -> None:
+        """Take up everything that is kept; nothing was done before."""
+        self.awake, now_ns = True, turn.now.elapsed_ns
+        self.results = {
+            job.job: now_ns for job in turn.ledger.jobs.values() if job.kept_until_s
+        }
+        if turn.ledger.replicas:
+            self.copies_ns = now_ns
+        self._plan_all(turn)
+
+    def settle(self, turn: Turn) -> None:
+        """At the end of a turn, look after what it decided."""
+        if not self.awake:
+            return
+        if self.undone:
+            self.undone = False
+            self.begin(turn)
+        for fact in turn.facts:
+            match fact:
+                case JobMoved(result=result) if result and is_final(fact.state):
+                    self._look_after(turn, fact.job)
+                case ReplicaTaken():
+                    self._copies_at(turn, fact.at_s + holding.HANDING_S_MIN)
+                case _:
+                    pass
+
+    def timer(self, turn: Turn, name: str) -> bool:
+        """Do whatever is due."""
+        if name != UPKEEP_TIMER:
+            return False
+        self.planned_ns, now_ns = None, turn.now.elapsed_ns
+        self.looked_ns = now_ns
+        if self.copies_ns is not None and self.copies_ns <= now_ns:
+            self.copies_ns = None
+            next_s = holding.let_go(turn)
+            if next_s is not None:
+                self._copies_at(turn, next_s)
+        due = (job for job, due_ns in self.results.items() if due_ns <= now_ns)
+        for job in list(islice(due, LOOKS_MAX)):
+            self._look_after(turn, job)
+        self._plan_all(turn)
+        return True
+
+    def undo(self) -> None:
+        """Count what was planned in turns that were taken back as unplanned."""
+        self.planned_ns, self.undone = None, True
+        self.placing.dealings.clear()
+
+    def _look_after(self, turn: Turn, name: JobId) -> None:
+        job = turn.ledger.jobs.get(name)
+        if job is None or not job.kept_until_s or job.expired:
+            self.results.pop(name, None)
+            return
+        if job.kept_until_s <= turn.now.unix_s:
+            self.results.pop(name, None)
+            turn.record(ResultExpired(job=name, at_s=turn.now.unix_s))
+            turn.do(DropResult(job=name))
+            return
+        dues = [_elapsed_ns(turn, job.kept_until_s), turn.after_s(UPKEEP_S_MAX)]
+        if not self.placing.desk.draining:
+            next_ns = self.placing.look_after(turn, job)
+            dues += [] if next_ns is None else [next_ns]
+        self.results[name] = min(dues)
+        self._plan(turn, self.results[name])
+
+    def _copies_at(self, turn: Turn, unix_s: int) -> None:
+        due_ns = min(_elapsed_ns(turn, unix_s), turn.after_s(UPKEEP_S_MAX))
+        self.copies_ns = min(due_ns, self.copies_ns or due_ns)
+        self._plan(turn, self.copies_ns)
+
+    def _plan_all(self, turn: Turn) -> None:
+        if self.copies_ns is not None:
+            self._plan(turn, self.copies_ns)
+        if self.results:
+            self._plan(turn, min(self.results.values()))
+
+    def _plan(self, turn: Turn, due_ns: int) -> None:
+        soonest_ns = self.looked_ns + PACE_MS * _NS_PER_MS
+        due_ns = max(due_ns, soonest_ns, turn.now.elapsed_ns)
+        if self.planned_ns is None or due_ns < self.planned_ns:
+            self.planned_ns = due_ns
+            turn.do(SetTimer(name=UPKEEP_TIMER, at_ns=due_ns))
+
+
+def _elapsed_ns(turn: Turn, unix_s: int) -> int:
+    return turn.now.elapsed_ns + (unix_s - turn.now.unix_s) * NS_PER_S

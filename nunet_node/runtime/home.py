@@ -236,20 +236,14 @@ class Home:
         """Return, and make if need be, the directory in which jobs run.
 
         For root it lies outside the home: job processes run under other users, and
-        those may not enter the home.
+        those may not enter the home. Whoever uses it holds it, as
+        `runtime.work.scratch.held_scratch` does.
 
         Raises:
             HomeError: the directory is somebody else's.
         """
         path = self._scratch_path()
         return path if path.parent == self.path else _passable(path)
-
-    def drop_scratch(self) -> None:
-        """Remove a scratch directory outside the home, unless something is in it."""
-        path = self._scratch_path()
-        if path.parent != self.path:
-            with contextlib.suppress(OSError):
-                path.rmdir()
 
     def _scratch_path(self) -> Path:
         if os.geteuid() != 0:

@@ -63,6 +63,7 @@ from nunet_node.runtime.wallet import tokens
 from nunet_node.runtime.wallet.reading import may_use
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.offering import Offering
+from nunet_node.runtime.work.scratch import held_scratch, sweep_others
 from nunet_node.runtime.world import Surroundings, World
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.lock import exclusive
@@ -271,13 +272,15 @@ class Peer:
         provide = self._settings.provide
         if provide is None:
             return
+        scratch = self._settings.home.scratch()
         await trio.to_thread.run_sync(executors.sweep)
+        await trio.to_thread.run_sync(sweep_others, scratch)
         warm = trio.Event()
         self._tasks.start_soon(_stay_warm, executors, warm)
         await warm.wait()
         offering = Offering(
             executors=executors,
-            scratch=self._settings.home.scratch(),
+            scratch=scratch,
             provide=provide,
             driver=self.driver,
         )
@@ -351,7 +354,8 @@ async def _assemble(
     home = settings.home
     if settings.is_node:
         stack.enter_context(exclusive(home.node_lock))
-        stack.callback(home.drop_scratch)
+        if settings.provide is not None:
+            stack.enter_context(held_scratch(home))
     ledger = await trio.to_thread.run_sync(
         partial(Ledger.open, home, provides=settings.is_node)
     )

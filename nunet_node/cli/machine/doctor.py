@@ -13,6 +13,7 @@ from nunet_node.executors.port import Capability, Finding
 from nunet_node.quantities import cpu_text, size_text
 from nunet_node.runtime.home import cache_directory, open_home
 from nunet_node.runtime.work.checkup import Checkup, check_up
+from nunet_node.runtime.work.scratch import held_scratch
 
 _WALLS: Final = frozenset({"network", "host files", "host processes", "privileges"})
 """Barriers against getting out; the others are limits of an order."""
@@ -27,8 +28,8 @@ def doctor_command(settings: Settings) -> int:
     """
     home = open_home(settings.home)
     settings.note("running guests that try to break out; this takes some seconds")
-    found = trio.run(check_up, home.scratch(), cache_directory())
-    home.drop_scratch()
+    with held_scratch(home) as scratch:
+        found = trio.run(check_up, scratch, cache_directory())
     settings.document(_document(found))
     if not settings.json:
         settings.say(_report(found))

@@ -18,6 +18,8 @@ from libp2p.stream_muxer.exceptions import (
     MuxedStreamReset,
 )
 
+from nunet_node.errors import MisuseError
+
 if TYPE_CHECKING:
     from nunet_node.network.libp2p.connection import YamuxConnection
 
@@ -123,8 +125,8 @@ class YamuxStream(IMuxedStream):  # type: ignore[misc] # the library is untyped
             self.break_off("the stream was reset here")
 
     def set_deadline(self, ttl: int) -> bool:
-        """Refuse: cancel scopes do this."""
-        raise NotImplementedError("use a cancel scope")
+        """Refuse, as misuse: cancel scopes do this."""
+        raise MisuseError(f"no deadline of {ttl} s is kept here: use a cancel scope")
 
     def get_remote_address(self) -> tuple[str, int] | None:
         """Return where the peer is."""

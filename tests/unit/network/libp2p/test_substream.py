@@ -8,6 +8,7 @@ from libp2p.stream_muxer.exceptions import (
     MuxedStreamReset,
 )
 
+from nunet_node.errors import MisuseError
 from nunet_node.network.libp2p.substream import (
     CREDIT_S,
     FIN,
@@ -189,6 +190,11 @@ async def test_a_reset_is_said_once(stream, conn):
     await stream.reset()
     await stream.reset()
     assert conn.said == [(RST, 0)]
+
+
+async def test_a_deadline_is_a_cancel_scopes_to_keep(stream):
+    with pytest.raises(MisuseError):
+        stream.set_deadline(1)
 
 
 async def test_a_reader_may_pause_for_long(stream, conn, autojump_clock):

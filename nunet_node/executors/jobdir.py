@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from nunet_node.executors.port import DEPTH_MAX, InputPathError, ScratchError
+from nunet_node.executors.sandbox.cgroups import ControlGroup
 
 JOB_UID_FIRST: Final = 60_600
 """First user id for jobs; systemd leaves 60578 to 61183 unassigned."""
@@ -41,6 +42,8 @@ class JobDir:
     uid: int | None
     locks: list[int]
     inputs: dict[str, FileMark] = field(default_factory=dict)
+    groups: list[ControlGroup] = field(default_factory=list)
+    """The control groups that it ran in; they go with it."""
 
     @property
     def path(self) -> Path:
@@ -166,6 +169,8 @@ def open_job_dir(scratch: Path) -> JobDir:
 def remove_job_dir(job_dir: JobDir) -> None:
     """Delete everything of a job whose processes are gone, and free its user id."""
     remove_tree(job_dir.root)
+    while job_dir.groups:
+        job_dir.groups.pop().remove_patiently()
     while job_dir.locks:
         os.close(job_dir.locks.pop())
 

@@ -44,10 +44,6 @@ from nunet_node.executors.supervise import OnLog, OnStarted, supervise
 if TYPE_CHECKING:
     from nunet_node.executors.container.run import Containers
 
-GROUP_REMOVALS_MAX: Final = 100
-"""Most tries to remove an emptied control group; a later sweep removes what stays."""
-GROUP_REMOVAL_PAUSE_S: Final = 0.02
-
 _NO_SOCKET: Final = "no socket of a container engine was found"
 
 
@@ -170,11 +166,13 @@ class LocalExecutors:
         if order.engine == "container":
             return await self._contained(order, job_dir, on_started, on_log)
         with contextlib.ExitStack() as stack:
-            group = None
             try:
                 program = await self._program(order, job_dir)
                 root = await self._root(order, job_dir, stack)
                 group, ready = await self._seat(order, program, stack)
+                if group is not None:
+                    # The kernel takes its time; nobody waits for it but `remove`.
+                    job_dir.groups.append(group)
                 launch = engines.launch(order, job_dir, program, stack, group, root)
                 watched = await supervise(
                     launch.request,
@@ -189,8 +187,6 @@ class LocalExecutors:
                 return engines.ending(order, launch, watched)
             except (PeerError, OSError) as error:
                 return RunEnd(exit_code=None, reason=f"not started: {error}")
-            finally:
-                await _remove_group(group)
 
     async def collect(
         self, job_dir: JobDir, globs: tuple[str, ...], *, bytes_max: int, files_max: int
@@ -203,7 +199,7 @@ class LocalExecutors:
         )
 
     async def remove(self, job_dir: JobDir) -> None:
-        """Delete a job's directory and free its user id."""
+        """Delete a job's directory and control groups, and free its user id."""
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(jobdir.remove_job_dir, job_dir)
 
@@ -306,17 +302,6 @@ def _module_bytes(job_dir: JobDir, relpath: str) -> bytes:
     descriptor = job_dir.open_file(relpath)
     with os.fdopen(descriptor, "rb") as source:
         return source.read(MODULE_BYTES_MAX + 1)
-
-
-async def _remove_group(group: ControlGroup | None) -> None:
-    """Remove an emptied group; the kernel may count a dead process a moment longer."""
-    if group is None:
-        return
-    for _ in range(GROUP_REMOVALS_MAX):
-        if group.remove():
-            return
-        with trio.CancelScope(shield=True):
-            await trio.sleep(GROUP_REMOVAL_PAUSE_S)
 
 
 def _own_scratch(scratch: Path) -> Path:

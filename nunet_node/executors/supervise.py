@@ -284,11 +284,12 @@ async def _insist(watched: Watched) -> None:
 
 async def _measure(watched: Watched) -> None:
     pause_s = POLL_MIN_S if watched.group is not None else POLL_UNGROUPED_MIN_S
+    cost_s = 0.0
     while True:
+        await trio.sleep(max(pause_s, cost_s * POLL_COST_FACTOR))
         began = trio.current_time()
         await _measure_once(watched)
         cost_s = trio.current_time() - began
-        await trio.sleep(max(pause_s, cost_s * POLL_COST_FACTOR))
 
 
 async def _measure_once(watched: Watched) -> None:

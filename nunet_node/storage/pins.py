@@ -3,9 +3,13 @@
 Rule: a block lives as long as a pin names it. Jobs share blocks, so that deleting
 one job's tree must not take a block that another still needs; a pin is the list of
 the ids that one label keeps, and a block goes when the last list naming it does.
-One process at a time keeps the pins of a store.
+One process at a time keeps the pins of a store. A pin is written without waiting for
+the disk: whoever opens the pins knows from a record of its own what must be kept, and
+pins anew what `keeps` does not confirm. What a power cut left half-written is told by
+the digest in front of it, and counts as no pin.
 """
 
+import hashlib
 import math
 import re
 import threading
@@ -18,19 +22,14 @@ from typing import Final
 from nunet_node.errors import MisuseError
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockMissingError, StoreUnavailableError
-from nunet_node.storage.files import (
-    make_directory,
-    sync_directory,
-    sync_file,
-    why,
-    write_new,
-)
+from nunet_node.storage.files import make_directory, why, write_new
 from nunet_node.wire.cid import CID_BYTES, Cid
 from nunet_node.wire.errors import CidError
 
 LABEL: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 """What a label may be: a job id with a word about the purpose, safe as a file name."""
 
+_DIGEST_BYTES: Final = 32
 _UNFINISHED: Final = ".new"
 """Name of the pin that is being written; no label begins with a dot."""
 
@@ -42,7 +41,7 @@ class Pins:
         """Read the pins below ``root``, or make the directory.
 
         Raises:
-            StoreUnavailableError: it cannot be made or read, or a pin is damaged.
+            StoreUnavailableError: it cannot be made or read.
         """
         self._root = root
         self._store = store
@@ -50,9 +49,10 @@ class Pins:
         try:
             make_directory(root)
             (root / _UNFINISHED).unlink(missing_ok=True)
-            self._pins = {path.name: _read(path) for path in root.iterdir()}
+            read = {path.name: _read(path) for path in root.iterdir()}
         except OSError as error:
             raise StoreUnavailableError(f"cannot open {root}: {why(error)}") from error
+        self._pins = {label: cids for label, cids in read.items() if cids is not None}
         self._holders = Counter(cid for cids in self._pins.values() for cid in cids)
 
     def labels(self) -> tuple[str, ...]:
@@ -60,8 +60,13 @@ class Pins:
         with self._turn:
             return tuple(sorted(self._pins))
 
+    def keeps(self, label: str, cid: Cid) -> bool:
+        """Tell whether a label names a block."""
+        with self._turn:
+            return cid in self._pins.get(label, ())
+
     def pin(self, label: str, cids: Iterable[Cid]) -> None:
-        """Keep blocks under a label, durably; an earlier pin of it is replaced.
+        """Keep blocks under a label; an earlier pin of it is replaced.
 
         Raises:
             BlockMissingError: a block is not in the store, perhaps because another
@@ -92,9 +97,7 @@ class Pins:
         _check_label(label)
         with self._turn:
             try:
-                # A pin that a power cut brings back must find its blocks.
                 (self._root / label).unlink(missing_ok=True)
-                sync_directory(self._root)
             except OSError as error:
                 raise StoreUnavailableError(
                     f"cannot unpin {label}: {why(error)}"
@@ -135,10 +138,9 @@ class Pins:
         unfinished = self._root / _UNFINISHED
         try:
             unfinished.unlink(missing_ok=True)
-            write_new(unfinished, b"".join(cid.to_bytes() for cid in sorted(cids)))
-            sync_file(unfinished)
+            data = b"".join(cid.to_bytes() for cid in sorted(cids))
+            write_new(unfinished, _digest(data) + data)
             unfinished.rename(self._root / label)
-            sync_directory(self._root)
         except OSError as error:
             raise StoreUnavailableError(f"cannot pin {label}: {why(error)}") from error
 
@@ -157,13 +159,21 @@ def _check_label(label: str) -> None:
         raise MisuseError(f"a pin called {label!r}")
 
 
-def _read(path: Path) -> frozenset[Cid]:
-    data = path.read_bytes()
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _read(path: Path) -> frozenset[Cid] | None:
+    """Return what a pin names; None for one that is not whole."""
+    written = path.read_bytes()
+    digest, data = written[:_DIGEST_BYTES], written[_DIGEST_BYTES:]
+    if digest != _digest(data):
+        # The layout before this one had no digest, and was synced.
+        data = written
     try:
         return frozenset(
             Cid.from_bytes(data[start : start + CID_BYTES])
             for start in range(0, len(data), CID_BYTES)
         )
-    except CidError as error:
-        # Going on without it would let the next sweep delete what it keeps.
-        raise StoreUnavailableError(f"{path} is damaged: {error}") from error
+    except CidError:
+        return None

@@ -9,11 +9,15 @@ Linux Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst.
 import contextlib
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+REMOVALS_MAX: Final = 100
+"""Most tries to remove an emptied group; a later sweep removes what stays."""
+_REMOVAL_PAUSE_S: Final = 0.02
 _PREFIX: Final = "nunet-node"
 _V1_CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct")
 _CPU_PERIOD_US: Final = 100_000
@@ -76,6 +80,13 @@ class ControlGroup:
         return [
             int(pid) for pid in _read(self.folders["pids"] / "cgroup.procs").split()
         ]
+
+    def remove_patiently(self) -> None:
+        """Remove the emptied group; blocks while the kernel still counts a process."""
+        for _ in range(REMOVALS_MAX):
+            if self.remove():
+                return
+            time.sleep(_REMOVAL_PAUSE_S)
 
     def remove(self) -> bool:
         """Remove the empty group; False while the kernel still counts a process."""

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -64,11 +64,18 @@ class Custody:
         jobs: Mapping[JobId, Job],
         replicas: Mapping[ReplicaKey, Replica] | None = None,
     ) -> int:
-        """Let go of whatever these do not need; return how many blocks went."""
-        needed = {label for job in jobs.values() for label in _needed(job)}
-        needed |= {_copy_label(*key) for key in replicas or ()}
-        for job in list(self._labels):
-            self._let_go(job, needed)
+        """Let go of whatever these do not need; return how many blocks went.
+
+        What they need is pinned anew where a power cut took the pin.
+        """
+        needed = {label: root for job in jobs.values() for label, root in _needed(job)}
+        for key, replica in (replicas or {}).items():
+            needed[_copy_label(*key)] = replica.root
+        for name in list(self._labels):
+            self._let_go(name, needed)
+        for label, root in needed.items():
+            if not self._pins.keeps(label, root):
+                self._keep_again(label, root)
         return self._pins.sweep()
 
     def keep_inputs(self, job: JobId, attempt: int, root: Cid) -> None:
@@ -78,16 +85,16 @@ class Custody:
             BlockMissingError: they are not, perhaps since a moment ago.
             StoreUnavailableError: the disk is full or failing.
         """
-        self._keep(job, _label(job, attempt, _INPUTS), root)
+        self._keep(job, _label(job, attempt, _INPUTS), self._under(root))
 
-    def keep_result(self, job: JobId, attempt: int, root: Cid) -> None:
-        """Keep the result of an attempt, all of which is in the store.
+    def keep_result(self, job: JobId, attempt: int, blocks: frozenset[Cid]) -> None:
+        """Keep the result of an attempt: all its blocks, which are in the store.
 
         Raises:
-            BlockMissingError: it is not.
+            BlockMissingError: one is not.
             StoreUnavailableError: the disk is full or failing.
         """
-        self._keep(job, _label(job, attempt, _RESULT), root)
+        self._keep(job, _label(job, attempt, _RESULT), blocks)
 
     def keep_copy(self, owner: Did, job: JobId, root: Cid) -> None:
         """Keep a copy of a result, all of which is in the store.
@@ -97,7 +104,7 @@ class Custody:
             StoreUnavailableError: the disk is full or failing.
         """
         label = _copy_label(owner, job)
-        self._keep(_job_of(label), label, root)
+        self._keep(_job_of(label), label, self._under(root))
 
     def drop_copy(self, owner: Did, job: JobId) -> None:
         """Let go of a copy of a result."""
@@ -129,10 +136,20 @@ class Custody:
             # The next start of this node tries again.
             _log.warning("what was kept of %s is still here: %s", job, error)
 
-    def _keep(self, job: str, label: str, root: Cid) -> None:
+    def _keep_again(self, label: str, root: Cid) -> None:
+        try:
+            self._keep(_job_of(label), label, self._under(root))
+        except BlockMissingError:
+            # Inputs or a copy that never came whole; a lost result is asked for.
+            _log.info("%s is not here, or not whole", label)
+
+    def _under(self, root: Cid) -> frozenset[Cid]:
         blocks = blocks_under(self.store, root)
         if not blocks:
             raise BlockMissingError(f"no tree {root} to keep")
+        return blocks
+
+    def _keep(self, job: str, label: str, blocks: frozenset[Cid]) -> None:
         with self._turn:
             self._pins.pin(label, blocks)
             self._labels[job].add(label)
@@ -146,15 +163,17 @@ class Custody:
                 del self._labels[job]
 
 
-def _needed(job: Job) -> tuple[str, ...]:
+def _needed(job: Job) -> Iterator[tuple[str, Cid]]:
+    """Yield what a job needs, by label, and its root."""
     if job.expired:
-        return ()
+        return
     if job.ended:
-        return (_label(job.job, job.attempt, _RESULT),) if job.result else ()
-    # An attempt that this provider began by itself uses the inputs of the one before.
-    return tuple(
-        _label(job.job, attempt, _INPUTS) for attempt in range(1, job.attempt + 1)
-    )
+        if job.result is not None:
+            yield _label(job.job, job.attempt, _RESULT), job.result
+    elif job.spec.inputs is not None:
+        # An attempt that this provider began by itself uses those of the one before.
+        for attempt in range(1, job.attempt + 1):
+            yield _label(job.job, attempt, _INPUTS), job.spec.inputs
 
 
 def _copy_label(owner: Did, job: JobId) -> str:

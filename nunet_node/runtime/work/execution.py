@@ -17,12 +17,12 @@ from typing import Final
 import trio
 
 from nunet_node.errors import PeerError
-from nunet_node.executors.collect import Collected, OutputsRefused
+from nunet_node.executors.collect import Collected, OutputsRefused, collect_outputs
 from nunet_node.executors.jobdir import JobDir, remove_job_dir
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import RunEnd, RunOrder
 from nunet_node.identity.did import Did
-from nunet_node.jobs.specification import JobId, ResultKind
+from nunet_node.jobs.specification import JobId, JobSpec, ResultKind
 from nunet_node.protocol.effects import (
     DiscardScratch,
     StartJob,
@@ -237,26 +237,27 @@ class Execution:
             await self._post(answer)
 
     async def _stored(self, order: StoreResult, run: _Run, job_dir: JobDir) -> Input:
-        spec = order.spec
-        bytes_max = spec.output_bytes_max
-        if bytes_max is None:
-            bytes_max = spec.resources.disk_bytes
         try:
-            found = await self._executors.collect(
-                job_dir, spec.outputs, bytes_max=bytes_max, files_max=OUTPUT_FILES_MAX
-            )
-            refused = ""
-            if isinstance(found, OutputsRefused):
-                # The logs are worth keeping, and tell why there is so much.
-                refused, found = _too_much(found), NO_OUTPUTS
-            stored = await trio.to_thread.run_sync(
-                self._write_result, order, run, job_dir, found
-            )
+            return await trio.to_thread.run_sync(self._kept, order, run, job_dir)
         except (PeerError, OSError) as error:
             return _not_stored(order, str(error))
         except Exception:  # noqa: BLE001 - shown in the log
             _log.exception("what job %s left met a bug", order.job)
             return _not_stored(order, "a bug here")
+
+    def _kept(self, order: StoreResult, run: _Run, job_dir: JobDir) -> ResultStored:
+        spec = order.spec
+        found = collect_outputs(
+            job_dir,
+            spec.outputs,
+            bytes_max=_output_bytes_max(spec),
+            files_max=OUTPUT_FILES_MAX,
+        )
+        refused = ""
+        if isinstance(found, OutputsRefused):
+            # The logs are worth keeping, and tell why there is so much.
+            refused, found = _too_much(found), NO_OUTPUTS
+        stored = self._write_result(order, run, job_dir, found)
         return ResultStored(
             job=order.job,
             attempt=order.attempt,
@@ -288,7 +289,7 @@ class Execution:
                 attempt=order.attempt,
                 owner=run.owner,
             )
-        self._custody.keep_result(order.job, order.attempt, packed.root)
+        self._custody.keep_result(order.job, order.attempt, packed.blocks)
         return packed
 
     async def _remove(self, run: _Run) -> None:
@@ -298,6 +299,11 @@ class Execution:
                 await self._executors.remove(run.job_dir)
             except OSError as error:
                 _log.warning("%s stays behind: %s", run.job_dir.root, error)
+
+
+def _output_bytes_max(spec: JobSpec) -> int:
+    said = spec.output_bytes_max
+    return spec.resources.disk_bytes if said is None else said
 
 
 def _run_order(order: StartJob) -> RunOrder:

@@ -12,7 +12,7 @@ from pathlib import Path
 from nunet_node.executors.collect import CollectedFile
 from nunet_node.identity.did import Did
 from nunet_node.jobs.specification import JobId
-from nunet_node.results.manifest import FileEntry, build
+from nunet_node.results.manifest import BuiltTree, FileEntry, build
 from nunet_node.results.sealed_tree import TreeSealer
 from nunet_node.results.sealing import KEY_BYTES, Seal, wrap_key
 from nunet_node.storage.batch import Batch
@@ -46,6 +46,8 @@ class Packed:
     """A stored result: its root, the length of its files, and its key if it has one."""
 
     root: Cid
+    blocks: frozenset[Cid]
+    """All that it is made of, its root among them."""
     size_bytes: int
     kept_bytes: int
     """Length of what is stored, which sealing makes a little longer."""
@@ -84,6 +86,7 @@ def pack_sealed(
     )
     return Packed(
         root=root,
+        blocks=_blocks_of(made.outer),
         size_bytes=made.size_bytes,
         kept_bytes=made.outer.tree.size_bytes,
         sealed_key=sealed_key,
@@ -101,7 +104,12 @@ def pack_public(store: BlockStore, files: Sequence[Leaving]) -> Packed:
         built = build([_plain(batch, file) for file in files])
         _put_all(batch, built.blocks)
     size_bytes = built.tree.size_bytes
-    return Packed(root=built.root, size_bytes=size_bytes, kept_bytes=size_bytes)
+    return Packed(
+        root=built.root,
+        blocks=_blocks_of(built),
+        size_bytes=size_bytes,
+        kept_bytes=size_bytes,
+    )
 
 
 def _plain(batch: Batch, file: Leaving) -> FileEntry:
@@ -117,6 +125,11 @@ def _plain(batch: Batch, file: Leaving) -> FileEntry:
         executable=file.executable,
         chunks=chunks,
     )
+
+
+def _blocks_of(built: BuiltTree) -> frozenset[Cid]:
+    chunks = (chunk for file in built.tree.files for chunk in file.chunks)
+    return frozenset((*(cid for cid, _ in built.blocks), *chunks))
 
 
 def _put_all(batch: Batch, blocks: Iterable[tuple[Cid, bytes]]) -> None:

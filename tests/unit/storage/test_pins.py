@@ -4,7 +4,7 @@ import pytest
 
 from nunet_node.errors import MisuseError
 from nunet_node.storage.blocks import BlockStore
-from nunet_node.storage.errors import BlockMissingError, StoreUnavailableError
+from nunet_node.storage.errors import BlockMissingError
 from nunet_node.storage.pins import Pins
 from nunet_node.wire.cid import Cid
 
@@ -83,15 +83,31 @@ def test_a_label_that_is_no_file_name_is_misuse(pins, label):
         pins.unpin(label)
 
 
-@pytest.mark.parametrize("damage", [b"x", bytes(36)])
-def test_a_damaged_pin_stops_the_start_and_deletes_nothing(
-    tmp_path, store, pins, cids, damage
+@pytest.mark.parametrize("left", [b"x", bytes(36), bytes(4096)])
+def test_a_pin_that_a_power_cut_left_without_its_bytes_counts_as_none(
+    tmp_path, store, pins, cids, left
 ):
     pins.pin("job-1", cids)
-    (tmp_path / "pins" / "job-1").write_bytes(damage)
-    with pytest.raises(StoreUnavailableError, match="job-1 is damaged"):
-        Pins(tmp_path / "pins", store)
+    (tmp_path / "pins" / "job-1").write_bytes(left)
+    assert Pins(tmp_path / "pins", store).labels() == ()
     assert kept(store) == set(cids)
+
+
+@pytest.mark.parametrize("length", [32, 36, 68, 100, 108])
+def test_a_pin_that_was_cut_short_names_nothing(tmp_path, store, pins, cids, length):
+    pins.pin("job-1", cids)
+    path = tmp_path / "pins" / "job-1"
+    path.write_bytes(path.read_bytes()[:length])
+    again = Pins(tmp_path / "pins", store)
+    assert not any(again.keeps("job-1", cid) for cid in cids)
+
+
+def test_a_pin_of_the_layout_before_this_one_still_keeps(tmp_path, store, pins, cids):
+    pins.pin("job-1", [])
+    written = b"".join(cid.to_bytes() for cid in cids)
+    (tmp_path / "pins" / "job-1").write_bytes(written)
+    again = Pins(tmp_path / "pins", store)
+    assert all(again.keeps("job-1", cid) for cid in cids)
 
 
 def test_a_pin_that_a_crash_cut_short_counts_as_none(tmp_path, store, pins, cids):

@@ -22,6 +22,7 @@ import trio
 
 from nunet_node.client import Client, JobFile, open_client
 from nunet_node.jobs.lifecycle import State
+from tests.bench.alone import alone, bare_script, native, script
 from tests.bench.figures import Figures, table
 from tests.bench.provider import Provider, environment, words
 from tests.bench.yardsticks import (
@@ -46,11 +47,15 @@ SETTLED_S: Final = 2.0
 
 SPAWN: Final = "posix_spawn"
 BOX: Final = "bubblewrap"
+CHILD: Final = "python child, by hand"
+STORED: Final = "process job, from its order until stored"
+SCRIPT_STORED: Final = "python job, from its order until stored"
 WARM: Final = "job, warm client"
 ENDED: Final = "job, warm client, until its end is told"
 COMMAND: Final = "job, whole command"
 HELP: Final = "nunet-node --help"
 SPAWN_MANY: Final = "trio.run_process, 8 at once"
+STORED_MANY: Final = "process job, 8 in flight, until stored"
 BOX_MANY: Final = "bubblewrap, 8 at once"
 WARM_MANY: Final = "job, 8 in flight"
 CLIENT_CPU: Final = "submitting peer"
@@ -68,6 +73,8 @@ class Bench:
 
     place: Path
     figures: Figures = field(default_factory=Figures)
+    near: Figures = field(default_factory=Figures)
+    """Of the provider's own part, with yardsticks measured beside it."""
     cpu: Figures = field(default_factory=Figures)
     _count: int = 0
 
@@ -105,7 +112,7 @@ async def _rounds(
         figures.add(ENDED, ended)
         figures.add(HELP, await trio.to_thread.run_sync(timed, _help(bench), 1))
         figures.add(COMMAND, await trio.to_thread.run_sync(timed, whole, 1))
-        for name, act in _at_once(box, warm).items():
+        for name, act in _at_once(box, WARM_MANY, warm).items():
             before, began = provider.work(), time.process_time()
             figures.add(name, [await each_at(IN_FLIGHT, AT_ONCE_COUNT, act)])
             if name == WARM_MANY:
@@ -120,13 +127,13 @@ def _per_job(seconds: float) -> float:
 
 
 def _at_once(
-    box: Box | None, warm: Callable[[], Awaitable[object]]
+    box: Box | None, name: str, job: Callable[[], Awaitable[object]]
 ) -> dict[str, Callable[[int], Awaitable[object]]]:
     acts: dict[str, Callable[[int], Awaitable[object]]]
     acts = {SPAWN_MANY: lambda _turn: spawn_async()}
     if box is not None:
         acts[BOX_MANY] = lambda _turn: box.run_async()
-    acts[WARM_MANY] = lambda _turn: warm()
+    acts[name] = lambda _turn: job()
     return acts
 
 
@@ -158,6 +165,26 @@ def _starts(bench: Bench, count: int) -> tuple[str, str]:
     return memory
 
 
+async def _alone(bench: Bench, count: int, box: Box | None) -> None:
+    figures = bench.near
+    place = bench.fresh("alone")
+    place.mkdir(mode=0o711)
+    boxes = bench.place / "boxes"
+    async with alone(place) as provider, bare_script(boxes) as child:
+        process = partial(provider.run, native(TRUE))
+        python = partial(provider.run, script(provider.custody, place))
+        await timed_async(process, 5)
+        for _ in range(count):
+            if box is not None:
+                figures.add(BOX, timed(box.run, 5))
+            figures.add(STORED, await timed_async(process, 5))
+            if child is not None:
+                figures.add(CHILD, timed(child, 3))
+                figures.add(SCRIPT_STORED, await timed_async(python, 3))
+            for name, act in _at_once(box, STORED_MANY, process).items():
+                figures.add(name, [await each_at(IN_FLIGHT, AT_ONCE_COUNT, act)])
+
+
 async def _measure(bench: Bench, rounds: int, box: Box | None) -> None:
     async with AsyncExitStack() as stack:
         provider = stack.enter_context(Provider(bench.place / "provider"))
@@ -175,11 +202,13 @@ def _report(bench: Bench, memory: tuple[str, str]) -> str:
         ("Throughput, time for each", many, (SPAWN_MANY, BOX_MANY, WARM_MANY)),
         ("Start", start, (PYTHON, FIRST_READY, READY)),
     )
-    parts = []
-    for title, yardsticks, names in tables:
-        rows = [figures.row(n, yardsticks) for n in names if n in figures.samples]
-        heads = [title, *HEADS, *(f"/ {each}" for each in yardsticks)]
-        parts.append(table(heads, rows))
+    near = (
+        ("Provider's own part", (BOX,), (BOX, STORED)),
+        ("Provider's own part, python", (CHILD,), (CHILD, SCRIPT_STORED)),
+        ("Provider's own part, time for each", (BOX_MANY,), (BOX_MANY, STORED_MANY)),
+    )
+    parts = [_part(bench.near, *each) for each in near]
+    parts += [_part(figures, *each) for each in tables]
     rows = [bench.cpu.row(name, ()) for name in bench.cpu.samples]
     parts.append(table(["Processor time of a job, 8 in flight", *HEADS], rows))
     rates = [
@@ -189,6 +218,13 @@ def _report(bench: Bench, memory: tuple[str, str]) -> str:
     ]
     held = f"Idle node: {memory[0]} MiB resident, {memory[1]} MiB proportional."
     return "\n\n".join((*parts, "\n".join(rates), held))
+
+
+def _part(
+    figures: Figures, title: str, yardsticks: tuple[str, ...], names: tuple[str, ...]
+) -> str:
+    rows = [figures.row(n, yardsticks) for n in names if n in figures.samples]
+    return table([title, *HEADS, *(f"/ {each}" for each in yardsticks)], rows)
 
 
 def _mib(count: int) -> str:
@@ -221,6 +257,7 @@ def main() -> None:
         box = stack.enter_context(boxed(scratch))
         if box is None:
             out("bubblewrap does not work here: compared with posix_spawn alone\n\n")
+        trio.run(_alone, bench, rounds, box)
         trio.run(_measure, bench, rounds, box)
         memory = _starts(bench, rounds)
         out(_report(bench, memory) + "\n")

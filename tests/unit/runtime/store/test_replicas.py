@@ -1,6 +1,7 @@
 """Copies between two stores: handed over, audited, repaired and let go."""
 
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -232,7 +233,8 @@ async def test_a_copy_outlives_a_restart_of_its_holder(custodies, root, tmp_path
     async with kept(custodies, root):
         pass
     again = Custody(custodies[1].store, tmp_path / "theirs/pins")
-    assert again.begin({}, {("alice", JOB): object()}) == 0
+    agreed = SimpleNamespace(root=root)
+    assert again.begin({}, {("alice", JOB): agreed}) == 0
     assert again.store.has(root)
     assert again.begin({}, {}) == 0
     assert not again.store.has(root)

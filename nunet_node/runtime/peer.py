@@ -59,6 +59,7 @@ from nunet_node.runtime.settings import (
     executors,
     node_settings,
 )
+from nunet_node.runtime.store.upkeep import DiskCare
 from nunet_node.runtime.wallet import tokens
 from nunet_node.runtime.wallet.reading import may_use
 from nunet_node.runtime.work.custody import Custody
@@ -123,6 +124,7 @@ class Peer:
             changed=self._orders.changed,
         )
         self._world = World(around, tasks)
+        self._care = DiskCare(custody, store) if custody is not None else None
         self._tasks = tasks
         for fact in ledger.provider_facts():
             self.node.apply(fact)
@@ -245,6 +247,8 @@ class Peer:
         self._tasks.start_soon(self.driver.run, self._world.perform)
         self._world.serve()
         await self.driver.tell(NodeStarted())
+        if self._care is not None:
+            self._tasks.start_soon(self._care.run)
         if self._settings.is_node:
             void = await trio.to_thread.run_sync(tokens.voids, self._settings.home)
             await self.driver.tell(open_revocations(void.values()))

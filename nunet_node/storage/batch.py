@@ -2,8 +2,8 @@
 
 Rule: no block of a batch has its name before the bytes of all of them are on the
 disk, and the batch ends only after the names are too; what was not committed when a
-batch fails is removed. Syncing file after file costs milliseconds each, so the
-syncs of a batch are done in one pass, where the file system groups them. What can be
+batch fails is removed. Syncing file after file costs milliseconds each, so a batch is
+synced in one pass, and a large one by two syncs of the whole file system. What can be
 fetched again need not wait for the disk at all: a block that a power cut left without
 its bytes does not match its name, and is set aside when it is read.
 """
@@ -25,8 +25,7 @@ from nunet_node.storage.errors import (
 )
 from nunet_node.storage.files import (
     make_directory,
-    sync_directory,
-    sync_file,
+    sync_all,
     why,
     write_new,
 )
@@ -133,13 +132,11 @@ class Batch:
         """Make every block so far durable, if that is wanted, and give it its name."""
         try:
             if self._durable:
-                for path in (*self._pending.values(), *self._unsure):
-                    sync_file(path)
+                sync_all((*self._pending.values(), *self._unsure))
             for cid, path in self._pending.items():
                 self._rename(path, self._place(cid))
             if self._durable:
-                for directory in self._touched:
-                    sync_directory(directory)
+                sync_all((), self._touched)
                 self._remember()
         except OSError as error:
             raise StoreUnavailableError(f"cannot store blocks: {why(error)}") from error

@@ -10,12 +10,12 @@ the digest in front of it, and counts as no pin.
 """
 
 import hashlib
-import math
 import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +23,7 @@ from nunet_node.errors import MisuseError
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockMissingError, StoreUnavailableError
 from nunet_node.storage.files import make_directory, why, write_new
-from nunet_node.wire.cid import CID_BYTES, Cid
-from nunet_node.wire.errors import CidError
+from nunet_node.wire.cid import CID_BYTES, Cid, is_cid
 
 LABEL: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 """What a label may be: a job id with a word about the purpose, safe as a file name."""
@@ -53,7 +52,7 @@ class Pins:
         except OSError as error:
             raise StoreUnavailableError(f"cannot open {root}: {why(error)}") from error
         self._pins = {label: cids for label, cids in read.items() if cids is not None}
-        self._holders = Counter(cid for cids in self._pins.values() for cid in cids)
+        self._holders = Counter(chain.from_iterable(self._pins.values()))
 
     def labels(self) -> tuple[str, ...]:
         """Return every label, in alphabetical order."""
@@ -63,7 +62,7 @@ class Pins:
     def keeps(self, label: str, cid: Cid) -> bool:
         """Tell whether a label names a block."""
         with self._turn:
-            return cid in self._pins.get(label, ())
+            return cid.to_bytes() in self._pins.get(label, ())
 
     def pin(self, label: str, cids: Iterable[Cid]) -> None:
         """Keep blocks under a label; an earlier pin of it is replaced.
@@ -74,11 +73,8 @@ class Pins:
             StoreUnavailableError: the disk is full, read-only or failing.
         """
         _check_label(label)
-        wanted = frozenset(cids)
         with self._turn:
-            for cid in wanted:
-                if not self._store.has(cid):
-                    raise BlockMissingError(f"no block {cid} to pin")
+            wanted = frozenset(map(self._present, cids))
             self._write(label, wanted)
             replaced = self._pins.get(label, frozenset())
             self._pins[label] = wanted
@@ -111,7 +107,8 @@ class Pins:
         yet pinned.
         """
         with self._turn:
-            loose = [cid for cid in self._store.cids() if cid not in self._holders]
+            held = self._holders
+            loose = [c for c in self._store.cids() if c.to_bytes() not in held]
             return sum(self._store.delete(cid) for cid in loose)
 
     def clear(self, grace_s: int) -> int:
@@ -120,37 +117,35 @@ class Pins:
         Unlike `sweep` it takes nothing that is on its way: a block that was put
         within ``grace_s`` stays, and pinning one that went meanwhile says so.
         """
-        before_s = time.time() - grace_s
-        deleted = 0
-        for cid in list(self._store.cids()):
-            with self._turn:
-                if cid not in self._holders and self._age(cid) < before_s:
-                    deleted += self._store.delete(cid)
-        return deleted
+        gone = self._store.clear(
+            lambda cid: cid.to_bytes() in self._holders,
+            before_s=time.time() - grace_s,
+            turn=self._turn,
+        )
+        return gone.blocks
 
-    def _age(self, cid: Cid) -> float:
-        try:
-            return self._store.age_mark_s(cid)
-        except BlockMissingError:
-            return math.inf
+    def _present(self, cid: Cid) -> bytes:
+        if not self._store.has(cid):
+            raise BlockMissingError(f"no block {cid} to pin")
+        return cid.to_bytes()
 
-    def _write(self, label: str, cids: frozenset[Cid]) -> None:
+    def _write(self, label: str, cids: frozenset[bytes]) -> None:
         unfinished = self._root / _UNFINISHED
         try:
             unfinished.unlink(missing_ok=True)
-            data = b"".join(cid.to_bytes() for cid in sorted(cids))
+            data = b"".join(sorted(cids))
             write_new(unfinished, _digest(data) + data)
             unfinished.rename(self._root / label)
         except OSError as error:
             raise StoreUnavailableError(f"cannot pin {label}: {why(error)}") from error
 
-    def _let_go(self, cids: frozenset[Cid]) -> int:
+    def _let_go(self, cids: frozenset[bytes]) -> int:
         deleted = 0
         for cid in cids:
             self._holders[cid] -= 1
             if not self._holders[cid]:
                 del self._holders[cid]
-                deleted += self._store.delete(cid)
+                deleted += self._store.delete(Cid.from_bytes(cid))
         return deleted
 
 
@@ -163,17 +158,14 @@ def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _read(path: Path) -> frozenset[Cid] | None:
-    """Return what a pin names; None for one that is not whole."""
+def _read(path: Path) -> frozenset[bytes] | None:
+    """Return what a pin names, as binary ids; None for one that is not whole."""
     written = path.read_bytes()
     digest, data = written[:_DIGEST_BYTES], written[_DIGEST_BYTES:]
     if digest != _digest(data):
         # The layout before this one had no digest, and was synced.
         data = written
-    try:
-        return frozenset(
-            Cid.from_bytes(data[start : start + CID_BYTES])
-            for start in range(0, len(data), CID_BYTES)
-        )
-    except CidError:
-        return None
+    found = frozenset(
+        data[start : start + CID_BYTES] for start in range(0, len(data), CID_BYTES)
+    )
+    return found if all(map(is_cid, found)) else None

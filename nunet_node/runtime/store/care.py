@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from nunet_node.errors import PeerError
 from nunet_node.protocol.order import Order
 from nunet_node.runtime.exchange.blocks import blocks_under
 from nunet_node.runtime.home import Home
@@ -101,15 +100,7 @@ def clear(home: Home, store: BlockStore, *, grace_s: int = GRACE_S) -> StoreUsag
             for _, root in _trees(order):
                 needed |= blocks_under(store, root)
     before_s = time.time() - grace_s
-    blocks = size_bytes = 0
-    for cid in list(store.cids()):
-        try:
-            if cid not in needed and store.age_mark_s(cid) < before_s:
-                size_bytes += store.size_bytes(cid)
-                blocks += store.delete(cid)
-        except PeerError:
-            continue
-    return StoreUsage(blocks=blocks, size_bytes=size_bytes)
+    return store.clear(needed.__contains__, before_s=before_s)
 
 
 def _trees(order: Order) -> Iterable[tuple[str, Cid]]:

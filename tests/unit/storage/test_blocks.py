@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nunet_node.errors import MisuseError
+from nunet_node.storage import files
 from nunet_node.storage.batch import PENDING_BLOCKS_MAX, UNSURE_S
 from nunet_node.storage.blocks import QUARANTINE_FILES_MAX, BlockStore, StoreUsage
 from nunet_node.storage.errors import (
@@ -281,6 +282,51 @@ def test_bytes_are_synced_before_their_names_and_names_before_the_end(
         *(final.parent for final in finals),
         tmp_path / "store" / "blocks",
     }
+
+
+@pytest.fixture
+def syncs(monkeypatch):
+    """Count every sync, of a file or of all, and let each happen."""
+    made = {"one": 0, "all": 0}
+
+    def counted(name, sync):
+        def call(file):
+            made[name] += 1
+            return sync(file)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", counted("one", os.fsync))
+    monkeypatch.setattr(files, "_SYNCFS", counted("all", files._SYNCFS))
+    return made
+
+
+@pytest.mark.skipif(files._SYNCFS is None, reason="this system has no syncfs")
+def test_a_thousand_small_blocks_cost_no_thousand_syncs(store, syncs):
+    with store.batch() as batch:
+        cids = [batch.put(number.to_bytes(4, "big")) for number in range(1000)]
+
+    assert sum(syncs.values()) <= 2
+    assert all(map(store.is_intact, cids))
+
+
+def test_without_a_sync_of_all_each_is_synced(store, syncs, monkeypatch):
+    monkeypatch.setattr(files, "_SYNCFS", None)
+    with store.batch() as batch:
+        cids = [batch.put(number.to_bytes(4, "big")) for number in range(100)]
+
+    assert syncs["one"] >= len(cids)
+    assert all(map(store.is_intact, cids))
+
+
+@pytest.mark.skipif(files._SYNCFS is None, reason="this system has no syncfs")
+def test_a_sync_of_all_that_fails_leaves_no_block_behind(store, monkeypatch):
+    monkeypatch.setattr(files, "_SYNCFS", lambda _file: -1)
+    with pytest.raises(StoreUnavailableError), store.batch() as batch:
+        for number in range(100):
+            batch.put(number.to_bytes(4, "big"))
+
+    assert list(store.cids()) == []
 
 
 def test_what_can_be_fetched_again_waits_for_no_disk(tmp_path, store, monkeypatch):

@@ -11,10 +11,10 @@ ENVIRONMENT := .venv/.installed
 SOURCES := nunet_node tests tools
 UV_VERSION := 0.13.9
 
-.PHONY: help demo test check lint format bench coverage mutants lock clean
+.PHONY: help demo test test-ray test-slurm check lint format bench coverage mutants lock clean
 
 help: ## Say what can be made.
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 $(ENVIRONMENT): requirements.lock requirements-build.lock pyproject.toml tools/environment
 	@tools/environment
@@ -24,6 +24,12 @@ demo: $(ENVIRONMENT) ## Run real peers on this machine and do a real job on them
 
 test: $(ENVIRONMENT) ## Run every test.
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-ray: $(ENVIRONMENT) ## Run jobs on a real Ray, installed in .make if it can be.
+	@tools/cluster ray
+
+test-slurm: $(ENVIRONMENT) ## Run jobs on a real Slurm, installed if it can be.
+	@tools/cluster slurm
 
 lint: $(ENVIRONMENT) ## Check form, types, spelling and who imports whom.
 	$(BIN)/ruff format --check $(SOURCES)
@@ -52,7 +58,7 @@ coverage: $(ENVIRONMENT) ## Run every test and say which branches none took.
 mutants: $(ENVIRONMENT) ## Take out each remedy for the network library; see its test fail.
 	@$(BIN)/python -m tests.mutation.remedies $(TRAPS)
 
-lock: $(ENVIRONMENT) ## Resolve the dependencies anew and write both lock files.
+lock: $(ENVIRONMENT) ## Resolve the dependencies anew and write the lock files.
 	@UV_VERSION=$(UV_VERSION) tools/lock
 
 clean: ## Remove everything that was made, the environment too.

@@ -6,11 +6,11 @@ import pytest
 
 from nunet_node.jobs.job_file import job_spec, read_job_file
 from nunet_node.quantities import ResourceVector
-from nunet_node.runtime.config import Config, read_config
+from nunet_node.runtime.config import ClusterConfig, Config, read_config
 
 ROOT = Path(__file__).parents[1]
 JOBS = sorted((ROOT / "configs/jobs").glob("*.yaml"))
-NODES = sorted((ROOT / "configs").glob("*.toml"))
+NODES = sorted((ROOT / "configs").rglob("*.toml"))
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
@@ -42,3 +42,9 @@ def test_the_full_example_shows_every_key():
     text = (ROOT / "configs/node.toml").read_text()
     for key in Config.__struct_fields__:
         assert f"\n{key} = " in text, key
+
+
+def test_the_examples_of_clusters_show_every_key():
+    texts = [path.read_text() for path in (ROOT / "configs/clusters").glob("*.toml")]
+    for key in ClusterConfig.__struct_fields__:
+        assert any(f"\n{key} = " in text for text in texts), key

@@ -211,6 +211,7 @@ LIMIT_REASONS: Final[dict[Limit, str]] = {
     "log": "it wrote more than log_bytes_max to its output streams",
     "cpu": "one process used all the processor time of the order",
     "cancelled": "it was cancelled",
+    "lost": "the machine that ran it went away",
 }
 """What each limit means to a person."""
 

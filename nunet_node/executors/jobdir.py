@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from nunet_node.executors.port import DEPTH_MAX, InputPathError, ScratchError
 from nunet_node.executors.sandbox.cgroups import ControlGroup
@@ -74,12 +74,41 @@ class JobDir:
             InputPathError: the path is absolute, climbs, is too deep or is taken.
             OSError: the source cannot be read or the disk is full.
         """
-        *folders, name = _checked_parts(relpath)
-        try:
-            with self._folder(folders) as folder:
-                self.inputs[relpath] = self._write(folder, name, source, executable)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise InputPathError(f"{relpath!r} is already taken: {error}") from None
+        with self.writing(relpath, executable=executable) as target:
+            if isinstance(source, bytes):
+                target.write(source)
+            else:
+                with source.open("rb") as reader:
+                    shutil.copyfileobj(reader, target, 1 << 20)
+
+    @contextlib.contextmanager
+    def writing(
+        self, relpath: str, *, executable: bool = False, is_input: bool = True
+    ) -> Iterator[BinaryIO]:
+        """Open a new file in the job directory, which is its job's after the block.
+
+        ``is_input`` False is for an output that another machine brings.
+
+        Raises:
+            InputPathError: the path is absolute, climbs, is too deep or is taken.
+            OSError: the disk is full.
+        """
+        mode = 0o700 if executable else 0o600
+        with os.fdopen(self._created(relpath, mode), "wb") as target:
+            yield target
+            target.flush()
+            os.fchmod(target.fileno(), mode)
+            self._hand_over(target.fileno())
+            if is_input:
+                self.inputs[relpath] = file_mark(os.fstat(target.fileno()))
+
+    def empty(self) -> None:
+        """Remove everything from the job directory, inputs too. Blocks."""
+        remove_tree(self.path)
+        self.path.mkdir(mode=0o700)
+        if self.uid is not None:
+            os.chown(self.path, self.uid, self.uid)
+        self.inputs.clear()
 
     def open_file(self, relpath: str) -> int:
         """Open a file below the job directory for reading, following no link.
@@ -93,25 +122,14 @@ class JobDir:
         with self._folder(folders, make=False) as folder:
             return os.open(name, flags, dir_fd=folder)
 
-    def _write(
-        self,
-        folder: int,
-        name: str,
-        source: Path | bytes,
-        executable: bool,  # noqa: FBT001
-    ) -> FileMark:
+    def _created(self, relpath: str, mode: int) -> int:
+        *folders, name = _checked_parts(relpath)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        mode = 0o700 if executable else 0o600
-        with os.fdopen(os.open(name, flags, mode, dir_fd=folder), "wb") as target:
-            if isinstance(source, bytes):
-                target.write(source)
-            else:
-                with source.open("rb") as reader:
-                    shutil.copyfileobj(reader, target, 1 << 20)
-            target.flush()
-            os.fchmod(target.fileno(), mode)
-            self._hand_over(target.fileno())
-            return file_mark(os.fstat(target.fileno()))
+        try:
+            with self._folder(folders) as folder:
+                return os.open(name, flags, mode, dir_fd=folder)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputPathError(f"{relpath!r} is already taken: {error}") from None
 
     @contextlib.contextmanager
     def _folder(self, names: list[str], *, make: bool = True) -> Iterator[int]:

@@ -69,7 +69,7 @@ class LocalExecutors:
         Raises:
             ScratchError: somebody else owns one of them, or could write there.
         """
-        self._scratch = _own_scratch(scratch)
+        self._scratch = own_scratch(scratch)
         self._modules = ModuleCache(cache, scratch, control_groups=control_groups)
         self._control_groups = control_groups
         self._containers = (
@@ -304,7 +304,12 @@ def _module_bytes(job_dir: JobDir, relpath: str) -> bytes:
         return source.read(MODULE_BYTES_MAX + 1)
 
 
-def _own_scratch(scratch: Path) -> Path:
+def own_scratch(scratch: Path) -> Path:
+    """Make a directory for jobs if need be, and return it.
+
+    Raises:
+        ScratchError: somebody else owns it, or could write there.
+    """
     privileged = os.geteuid() == 0
     scratch.mkdir(mode=0o711 if privileged else 0o700, parents=True, exist_ok=True)
     seen = scratch.stat(follow_symlinks=False)

@@ -5,16 +5,23 @@ order that cannot be run is answered by a `RunEnd` with a reason; only misuse of
 interface itself raises.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol
 
 from nunet_node.errors import PeerError
+
+if TYPE_CHECKING:
+    from nunet_node.executors.collect import Collected, OutputsRefused
+    from nunet_node.executors.jobdir import JobDir
 
 Engine = Literal["python", "wasm", "process", "container"]
 """The ways a job can run here."""
 
-Limit = Literal["wall", "memory", "disk", "files", "log", "cpu", "cancelled"]
-"""Which promise of the order ended the job before it ended by itself."""
+Limit = Literal["wall", "memory", "disk", "files", "log", "cpu", "cancelled", "lost"]
+"""Which promise of the order ended the job before it ended by itself; ``lost`` is the
+machine's, where a job runs on another one: nobody knows how it ended."""
 
 ENGINES: Final[tuple[Engine, ...]] = ("wasm", "python", "process", "container")
 """Every engine, in the order in which `probe` reports them."""
@@ -69,7 +76,7 @@ class RunOrder:
     sandbox's own few variables. ``image`` names the root file system of a container,
     or of a process that brings its own: an input, or what an engine has.
     ``log_bytes_max`` counts both streams together; ``output_bytes_max`` and
-    ``files_max`` bound what is collected afterwards.
+    ``files_max`` bound what is collected afterwards, of what ``outputs`` match.
     """
 
     job: str
@@ -84,6 +91,7 @@ class RunOrder:
     output_bytes_max: int
     log_bytes_max: int
     files_max: int = FILES_MAX
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,3 +156,52 @@ class Capability:
     findings: tuple[Finding, ...] = ()
     waits: bool = False
     """Not ready, but may be after `LocalExecutors.prepare`."""
+
+
+class Executors(Protocol):
+    """What runs jobs, on this machine or on others; see `LocalExecutors`."""
+
+    def sweep(self) -> int:
+        """Remove what a killed node left; call it before the first job."""
+        ...
+
+    async def probe(self, *, thorough: bool = False) -> tuple[Capability, ...]:
+        """Return what each engine was seen to hold."""
+        ...
+
+    async def prepare(self) -> None:
+        """Do what takes seconds before an engine can be tried."""
+        ...
+
+    def warmed(self) -> AbstractAsyncContextManager[None]:
+        """Be ready for jobs within this context."""
+        ...
+
+    async def open_job(self, job_id: str, attempt: int) -> "JobDir":
+        """Make the directory of one attempt."""
+        ...
+
+    async def run(
+        self,
+        order: RunOrder,
+        job_dir: "JobDir",
+        on_started: Callable[[], None] | None = None,
+        on_log: Callable[[str, bytes], None] | None = None,
+    ) -> RunEnd:
+        """Run one order to its end; cancelled, leave nothing of it alive."""
+        ...
+
+    async def collect(
+        self,
+        job_dir: "JobDir",
+        globs: tuple[str, ...],
+        *,
+        bytes_max: int,
+        files_max: int,
+    ) -> "Collected | OutputsRefused":
+        """Find the outputs of a run that has ended."""
+        ...
+
+    async def remove(self, job_dir: "JobDir") -> None:
+        """Delete the directory of an attempt."""
+        ...

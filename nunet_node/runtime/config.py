@@ -6,6 +6,7 @@ the command line overrides the file.
 """
 
 import difflib
+import ipaddress
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,7 +32,15 @@ CONFIG_BYTES_MAX: Final = 1 << 20
 BOOTSTRAP_MAX: Final = 64
 """Peers to stay connected with; a node finds the rest by itself."""
 
+PORT_MAX: Final = 65_535
+"""The last port there is (RFC 9293)."""
+
 Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=BOOTSTRAP_MAX)]
+
+RUNNER_WORDS_MAX: Final = 32
+"""Words of the command of a runner: an interpreter, a module and a few options."""
+
+Words = Annotated[tuple[str, ...], msgspec.Meta(max_length=RUNNER_WORDS_MAX)]
 
 Dids = Annotated[tuple[str, ...], msgspec.Meta(max_length=ADMISSION_DIDS_MAX)]
 
@@ -45,14 +54,68 @@ _AMOUNTS: Final[Mapping[str, Callable[[Any], int]]] = {
 }
 
 
+_CLUSTER_KEYS: Final = {
+    "address": "ray",
+    "token_file": "ray",
+    "partition": "slurm",
+    "account": "slurm",
+}
+"""Keys under ``cluster`` that only one backend has a use for."""
+
+
 class ConfigError(PeerError):
     """The configuration file cannot be used; names the key."""
 
     code: ClassVar[str] = "config.invalid"
 
 
+class ClusterConfig(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """What may stand under ``cluster``: where jobs go when not to this machine."""
+
+    listen: str = "127.0.0.1:0"
+    """Where the machines of the cluster reach this one, as ``address:port``; port 0 is
+    one that is free. Loopback serves a cluster that is this machine alone."""
+    address: str = ""
+    """Of the cluster's HTTP interface, such as ``http://10.0.0.5:8265`` (Ray)."""
+    token_file: str = ""
+    """A file whose content admits to that interface, where it asks for it (Ray)."""
+    partition: str = ""
+    """Where jobs are queued; the cluster's default when empty (Slurm)."""
+    account: str = ""
+    """Whom the cluster charges (Slurm)."""
+    runner: Words = ()
+    """The command that starts our runner on a machine of the cluster; this very
+    environment when empty, which then has to be there too."""
+    pending: int | str = "15m"
+    """How long a job may wait for a machine before it counts as lost."""
+    poll: int | str = "15s"
+    """How often the cluster is asked what it has."""
+
+    @property
+    def meets_at(self) -> tuple[str, int]:
+        """Address and port where runners dial.
+
+        Raises:
+            ConfigError: it is not an address that can be dialled.
+        """
+        host, _, port = self.listen.rpartition(":")
+        try:
+            address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            address = None
+        known = port.isdigit() and int(port) <= PORT_MAX
+        if address is None or address.is_unspecified or not known:
+            raise ConfigError(
+                f"listen: {self.listen!r} is not the address and port that machines "
+                "of the cluster dial, such as 10.0.0.5:4050"
+            )
+        return str(address), int(port)
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may stand in the file; each key is also an option of `nunet-node up`."""
+    """What may stand in the file; most keys are options of `nunet-node up` too."""
 
     listen: Addresses = ("/ip4/0.0.0.0/tcp/4040",)
     """Where to accept connections. The port is fixed, so that others can find the
@@ -86,6 +149,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """DIDs whose delegations admit owners under ``capability``."""
     drain: int | str = "60s"
     """How long running jobs may still take when the node is asked to stop."""
+    backend: Literal["local", "ray", "slurm"] = "local"
+    """Where jobs run: on this machine, or on a cluster, which `cluster` describes."""
+    cluster: ClusterConfig = ClusterConfig()
 
     def offer(self, detected: ResourceVector) -> ResourceVector:
         """Return what the owner offers, where it says so, of what the machine has.
@@ -168,14 +234,9 @@ def parse_config(plain: dict[str, Any], source: str) -> Config:
     Raises:
         ConfigError: a key or a value is wrong.
     """
-    known = [field.name for field in msgspec.structs.fields(Config)]
-    for key in plain:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = (
-                f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            )
-            raise ConfigError(f"{source}: no key is called {key!r}; {hint}")
+    _check_keys(plain, Config, source)
+    if isinstance(plain.get("cluster"), dict):
+        _check_keys(plain["cluster"], ClusterConfig, f"{source}: cluster")
     for key, parse in _AMOUNTS.items():
         try:
             parse(plain.get(key, 0))
@@ -187,6 +248,7 @@ def parse_config(plain: dict[str, Any], source: str) -> Config:
         raise ConfigError(f"{source}: {error}") from None
     _check_announced(config, source)
     check_admission(config, source)
+    check_cluster(config, source)
     return config
 
 
@@ -222,6 +284,46 @@ def _check_announced(config: Config, source: str) -> None:
             parse_announced_address(text)
         except PeerError as error:
             raise ConfigError(f"{source}: announce: {error}") from None
+
+
+def check_cluster(config: Config, source: str) -> None:
+    """Check that what is said of a cluster fits the backend.
+
+    Raises:
+        ConfigError: a value is wrong, missing, or has no effect.
+    """
+    cluster, backend = config.cluster, config.backend
+    try:
+        parse_duration_s(cluster.pending)
+        polled_s = parse_duration_s(cluster.poll)
+        _ = cluster.meets_at
+    except PeerError as error:
+        raise ConfigError(f"{source}: cluster: {error}") from None
+    if polled_s < 1:
+        raise ConfigError(f"{source}: cluster: poll has to be a second or more")
+    if backend == "local" and cluster != ClusterConfig():
+        raise ConfigError(f"{source}: cluster has no effect under backend local")
+    for key, wanted in _CLUSTER_KEYS.items():
+        if backend != "local" and getattr(cluster, key) and backend != wanted:
+            raise ConfigError(
+                f"{source}: cluster: {key} has no effect under backend {backend}"
+            )
+    if backend == "ray" and not cluster.address.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{source}: cluster: backend ray needs address, that of its dashboard, "
+            "such as http://127.0.0.1:8265"
+        )
+
+
+def _check_keys(plain: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+    known = [field.name for field in msgspec.structs.fields(kind)]
+    for key in plain:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = (
+                f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            )
+            raise ConfigError(f"{where}: no key is called {key!r}; {hint}")
 
 
 def _size(text: int | str | None) -> int | None:

@@ -23,7 +23,7 @@ from typing import Final
 
 import trio
 
-from nunet_node.executors.local import LocalExecutors
+from nunet_node.executors.port import Executors
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer
 from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec
@@ -63,7 +63,7 @@ from nunet_node.runtime.store.upkeep import DiskCare
 from nunet_node.runtime.wallet import tokens
 from nunet_node.runtime.wallet.reading import may_use
 from nunet_node.runtime.work.custody import Custody
-from nunet_node.runtime.work.offering import Offering
+from nunet_node.runtime.work.offering import offering_of
 from nunet_node.runtime.work.scratch import held_scratch, sweep_others
 from nunet_node.runtime.world import Surroundings, World
 from nunet_node.storage.blocks import BlockStore
@@ -272,7 +272,7 @@ class Peer:
         """Remove what jobs left, when no task runs any more. Blocks."""
         self._world.abandon()
 
-    async def _offer_room(self, executors: LocalExecutors) -> None:
+    async def _offer_room(self, executors: Executors) -> None:
         provide = self._settings.provide
         if provide is None:
             return
@@ -282,12 +282,7 @@ class Peer:
         warm = trio.Event()
         self._tasks.start_soon(_stay_warm, executors, warm)
         await warm.wait()
-        offering = Offering(
-            executors=executors,
-            scratch=scratch,
-            provide=provide,
-            driver=self.driver,
-        )
+        offering = offering_of(executors, scratch, provide, self.driver)
         await offering.start()
         self._tasks.start_soon(offering.keep_up)
 
@@ -315,7 +310,7 @@ class Peer:
         )
 
 
-async def _stay_warm(executors: LocalExecutors, warm: trio.Event) -> None:
+async def _stay_warm(executors: Executors, warm: trio.Event) -> None:
     async with executors.warmed():
         warm.set()
         await trio.sleep_forever()

@@ -6,11 +6,13 @@ Everything that a peer is made of stands here, so that `peer` only puts it toget
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from nunet_node.capability.held.holdings import Holdings
 from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.local import LocalExecutors
+from nunet_node.executors.port import Executors
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer, SigningKey
 from nunet_node.identity.peer_id import peer_id_of
@@ -55,6 +57,9 @@ class PeerSettings:
     """Whose jobs are taken, by a node that provides."""
     store_bytes: int = 0
     """Room for copies of others' results."""
+    backend: Callable[[Path, Did], Executors] | None = None
+    """Makes what runs jobs on a cluster, from a scratch directory and our own DID;
+    None where this machine runs them."""
 
 
 def node_settings(
@@ -76,8 +81,15 @@ def node_settings(
     )
 
 
-def executors(settings: PeerSettings) -> LocalExecutors:
-    """Return what runs jobs on this machine for the settings' home."""
+def executors(settings: PeerSettings) -> Executors:
+    """Return what runs jobs for the settings' home, on this machine or a cluster.
+
+    Raises:
+        ConfigError: a file that the configuration names cannot be read.
+        ScratchError: the scratch directory is somebody else's.
+    """
+    if settings.backend is not None:
+        return settings.backend(settings.home.scratch(), settings.key.did)
     return LocalExecutors(
         settings.home.scratch(), cache_directory(), container_socket=find_socket()
     )

@@ -14,7 +14,7 @@ from typing import Any, Final
 import trio
 
 from nunet_node.errors import MisuseError, PeerError
-from nunet_node.executors.local import LocalExecutors
+from nunet_node.executors.port import Executors
 from nunet_node.identity.peer_id import did_of_peer_id
 from nunet_node.jobs.lifecycle import State, is_final
 from nunet_node.jobs.specification import JobId, ResultKind
@@ -63,7 +63,7 @@ class Surroundings:
     node: Node
     driver: Driver
     opener: Opener
-    executors: LocalExecutors | None
+    executors: Executors | None
     """None for a peer that runs no jobs."""
     gossip: bool
     neighbours: Neighbours

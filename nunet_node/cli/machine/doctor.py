@@ -3,6 +3,7 @@
 Rule: it claims nothing that was not just tried, and every gap has a numbered remedy.
 """
 
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -11,8 +12,10 @@ import trio
 from nunet_node.cli.output import Settings, table, visible
 from nunet_node.executors.port import Capability, Finding
 from nunet_node.quantities import cpu_text, size_text
-from nunet_node.runtime.home import cache_directory, open_home
-from nunet_node.runtime.work.checkup import Checkup, check_up
+from nunet_node.runtime.config import Config, read_config
+from nunet_node.runtime.home import Home, cache_directory, open_home
+from nunet_node.runtime.work.checkup import Checkup, check_up, check_up_cluster
+from nunet_node.runtime.work.clustered import cluster_executors
 from nunet_node.runtime.work.scratch import held_scratch
 
 _WALLS: Final = frozenset({"network", "host files", "host processes", "privileges"})
@@ -20,16 +23,24 @@ _WALLS: Final = frozenset({"network", "host files", "host processes", "privilege
 
 
 @click.command("doctor", epilog="Next: nunet-node up")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A node's TOML file: examine a machine of the cluster that it names.",
+)
 @click.pass_obj
-def doctor_command(settings: Settings) -> int:
+def doctor_command(settings: Settings, config_file: Path | None) -> int:
     """Attack this machine's sandboxes from inside, and say what held.
 
     Ends with 1 if no engine may be offered.
     """
     home = open_home(settings.home)
+    config = read_config(config_file) if config_file else Config()
     settings.note("running guests that try to break out; this takes some seconds")
     with held_scratch(home) as scratch:
-        found = trio.run(check_up, scratch, cache_directory())
+        found = _checked(home, config, scratch)
     settings.document(_document(found))
     if not settings.json:
         settings.say(_report(found))
@@ -38,6 +49,13 @@ def doctor_command(settings: Settings) -> int:
         "next: nunet-node up" if ready else "next: mend a gap, and look again"
     )
     return 0 if ready else 1
+
+
+def _checked(home: Home, config: Config, scratch: Path) -> Checkup:
+    if config.backend == "local":
+        return trio.run(check_up, scratch, cache_directory())
+    did = home.node_key().did
+    return trio.run(lambda: check_up_cluster(cluster_executors(config, scratch, did)))
 
 
 def _document(found: Checkup) -> dict[str, Any]:
@@ -52,6 +70,8 @@ def _document(found: Checkup) -> dict[str, Any]:
             "memory_bytes": found.room.memory_bytes,
             "disk_bytes": found.room.disk_bytes,
         },
+        "backend": found.backend,
+        "machines": [each.name for each in found.machines],
     }
 
 
@@ -75,7 +95,10 @@ def _report(found: Checkup) -> str:
         f"room for jobs: {cpu_text(room.cpu_millis)} CPU, "
         f"{size_text(room.memory_bytes)} memory, {size_text(room.disk_bytes)} disk"
     )
-    lines = [table(head, map(_row, found.capabilities)), "", offered]
+    backend = f"jobs run on: {visible(found.backend)}"
+    if found.machines:
+        backend += f", {len(found.machines)} machines, one of them examined"
+    lines = [table(head, map(_row, found.capabilities)), "", backend, offered]
     for number, gap in enumerate(found.gaps, start=1):
         lines += ["", f"{number}. {gap.engine}: {visible(gap.what)}"]
         lines += [f"   remedy: {gap.remedy}"]

@@ -49,6 +49,7 @@ from nunet_node.runtime.config import Config, check_admission, read_config
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.peer import Peer, open_peer
 from nunet_node.runtime.settings import PeerSettings, Provide
+from nunet_node.runtime.work.clustered import backend_of
 
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -170,6 +171,7 @@ def _peer_settings(home: Home, config: Config) -> PeerSettings:
         drain_s=config.drain_s,
         admission=config.admitted,
         store_bytes=config.store_bytes,
+        backend=backend_of(config),
     )
 
 

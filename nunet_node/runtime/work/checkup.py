@@ -14,6 +14,8 @@ from typing import Final
 import trio
 
 from nunet_node.errors import PeerError
+from nunet_node.executors.cluster.executors import ClusterExecutors
+from nunet_node.executors.cluster.port import MachineRoom
 from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Capability
@@ -56,6 +58,30 @@ class Checkup:
     capabilities: tuple[Capability, ...]
     gaps: tuple[Gap, ...]
     room: ResourceVector
+    backend: str = "this machine"
+    """Where jobs run, for people."""
+    machines: tuple[MachineRoom, ...] = ()
+    """Those of a cluster."""
+
+
+async def check_up_cluster(executors: ClusterExecutors) -> Checkup:
+    """Have one machine of a cluster attack every engine, thoroughly.
+
+    Raises:
+        PeerError: the cluster cannot be used; the text says why.
+    """
+    async with executors.warmed():
+        backend = await executors.describe()
+        found = await executors.probe(thorough=True)
+        room = await executors.room()
+        machines = await executors.machines()
+    return Checkup(
+        capabilities=found,
+        gaps=tuple(gaps(found)),
+        room=room.total,
+        backend=backend,
+        machines=machines,
+    )
 
 
 async def check_up(scratch: Path, cache: Path) -> Checkup:

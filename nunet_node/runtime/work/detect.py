@@ -12,9 +12,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.modules import find_python
-from nunet_node.executors.port import Capability
+from nunet_node.executors.port import Capability, Executors
 from nunet_node.market.offers import EngineOffer
 from nunet_node.quantities import ResourceVector
 
@@ -77,7 +76,7 @@ def _words(path: Path) -> list[str]:
         return []
 
 
-async def engines(executors: LocalExecutors) -> tuple[EngineOffer, ...]:
+async def engines(executors: Executors) -> tuple[EngineOffer, ...]:
     """Try every engine, and return those that work or only need to be prepared."""
     found = [_offer(capability) for capability in await executors.probe()]
     return tuple(offer for offer in found if offer is not None)

@@ -19,8 +19,7 @@ import trio
 from nunet_node.errors import PeerError
 from nunet_node.executors.collect import Collected, OutputsRefused, collect_outputs
 from nunet_node.executors.jobdir import JobDir, remove_job_dir
-from nunet_node.executors.local import LocalExecutors
-from nunet_node.executors.port import RunEnd, RunOrder
+from nunet_node.executors.port import Executors, RunEnd, RunOrder
 from nunet_node.identity.did import Did
 from nunet_node.jobs.specification import JobId, JobSpec, ResultKind
 from nunet_node.protocol.effects import (
@@ -101,7 +100,7 @@ class Execution:
 
     def __init__(
         self,
-        executors: LocalExecutors,
+        executors: Executors,
         custody: Custody,
         book: LogBook,
         post: Post,
@@ -326,6 +325,7 @@ def _run_order(order: StartJob) -> RunOrder:
         wall_s=spec.timeouts.run_s,
         output_bytes_max=spec.output_bytes_max or spec.resources.disk_bytes,
         log_bytes_max=LOG_BYTES_MAX,
+        outputs=spec.outputs,
     )
 
 

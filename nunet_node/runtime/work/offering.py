@@ -14,13 +14,15 @@ import msgspec
 import trio
 
 from nunet_node.errors import PeerError
-from nunet_node.executors.local import LocalExecutors
+from nunet_node.executors.cluster.executors import ClusterExecutors
+from nunet_node.executors.port import Executors
 from nunet_node.market.offers import EngineOffer, Machine
 from nunet_node.protocol.inputs import CapacityProbed
 from nunet_node.quantities import ResourceVector
 from nunet_node.runtime.driver import Driver
 from nunet_node.runtime.settings import Provide
 from nunet_node.runtime.work import detect, inventory
+from nunet_node.runtime.work.clustered import ClusterOffering
 
 LOOK_AGAIN_S: Final = 60
 """How soon a node notices that it was given more or less; few do so more often."""
@@ -32,7 +34,7 @@ _log = logging.getLogger("nunet_node.runtime.work.offering")
 class Offering:
     """Tells the node what it can offer; `start` first, then `keep_up`."""
 
-    executors: LocalExecutors
+    executors: Executors
     scratch: Path
     provide: Provide
     driver: Driver
@@ -81,3 +83,14 @@ class Offering:
         return CapacityProbed(
             total=self.total, engines=self.engines, machine=self.machine
         )
+
+
+def offering_of(
+    executors: Executors, scratch: Path, provide: Provide, driver: Driver
+) -> Offering | ClusterOffering:
+    """Return what offers the machine, or the cluster, behind these executors."""
+    if isinstance(executors, ClusterExecutors):
+        return ClusterOffering(executors=executors, offer=provide.offer, driver=driver)
+    return Offering(
+        executors=executors, scratch=scratch, provide=provide, driver=driver
+    )

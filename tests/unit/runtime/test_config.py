@@ -67,3 +67,53 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 def test_the_source_stands_in_the_error():
     with pytest.raises(ConfigError, match=r"^options: "):
         parse_config({"cpu": 1}, "options")
+
+
+RAY = 'backend = "ray"\n[cluster]\naddress = "http://10.0.0.5:8265"\n'
+
+
+def test_a_cluster_is_described_in_a_table_of_its_own(tmp_path):
+    path = tmp_path / "node.toml"
+    path.write_text(
+        'backend = "slurm"\n[cluster]\nlisten = "10.0.0.5:4050"\npartition = "main"\n'
+        'account = "us"\nrunner = ["python", "-m", "x"]\npoll = "5s"\n'
+        'pending = "1h"\n'
+    )
+    config = read_config(path)
+    assert config.backend == "slurm"
+    assert config.cluster.meets_at == ("10.0.0.5", 4050)
+    assert config.cluster.runner == ("python", "-m", "x")
+
+
+@pytest.mark.parametrize(
+    ("listen", "meets_at"),
+    [("127.0.0.1:0", ("127.0.0.1", 0)), ("[fd00::5]:4050", ("fd00::5", 4050))],
+)
+def test_where_runners_dial_is_an_address_and_a_port(listen, meets_at):
+    text = {"backend": "slurm", "cluster": {"listen": listen}}
+    assert parse_config(text, "x").cluster.meets_at == meets_at
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('backend = "kubernetes"', "backend"),
+        ('backend = "ray"', "backend ray needs address"),
+        (f'{RAY}partition = "main"', "partition has no effect under backend ray"),
+        (f'{RAY}adress = "x"', "cluster: no key is called 'adress'; did you mean"),
+        (f'{RAY}poll = "often"', "cluster: 'often' is not a duration"),
+        (f'{RAY}poll = "0s"', "poll has to be"),
+        (f'{RAY}listen = "0.0.0.0:4050"', "machines of the cluster dial"),
+        (f'{RAY}listen = "somewhere:4050"', "machines of the cluster dial"),
+        (f'{RAY}listen = "10.0.0.5:99999"', "machines of the cluster dial"),
+        (f'{RAY}listen = "10.0.0.5"', "machines of the cluster dial"),
+        ('backend = "slurm"\n[cluster]\naddress = "x"', "address has no effect"),
+        ('[cluster]\npartition = "main"', "no effect under backend local"),
+        ("cluster = 3", "cluster"),
+    ],
+)
+def test_a_wrong_word_on_a_cluster_is_named(tmp_path, text, message):
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_config(path)

@@ -1,0 +1,1 @@
+"""Running jobs on the machines of a cluster that somebody else schedules."""

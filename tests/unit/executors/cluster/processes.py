@@ -1,0 +1,139 @@
+"""A cluster of processes on this machine: real runners, scheduled by nobody.
+
+What a cluster promises is easy to keep with processes, so that everything else about
+running jobs on one can be seen without installing any.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import trio
+
+from nunet_node.executors.cluster.executors import (
+    RUNNER,
+    ClusterExecutors,
+    ClusterSettings,
+)
+from nunet_node.executors.cluster.port import (
+    TICKET_VARIABLE,
+    ClusterError,
+    ClusterJob,
+    JobState,
+    MachineRoom,
+)
+from tests.executors_kit import cache_folder
+
+ROOT = Path(__file__).parents[4]
+GIB = 1 << 30
+MACHINE = MachineRoom(
+    name="here", cpu_millis=4000, memory_bytes=4 * GIB, disk_bytes=4 * GIB
+)
+
+
+@dataclass
+class Processes:
+    """The cluster; ``starts`` False leaves every job waiting for ever."""
+
+    rooms: tuple[MachineRoom, ...] = (MACHINE,)
+    starts: bool = True
+    never: bool = False
+    broken: bool = False
+    jobs: dict[str, ClusterJob] = field(default_factory=dict)
+    running: dict[str, subprocess.Popen] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
+    submitted: trio.Event = field(default_factory=trio.Event)
+
+    async def describe(self):
+        return "processes"
+
+    async def machines(self):
+        if self.broken:
+            raise ClusterError("out of order")
+        return self.rooms
+
+    async def submit(self, job):
+        self.jobs[job.name] = job
+        if self.starts:
+            self.start(job.name)
+        self.submitted.set()
+        return job.name
+
+    def start(self, handle):
+        job = self.jobs[handle]
+        self.running[handle] = subprocess.Popen(
+            job.words,
+            env={"PYTHONPATH": str(ROOT), TICKET_VARIABLE: job.ticket},
+            cwd="/",
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    async def state(self, handle):
+        if self.broken:
+            raise ClusterError("out of order")
+        process = self.running.get(handle)
+        if process is None and handle not in self.stopped:
+            return JobState(phase="waiting", detail="no room", never=self.never)
+        if process is not None and process.poll() is None:
+            return JobState(phase="running")
+        code = process.returncode if process else "none"
+        return JobState(phase="ended", detail=f"exit code {code}")
+
+    async def stop(self, handle):
+        self.stopped.append(handle)
+        process = self.running.get(handle)
+        if process is not None:
+            process.terminate()
+
+    async def living(self):
+        return {
+            name: name
+            for name in self.jobs
+            if (await self.state(name)).phase != "ended"
+        }
+
+    async def close(self):
+        pass
+
+    def kill(self):
+        """End every runner as a machine ends that loses its power."""
+        for process in self.running.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextlib.asynccontextmanager
+async def some_cluster(
+    cluster: Processes | None = None, **settings
+) -> AsyncIterator[tuple[ClusterExecutors, Processes]]:
+    """Executors on a cluster, and the cluster; every runner ends with the block."""
+    cluster = cluster or Processes()
+    with TemporaryDirectory(prefix="nunet-node-test-") as top:
+        os.chmod(top, 0o711)
+        _with_compiled_python(Path(top) / "runner")
+        runner = (*RUNNER, "--scratch", f"{top}/runner")
+        chosen = {"host": "127.0.0.1", "runner": runner, "owner": "us", **settings}
+        executors = ClusterExecutors(
+            cluster, ClusterSettings(**chosen), Path(top) / "scratch"
+        )
+        try:
+            async with executors.warmed():
+                yield executors, cluster
+        finally:
+            cluster.kill()
+
+
+def _with_compiled_python(runner: Path) -> None:
+    """Let a runner find what other tests have compiled, which takes seconds."""
+    runner.mkdir(mode=0o711)
+    (runner / "cache").mkdir(mode=0o700)
+    for compiled in cache_folder().glob("*.cwasm"):
+        shutil.copyfile(compiled, runner / "cache" / compiled.name)

@@ -32,7 +32,7 @@ from nunet_node.jobs.lifecycle import is_final
 from nunet_node.jobs.statements import Report
 from nunet_node.protocol.order import Order
 from nunet_node.quantities import cpu_text, size_text
-from nunet_node.runtime.home import open_home
+from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.ledger import read_orders
 from nunet_node.runtime.wallet.tokens import (
     TokenError,
@@ -44,17 +44,24 @@ from nunet_node.storage.materialise import check_target
 
 JOB: Final = click.argument("job", metavar="JOB")
 
+CAUGHT_UP_MAX: Final = 32
+"""Jobs whose providers `list` asks; older ones are shown as they were known last."""
+
 _UTF8: Final = codecs.getincrementaldecoder("utf-8")
 _Use = Callable[[JobHandle], Awaitable[int]]
 
 
 @click.command("list", epilog="Next: nunet-node status JOB")
+@BOOTSTRAP
 @click.pass_obj
-def list_command(settings: Settings) -> None:
-    """List the jobs submitted from this home, oldest first."""
-    orders = [
-        each for each in read_orders(open_home(settings.home)).values() if each.owner
-    ]
+def list_command(settings: Settings, bootstrap: tuple[str, ...]) -> None:
+    """List the jobs submitted from this home, oldest first.
+
+    Providers of jobs that have not ended are asked what became of them.
+    """
+    home = open_home(settings.home)
+    trio.run(_catch_up, home, bootstrap)
+    orders = [each for each in read_orders(home).values() if each.owner]
     orders.sort(key=lambda order: order.placed_s)
     settings.document([order_document(order) for order in orders])
     if settings.json:
@@ -75,6 +82,26 @@ def list_command(settings: Settings) -> None:
     )
 
 
+async def _catch_up(home: Home, bootstrap: tuple[str, ...]) -> None:
+    """Hear what became of the newest jobs that had not ended when last heard of."""
+    orders = read_orders(home).values()
+    going_on = [each for each in orders if each.in_custody and not each.ended]
+    # Those that are locked are not asked for: nobody types a passphrase for a list.
+    users = home.identities() if going_on else ()
+    own = {user.did for user in users}
+    ours = [each for each in going_on if each.owner in own]
+    ours.sort(key=lambda order: order.placed_s)
+    if not ours:
+        return
+    async with (
+        open_client(home, bootstrap=bootstrap, identity=users[0].name) as client,
+        trio.open_nursery() as nursery,
+    ):
+        for order in ours[-CAUGHT_UP_MAX:]:
+            handle = await client.find(order.job)
+            nursery.start_soon(handle.catch_up)
+
+
 @click.command("status", epilog="Next: nunet-node wait JOB, or nunet-node cancel JOB")
 @JOB
 @BOOTSTRAP
@@ -91,6 +118,8 @@ def status_command(
         if not settings.json:
             settings.say(_status_text(handle.order, report))
         settings.note(f"next: {_next_after(handle.order, report)}")
+        if report is not None:
+            await handle.catch_up(report)
         return 0
 
     return _with_job(settings, job, bootstrap, identity, use)
@@ -152,6 +181,7 @@ def logs_command(
                 settings.document({"stream": piece.stream, "text": text})
             else:
                 echo.write(piece.stream, piece.data)
+        await handle.catch_up()
         return 0
 
     return _with_job(settings, job, bootstrap, identity, use)
@@ -183,6 +213,7 @@ def get_command(
 
     async def use(handle: JobHandle) -> int:
         path = await handle.fetch(free_target(out, handle))
+        await handle.catch_up()
         settings.document(order_document(handle.order))
         if not settings.json:
             settings.say(str(path))
@@ -203,12 +234,16 @@ def cancel_command(
     """Cancel JOB, free what it held, and get the provider's signed confirmation."""
 
     async def use(handle: JobHandle) -> int:
+        known = handle.order.confirmation is not None
         confirmed = await handle.cancel()
         settings.document(job_document(handle.order))
         if confirmed is None:
             text = f"{handle.job}: {handle.order.state}; no provider had it"
         elif confirmed.already_ended:
             text = f"{handle.job} had ended already: {confirmed.state}"
+        elif known:
+            when = _when(confirmed.at_s)
+            text = f"{handle.job} was {confirmed.state} already, confirmed at {when}"
         else:
             text = f"{handle.job}: {confirmed.state}, confirmed by its provider"
         if not settings.json:

@@ -6,7 +6,7 @@ when to look at it again.
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,9 @@ from nunet_node.runtime.wallet.reading import seal_of
 
 RECEIPT_FILE: Final = "receipt.cbor"
 """Where the provider's signed receipt lies in a fetched result."""
+
+CATCH_UP_S: Final = 5
+"""How long a command waits for what its job's provider said before: two slow dials."""
 
 OnEvent = Callable[[News], None]
 
@@ -146,6 +149,26 @@ class JobHandle:
         if self.order.spec is None:
             await self.report()
         await self._peer.follow(self.job)
+
+    async def catch_up(self, report: Report | None = None) -> None:
+        """Keep what the provider has said of the job while nobody here listened.
+
+        Waits `CATCH_UP_S` at most. What cannot be had stays as it was known last.
+
+        Args:
+            report: where the job stands, if the provider was asked just now.
+        """
+        order = self.order
+        if order.ended or order.spec is None or not order.in_custody:
+            return
+        with trio.move_on_after(CATCH_UP_S), suppress(ClientError):
+            told = report or await self.report()
+            newest = (told.attempt, told.sequence)
+            if _place(order.notice) < newest:
+                await self._peer.follow(self.job)
+                await self._until(
+                    lambda order: order.ended or _place(order.notice) >= newest
+                )
 
     async def report(self) -> Report:
         """Ask the job's provider where it stands.

@@ -109,6 +109,8 @@ def test_from_acceptance_on_nothing_depends_on_the_submitting_process(
     held = Held(known, marker)
     held.tell()
     node.moved(held.job, "completed")
+    [known] = user.run("list").must().document
+    assert known["state"] == "completed"
     user.run("get", held.job, "--out", "got").must()
     assert (user.cwd / "got/stdout").read_text() == "begun\ntold\n"
     told = user.status(held.job)

@@ -58,7 +58,7 @@ class WrongAudienceError(IdentityError):
 
 
 class StaleError(IdentityError):
-    """The statement has expired, is from the future, or lives longer than allowed."""
+    """The statement has expired, is from the future, or its times are out of order."""
 
     code = "identity.stale"
 

@@ -53,7 +53,14 @@ ENV_MAX: Final = 128
 """Environment variables a job may bring."""
 
 Argument = Annotated[str, msgspec.Meta(max_length=32768, pattern=r"^[^\x00]*\Z")]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Name = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")
+]
+"""What a job is called. It reaches terminals and an environment, so it holds no
+control characters."""
+Variable = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^=\x00]*\Z")
+]
 Glob = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 
@@ -124,7 +131,7 @@ class JobSpec(Record):
     """The words to run. For ``python`` and ``wasm`` the first is a path in the job
     directory; for ``process`` it is a program."""
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
-    env: Annotated[dict[Name, Argument], msgspec.Meta(max_length=ENV_MAX)] = (
+    env: Annotated[dict[Variable, Argument], msgspec.Meta(max_length=ENV_MAX)] = (
         msgspec.field(default_factory=dict)
     )
     inputs: Cid | None = None

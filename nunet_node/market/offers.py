@@ -43,6 +43,9 @@ LIFETIMES_PER_REFRESH: Final = 3
 
 CALL_ID_BYTES: Final = 16
 
+CALL_ID_BYTES_MAX: Final = 64
+"""Longest id of a call: it is repeated in every bid, and ours have 16 bytes."""
+
 LARGEST_MAX: Final = 8
 """Kinds of machine in one advert: of those of a cluster, only what no other machine
 has more of in every dimension is told, and clusters are bought by the rack."""
@@ -50,6 +53,8 @@ has more of in every dimension is told, and clusters are bought by the rack."""
 ANCHORS_MAX: Final = 4
 """Anchors named in one advert; a provider may trust more than it tells."""
 
+
+CallId = Annotated[bytes, msgspec.Meta(max_length=CALL_ID_BYTES_MAX)]
 
 LEVELS: Final = {"wasm": "wasm", "bwrap": "process", "container": "container"}
 """The level of isolation that the first of an engine's barriers stands for."""
@@ -143,7 +148,7 @@ class Advert(Record):
 class CallForBids(Record):
     """Who will run this? Enough to price it, nothing of its content."""
 
-    call: bytes
+    call: CallId
     spec: Cid
     engine: str
     resources: ResourceVector
@@ -157,7 +162,7 @@ class CallForBids(Record):
 class Bid(Record):
     """A price and a start for one call."""
 
-    call: bytes
+    call: CallId
     price_micro_ntx: Count
     starts_in_s: Count = 0
     """Seconds until it could start; 0 if there is room now."""

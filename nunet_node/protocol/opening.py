@@ -17,7 +17,7 @@ from nunet_node.capability.proof_chain import open_chain
 from nunet_node.capability.revocation import open_revocation
 from nunet_node.errors import PeerError
 from nunet_node.identity.challenge import CHALLENGE_KIND, Challenge
-from nunet_node.identity.did import Did
+from nunet_node.identity.did import Did, parse_did
 from nunet_node.identity.errors import StaleError, WrongAudienceError, WrongKindError
 from nunet_node.identity.peer_id import did_of_peer_id
 from nunet_node.identity.statement import (
@@ -188,6 +188,8 @@ def _open_body(
 ) -> OpenedBody:
     match body:
         case AdvertsWanted() | ChallengeWanted() | RevocationsWanted():
+            if isinstance(body, ChallengeWanted):
+                parse_did(body.subject)
             return body
         case Adverts():
             return open_adverts(body.items, now_s=now_s)

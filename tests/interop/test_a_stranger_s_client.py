@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.network import network
 from tests.interop.stranger import client, trees, wire
 from tests.interop.stranger.client import RESOURCES, Job
-from tests.interop.stranger.session import stranger
+from tests.interop.stranger.session import RefusedError, stranger
 from tests.interop.stranger.wire import Identity
 
 COPY = """
@@ -18,6 +18,12 @@ print("begun", flush=True)
 with open("words", "rb") as words, open("made", "wb") as made:
     made.write(words.read()[::-1])
 """
+WAIT = """
+import time
+print("begun", flush=True)
+time.sleep(900)
+"""
+NOT_YOURS = {"code": "job.unknown", "reason": "no such job, or not yours"}
 WORDS = bytes(range(256)) * 6000
 """More than one chunk, and its result more than one piece."""
 
@@ -70,9 +76,25 @@ def tree_of(script, **files):
     return trees.pack({"job.py": script.encode(), **files})
 
 
+async def placed(guest, session, engine, owner, script):
+    """Submit a job and hand its inputs over."""
+    tree = tree_of(script)
+    job = Job(owner, spec_of(engine, tree))
+    await client.submit(session, job)
+    await client.hand_over(guest, job, tree)
+    return job
+
+
+async def refusal(session, signer, command, job):
+    """Return what a command on a job is refused with."""
+    with pytest.raises(RefusedError) as refused:
+        await session.command(signer, signer.did, command, {"job": job.id})
+    return refused.value.refusal
+
+
 def test_the_client_is_a_stranger_to_the_package():
     modules = sorted(Path(client.__file__).parent.glob("*.py"))
-    assert len(modules) == 4
+    assert len(modules) == 5
     for module in modules:
         assert "import nunet_node" not in module.read_text()
         assert "from nunet_node" not in module.read_text()
@@ -101,3 +123,78 @@ async def test_a_job_goes_from_a_bid_to_its_result(guest, session, engine, owner
     assert [each["state"] for each in report.value["history"]] == [
         each.value["state"] for each in job.notices
     ]
+
+
+async def test_logs_are_followed_until_the_owner_cancels(guest, session, engine, owner):
+    job = await placed(guest, session, engine, owner, WAIT)
+    await client.follow_to(session, job, "running")
+    async with guest.session() as other:
+        await client.told(other, owner, "logs", "job-report", {"job": job.id})
+        following = client.logs(guest, job)
+        piece = await anext(following)
+        assert piece == {"kind": "piece", "stream": "stdout", "data": b"begun\n"}
+        confirmed = await client.told(
+            other, owner, "cancel", "confirmation", {"job": job.id}
+        )
+        assert confirmed.value["state"] == "cancelled"
+        assert [each["kind"] async for each in following] == ["end"]
+        again = await client.told(
+            other, owner, "cancel", "confirmation", {"job": job.id}
+        )
+        assert again.value["already_ended"] is True
+    await client.follow_to(session, job, "cancelled")
+
+
+async def test_the_notices_of_a_job_can_be_had_again(guest, session, engine, owner):
+    job = await placed(guest, session, engine, owner, COPY)
+    await client.follow_to(session, job, "completed", "failed")
+    async with guest.session() as other:
+        await client.told(other, owner, "watch", "job-report", {"job": job.id})
+        again = Job(owner, job.spec, job.salt)
+        await client.follow_to(other, again, job.state)
+    assert [each.data for each in again.notices] == [each.data for each in job.notices]
+    async with guest.session() as other:
+        args = {"job": job.id, "after": len(job.notices) - 1}
+        await client.told(other, owner, "watch", "job-report", args)
+        assert (await other.next_notice(owner.did)).data == job.notices[-1].data
+
+
+async def test_another_s_job_and_no_job_are_one_answer(
+    node, guest, session, engine, owner
+):
+    job = await placed(guest, session, engine, owner, WAIT)
+    await client.follow_to(session, job, "running")
+    other, nothing = Identity(), Job(owner, {**job.spec, "name": "another"})
+    async with guest.session() as asking:
+        for command in ("status", "watch", "logs", "cancel"):
+            name = f"/nunet/job/{command}"
+            assert await refusal(asking, other, name, job) == NOT_YOURS
+            assert await refusal(asking, other, name, nothing) == NOT_YOURS
+        for each in (job, nothing):
+            answer = await refusal(asking, other, "/nunet/result/read", each)
+            assert answer == NOT_YOURS
+    async with stranger(node.address, node.did) as third:
+        for each in (job, nothing):
+            assert [p async for p in client.logs(third, each)] == [{"kind": "no"}]
+    await client.told(session, owner, "cancel", "confirmation", {"job": job.id})
+
+
+async def test_a_friend_may_do_what_the_owner_delegated(guest, session, engine, owner):
+    job = await placed(guest, session, engine, owner, WAIT)
+    friend = Identity()
+    policy = [["==", ".job", job.id]]
+    proof = wire.delegate(owner, friend.did, "/nunet/job/status", policy)
+    asked = {"job": job.id}
+    body = await session.command(
+        friend, owner.did, "/nunet/job/status", asked, (proof,)
+    )
+    report = session.opened(body, "job-report", owner.did)
+    assert report.value["job"] == job.id
+    for command, args, code in (
+        ("/nunet/job/cancel", asked, "capability.claim"),
+        ("/nunet/job/status", {"job": "a" * 32}, "capability.policy"),
+    ):
+        with pytest.raises(RefusedError) as refused:
+            await session.command(friend, owner.did, command, args, (proof,))
+        assert refused.value.refusal["code"] == code
+    await client.told(session, owner, "cancel", "confirmation", asked)

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from msgspec import inspect
+import msgspec
+from msgspec import NODEFAULT, inspect
 
 from nunet_node.capability import delegation, invocation, revocation
 from nunet_node.capability.held import parcel, terms
 from nunet_node.protocol.messages import Frame
-from tests.vectors.samples import ARGUMENTS, PAYLOADS
+from nunet_node.quantities import INT53_MAX
+from tests.vectors.samples import ARGUMENTS, BULK, PAYLOADS
 
 FILE = Path(__file__).parents[2] / "docs/protocol/messages.cddl"
 NAMES: dict[type[Any], str] = {
@@ -26,14 +28,20 @@ NAMES: dict[type[Any], str] = {
 }
 """Records whose name in the code says nothing by itself."""
 
+CHOICES_IN_PLACE_MAX = 4
+"""Words that are listed where they stand; more of them get a name."""
+
 HEAD = """; What peers say to each other, field by field (RFC 8610). Written by
 ; `python -m tests.vectors.cddl` from the records that read it.
 ;
-; A field that has its default is absent; no other field may be present or absent.
-; Lengths of text are in characters, and stand as comments. How these values are
-; encoded and signed is in wire.md and sessions.md.
+; A field marked `?` is absent when it has its default, and never present with it:
+; the value after `.default` or in a comment, an empty array or map where `1*` asks
+; for items, and otherwise "nothing is said". No other field may be present or absent.
+; Lengths of text are in characters, and stand as comments. What the fields mean, and
+; how these values are encoded and signed, is in the pages beside this one.
 
 cid = #6.42(bstr .size 37)              ; 00, then the 36 bytes of a content id
+count = 0..9007199254740991
 """
 
 
@@ -55,17 +63,31 @@ class _Writer:
         lines = []
         if info.tag_field is not None:
             lines.append(f'  {info.tag_field}: "{info.tag}",')
-        for each in info.fields:
-            mark = "" if each.required else "? "
-            lines.append(self._field(mark, each))
+        # Records leave out a field that has its default; other structs spell it out.
+        omits = info.cls.__struct_config__.omit_defaults
+        lines += [
+            self._optional(each) if omits and not each.required else self._field(each)
+            for each in info.fields
+        ]
         return "{\n" + "\n".join(lines) + "\n}"
 
-    def _field(self, mark: str, each: Any) -> str:
-        plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", each.encode_name)
-        name = each.encode_name if plain else f'"{each.encode_name}"'
-        line = f"  {mark}{name}: {self.type(each.type)},"
-        note = _note(each.type)
-        return f"{line:<58}; {note}" if note else line
+    def _field(self, each: Any) -> str:
+        text = f"{_key(each)}: {self.type(each.type)}"
+        return _line(text, _note(each.type))
+
+    def _optional(self, each: Any) -> str:
+        default = _default(each)
+        kind, notes = each.type, [_note(each.type)]
+        if default is None:
+            text = self.type(_without_none(kind))
+        elif default in ((), {}):
+            text = self.type(kind).replace("0*", "1*", 1)
+        elif isinstance(default, int | str | bytes):
+            text = f"{_controlled(self.type(kind))} .default {_literal(default)}"
+        else:
+            text = self.type(kind)
+            notes.append(f"by default {_said(default)}")
+        return _line(f"? {_key(each)}: {text}", "; ".join(filter(None, notes)))
 
     def type(self, info: Any) -> str:  # noqa: PLR0911 - one line for each type
         match info:
@@ -84,12 +106,20 @@ class _Writer:
             case inspect.DictType(key_type=key, value_type=value, max_length=most):
                 return f"{{ 0*{most or ''} {self.type(key)} => {self.type(value)} }}"
             case inspect.EnumType(cls=cls):
-                return " / ".join(f'"{each.value}"' for each in cls)
+                return self._choice(cls)
             case inspect.LiteralType(values=values):
                 return " / ".join(
                     f'"{v}"' if isinstance(v, str) else str(v) for v in values
                 )
         return _PLAIN[type(info)]
+
+    def _choice(self, kind: Any) -> str:
+        text = " / ".join(f'"{each.value}"' for each in kind)
+        if len(kind) <= CHOICES_IN_PLACE_MAX:
+            return text
+        name = _kebab(kind.__name__)
+        self.rules[name] = text
+        return name
 
     def _grouped(self, info: Any) -> str:
         text = self.type(info)
@@ -105,7 +135,56 @@ _PLAIN = {
 }
 
 
+def _key(each: Any) -> str:
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", each.encode_name)
+    return each.encode_name if plain else f'"{each.encode_name}"'
+
+
+def _line(text: str, note: str) -> str:
+    return f"{f'  {text},':<58}; {note}" if note else f"  {text},"
+
+
+def _default(each: Any) -> Any:
+    if each.default_factory is not NODEFAULT:
+        return each.default_factory()
+    return each.default
+
+
+def _without_none(info: Any) -> Any:
+    some = [t for t in info.types if not isinstance(t, inspect.NoneType)]
+    return inspect.UnionType(tuple(some))
+
+
+def _controlled(text: str) -> str:
+    """Return a type as the target of a control operator, which takes a plain one."""
+    return text if re.fullmatch(r"[\w-]+", text) else f"({text})"
+
+
+def _literal(value: bool | int | str | bytes) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int():
+            return str(value)
+        case str():
+            return f'"{value}"'
+        case bytes():
+            return f"h'{value.hex()}'"
+
+
+def _said(value: Any) -> str:
+    """Return a list, or a record with all its fields, that is a default."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    if not isinstance(value, msgspec.Struct):
+        return _literal(value)
+    fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
+    return ", ".join(f"{name} {_said(each)}" for name, each in fields)
+
+
 def _range(least: int | None, most: int | None) -> str:
+    if (least, most) == (0, INT53_MAX):
+        return "count"
     if least is None or most is None:
         return "int" if least is None else f"{least}..18446744073709551615"
     return str(least) if least == most else f"{least}..{most}"
@@ -136,6 +215,8 @@ def text() -> str:
     """Return the whole file."""
     writer = _Writer()
     writer.rule(Frame)
+    for body in BULK:
+        writer.rule(body)
     for kind, record in sorted(PAYLOADS.items()):
         writer.rule(record)
         del kind

@@ -25,6 +25,10 @@ from nunet_node.protocol import messages
 from nunet_node.protocol.opening import STATEMENTS
 from nunet_node.protocol.provider.commands import JobArgs, WatchArgs
 from nunet_node.protocol.provider.submission import SubmitArgs
+from nunet_node.protocol.replicas.holding import KeepArgs
+from nunet_node.runtime.exchange.blocks import Block, No, Want
+from nunet_node.runtime.exchange.handover import Offer, Staged
+from nunet_node.runtime.exchange.logs import End, Follow, Piece
 from nunet_node.wire import cbor
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record, encode_record, to_plain
@@ -43,7 +47,14 @@ BODIES = (
     messages.RevocationsWanted,
     messages.Revocations,
 )
-ARGUMENTS = {"submit": SubmitArgs, "job": JobArgs, "watch": WatchArgs}
+BULK = (Want, Block, No, Offer, Staged, Follow, Piece, End)
+"""What the frames of block and log streams carry."""
+ARGUMENTS = {
+    "submit": SubmitArgs,
+    "job": JobArgs,
+    "watch": WatchArgs,
+    "keep": KeepArgs,
+}
 PAYLOADS: dict[str, type[Any]] = {
     ADVERT: Advert,
     **{kind: record for kind, (record, _) in STATEMENTS.items()},
@@ -108,7 +119,7 @@ DID_FIELDS = frozenset({"owner", "subject", "verifier", "anchors", "provider"})
 
 def vectors() -> list[dict[str, Any]]:
     """Return every vector."""
-    made = [*_statements(), *_frames(), *_arguments(), *_tokens()]
+    made = [*_statements(), *_frames(), *_bulk(), *_arguments(), *_tokens()]
     return [{**each, "hex": each["hex"].hex()} for each in made]
 
 
@@ -151,6 +162,14 @@ def _frames() -> list[dict[str, Any]]:
             )
             found.append(_record(f"{_tag(body)}, {_how(full)}", "frame", frame))
     return found
+
+
+def _bulk() -> list[dict[str, Any]]:
+    return [
+        _record(f"{_tag(body)}, {_how(full)}", "bulk", sample(body, full=full))
+        for body in BULK
+        for full in (False, True)
+    ]
 
 
 def _arguments() -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from nunet_node.protocol.opening import STATEMENTS
 from nunet_node.wire import cbor
 from nunet_node.wire.schema import decode_record, encode_record, to_plain
 from tests.vectors import cddl, samples
-from tests.vectors.samples import ARGUMENTS, BODIES, NOW_S, PAYLOADS, dag_json
+from tests.vectors.samples import ARGUMENTS, BODIES, BULK, NOW_S, PAYLOADS, dag_json
 
 VECTORS = json.loads(samples.FILE.read_text())["vectors"]
 LARGEST = 1 << 20
@@ -31,7 +31,7 @@ def records():
     """Return every kind of record with a whole sample of it, as plain values."""
     found = {f"statement {kind}": record for kind, record in PAYLOADS.items()}
     found |= {f"arguments {name}": record for name, record in ARGUMENTS.items()}
-    found |= {f"body {body.__name__}": body for body in BODIES}
+    found |= {f"body {body.__name__}": body for body in (*BODIES, *BULK)}
     return [
         pytest.param(record, to_plain(samples.sample(record, full=True)), id=name)
         for name, record in found.items()
@@ -73,6 +73,17 @@ def test_a_frame_says_its_value_and_is_written_the_same(vector):
     frame = decode_record(Frame, data, bytes_max=LARGEST)
     assert dag_json(to_plain(frame)) == vector["value"]
     assert encode_record(frame) == data
+
+
+@of("bulk")
+def test_a_bulk_frame_says_its_value_and_is_written_the_same(vector):
+    record = {each.__struct_config__.tag: each for each in BULK}[
+        vector["value"]["kind"]
+    ]
+    data = bytes.fromhex(vector["hex"])
+    body = decode_record(record, data, bytes_max=LARGEST)
+    assert dag_json(to_plain(body)) == vector["value"]
+    assert encode_record(body) == data
 
 
 @of("arguments")

@@ -20,9 +20,12 @@ from nunet_node.identity.challenge import (
 from nunet_node.identity.keys import SigningKey
 from nunet_node.identity.peer_id import peer_id_of
 from nunet_node.identity.statement import open_statement
+from nunet_node.jobs.specification import JobSpec, job_id_of
 from nunet_node.quantities import Now
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.framing import frame
+from nunet_node.wire.schema import decode_record, encode_record
+from tests.vectors import sealed
 
 VECTORS = json.loads(Path(__file__).with_name("wire.json").read_text())
 OWNER, NODE, DELEGATE = (
@@ -109,3 +112,18 @@ def test_an_invocation_is_the_same_token_for_the_same_request():
 
 def test_a_frame_is_the_same_bytes():
     assert frame(b"nunet").hex() == VECTORS["frame_of_nunet"]
+
+
+def test_a_job_has_the_same_id():
+    said = VECTORS["job"]
+    data = bytes.fromhex(said["spec"])
+    spec = decode_record(JobSpec, data, bytes_max=len(data))
+    assert encode_record(spec) == data
+    cid = Cid.of_dag_cbor(data)
+    assert str(cid) == said["spec_cid"]
+    salt = bytes.fromhex(said["salt"])
+    assert job_id_of(said["owner"], cid, salt) == said["job"]
+
+
+def test_a_result_is_sealed_to_the_same_bytes():
+    assert sealed.FILE.read_text() == sealed.text()

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.interop.stranger import trees, wire
+from tests.interop.stranger import schema, trees, wire
 from tests.interop.stranger.session import ClosedError, Session, Stranger, Stream
 from tests.interop.stranger.trees import Blocks, Files, Tree
 from tests.interop.stranger.wire import Identity, Statement
@@ -84,6 +84,7 @@ async def bid(session: Session, spec: dict[str, Any]) -> Statement:
     }
     if "inputs_bytes" in spec:
         call["inputs_bytes"] = spec["inputs_bytes"]
+    schema.check("call", call)
     stated = wire.state("call", session.peer, session.node_did, call)
     body = {"kind": "stated", "statement_kind": "call", "data": stated}
     made = session.opened(await session.ask(body), "bid", session.peer.did)
@@ -125,13 +126,19 @@ async def hand_over(stranger: Stranger, job: Job, tree: Tree, attempt: int = 1) 
         {"kind": "offer", "job": job.id, "attempt": attempt, "root": root}
     )
     given = 0
-    while (frame := await stream.receive())["kind"] != "staged":
+    while (frame := await _bulk(stream))["kind"] != "staged":
         assert frame["kind"] == "want", frame
         for each in frame["cids"]:
             await _serve(stream, tree.blocks[wire.linked(each)])
             given += 1
     await stream.finish()
     return given
+
+
+async def _bulk(stream: Stream) -> dict[str, Any]:
+    frame: dict[str, Any] = await stream.receive()
+    schema.check(frame["kind"], frame)
+    return frame
 
 
 async def _serve(stream: Stream, data: bytes) -> None:
@@ -142,7 +149,7 @@ async def _serve(stream: Stream, data: bytes) -> None:
 async def block(stream: Stream, cid: bytes) -> bytes | None:
     """Ask for a block, and check it; None if it is not to be had."""
     await stream.send({"kind": "want", "cids": [wire.link(cid)]})
-    answer = await stream.receive()
+    answer = await _bulk(stream)
     if answer["kind"] == "no":
         return None
     assert answer["kind"] == "block"
@@ -189,7 +196,7 @@ async def logs(
     once = {} if follow else {"follow": False}
     await stream.send({"kind": "follow", "job": job.id, "attempt": attempt, **once})
     while True:
-        frame = await stream.receive()
+        frame = await _bulk(stream)
         yield frame
         if frame["kind"] != "piece":
             break

@@ -26,7 +26,7 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
-from tests.interop.stranger import wire
+from tests.interop.stranger import schema, wire
 from tests.interop.stranger.wire import Identity, Statement
 
 CONTROL: Final = "/nunet/control/1"
@@ -113,14 +113,16 @@ class Session:
     stream: Stream
     peer: Identity
     node_did: str
-    told: deque[Statement] = field(default_factory=deque)
+    told: deque[dict[str, Any]] = field(default_factory=deque)
     _number: int = 0
 
     async def send(self, body: dict[str, Any], re: int | None = None) -> int:
         """Send a frame; return its number."""
         self._number += 1
         answers = {} if re is None else {"re": re}
-        await self.stream.send({"id": self._number, "body": body, **answers})
+        frame = {"id": self._number, "body": body, **answers}
+        schema.check("frame", frame)
+        await self.stream.send(frame)
         return self._number
 
     async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -130,19 +132,24 @@ class Session:
     async def answer(self, number: int) -> dict[str, Any]:
         """Read frames up to the one that answers; notices on the way are kept."""
         while True:
-            frame = await self.stream.receive()
+            frame = await self._receive()
             if frame.get("re") == number:
                 return self._not_refused(frame["body"])
             assert "re" not in frame, frame
-            self.told.append(self._opened(frame["body"], "notice", None))
+            self.told.append(frame["body"])
+
+    async def _receive(self) -> Any:
+        frame = await self.stream.receive()
+        schema.check("frame", frame)
+        return frame
 
     async def next_notice(self, owner: str) -> Statement:
         """Return what the node tells unasked, in order."""
         if not self.told:
-            frame = await self.stream.receive()
+            frame = await self._receive()
             assert "re" not in frame, frame
-            self.told.append(self._opened(frame["body"], "notice", owner))
-        return self.told.popleft()
+            self.told.append(frame["body"])
+        return self.opened(self.told.popleft(), "notice", owner)
 
     async def command(
         self,
@@ -181,7 +188,7 @@ class Session:
                 "request_digest": digest,
             }
         )
-        made = self._opened(body, "challenge", subject)
+        made = self.opened(body, "challenge", subject)
         said = {k: v for k, v in made.value.items() if k not in ("nonce", "boot")}
         assert said == {
             "verifier": self.node_did,
@@ -202,15 +209,11 @@ class Session:
 
     def opened(self, body: dict[str, Any], kind: str, audience: str) -> Statement:
         """Return the statement that an answer is."""
-        return self._opened(body, kind, audience)
-
-    def _opened(
-        self, body: dict[str, Any], kind: str, audience: str | None
-    ) -> Statement:
         assert body["kind"] == "stated", body
         assert body["statement_kind"] == kind, body
         opened = wire.open_statement(body["data"], kind, audience)
         assert opened.issuer == self.node_did
+        schema.check(kind, opened.value)
         return opened
 
     def _not_refused(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -218,6 +221,7 @@ class Session:
             return body
         refusal = wire.open_statement(body["data"], "refusal", self.peer.did)
         assert refusal.issuer == self.node_did
+        schema.check("refusal", refusal.value)
         raise RefusedError(refusal.value)
 
 

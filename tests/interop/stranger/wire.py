@@ -15,6 +15,7 @@ import cbor2
 from nacl import bindings, signing
 
 NETWORK: Final = "nunet-main"
+LASTING: Final = ("accepted", "notice", "receipt", "confirmation")
 _ED25519: Final = b"\xed\x01"
 _ALGORITHM: Final = -19
 _VARSIG: Final = bytes.fromhex("3401ed01ed011371")
@@ -150,7 +151,9 @@ def state(
     return encode(cbor2.CBORTag(18, [protected, {}, payload, signature]))
 
 
-def open_statement(data: bytes, kind: str, audience: str) -> Statement:
+def open_statement(
+    data: bytes, kind: str, audience: str, now_s: float | None = None
+) -> Statement:
     """Section 5: what a statement says, once every check has passed."""
     tagged = decode(data)
     assert tagged.tag == 18
@@ -163,8 +166,8 @@ def open_statement(data: bytes, kind: str, audience: str) -> Statement:
     assert set(claims) == {1, 3, 4, 6, 7}
     assert header[16] == f"nunet/{kind}@1", header[16]
     assert claims[3] == audience, claims
-    now_s = time.time()
-    assert claims[6] - 30 <= now_s <= claims[4] or kind == "receipt", claims
+    now_s = time.time() if now_s is None else now_s
+    assert kind in LASTING or claims[6] - 30 <= now_s <= claims[4], claims
     assert header[4] == _key_url(issuer)
     assert header[1] == _ALGORITHM
     signed = _signed_part(kind, protected, payload)

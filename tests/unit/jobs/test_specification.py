@@ -50,6 +50,11 @@ def test_a_specification_comes_back_as_it_was():
     [
         {"name": ""},
         {"name": "n" * 65},
+        {"name": "nul\0"},
+        {"name": "\x1b[2J"},
+        {"name": "line\n"},
+        {"env": {"A=B": "x"}},
+        {"env": {"nul\0": "x"}},
         {"engine": "docker"},
         {"command": []},
         {"command": ["x"] * (ARGUMENTS_MAX + 1)},

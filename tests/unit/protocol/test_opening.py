@@ -12,7 +12,14 @@ from nunet_node.jobs.statements import NOTICE, Notice
 from nunet_node.market.offers import ADVERT, ADVERT_TOPIC, BID, REFUSAL, Advert, Bid
 from nunet_node.market.offers import Refusal as MarketRefusal
 from nunet_node.protocol.inputs import AdvertsHeard, FrameReceived, FrameRejected
-from nunet_node.protocol.messages import Adverts, AdvertsWanted, Frame, Refused, Stated
+from nunet_node.protocol.messages import (
+    Adverts,
+    AdvertsWanted,
+    ChallengeWanted,
+    Frame,
+    Refused,
+    Stated,
+)
 from nunet_node.protocol.opening import (
     STATEMENTS,
     advert_is_authentic,
@@ -109,6 +116,19 @@ def test_what_is_no_frame_ends_the_session(data):
 
 def test_plain_requests_need_no_signature():
     assert opened(AdvertsWanted()).body == AdvertsWanted()
+
+
+@pytest.mark.parametrize(
+    ("subject", "code"),
+    [("anybody", "identity.did"), ("did:web:a.example", "identity.did-method")],
+)
+def test_a_challenge_is_made_for_a_did_alone(subject, code):
+    wanted = ChallengeWanted(
+        subject=subject, command="/nunet/job/status", request_digest=bytes(32)
+    )
+    heard = opened(wanted)
+    assert isinstance(heard, FrameRejected)
+    assert heard.code == code
 
 
 def advert(signer=ALICE, of=ALICE, **more):

@@ -128,3 +128,4 @@ async def test_leaving_the_host_is_not_held_up_by_a_peer_that_stops_reading(
             # The frame that hangs half sent is given up before long.
             with trio.move_on_after(0.2), suppress(StreamBroken):
                 await stream.send_raw(b"x" * 20_000_000)
+    assert b.connected_peers() == frozenset()

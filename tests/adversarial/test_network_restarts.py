@@ -160,7 +160,7 @@ async def copy(source, sink, piece_bytes):
 
 async def test_a_host_can_stop_amid_messages():
     async with hosts(1) as (a,):
-        await a.subscribe("t", lambda _: True)
+        channel = await a.subscribe("t", lambda _: True)
         for number in range(3):
             async with open_host(settings(20 + number)) as b:
                 await b.subscribe("t", lambda _: True)
@@ -170,6 +170,9 @@ async def test_a_host_can_stop_amid_messages():
                     for word in range(100):
                         nursery.start_soon(a.publish, "t", b"%d %d" % (number, word))
         await a.publish("t", b"still here")
+        with trio.fail_after(20):
+            heard = {(await channel.receive()).data for _ in range(301)}
+    assert b"still here" in heard
 
 
 async def test_what_a_peer_claims_of_itself_is_neither_asked_for_nor_dialled():

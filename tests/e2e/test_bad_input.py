@@ -9,7 +9,7 @@ NOWHERE = (
 )
 
 
-def _one_line(ended: Finished, code: int, *names: str) -> None:
+def assert_one_line(ended: Finished, code: int, *names: str) -> None:
     ended.must(code)
     lines = [line for line in ended.err.splitlines() if "made identity" not in line]
     assert len(lines) == 1, str(ended)
@@ -39,7 +39,7 @@ def test_what_is_written_wrong_ends_with_code_2(
     net: Network, words: tuple[str, ...], names: tuple[str, ...]
 ):
     user = net.user()
-    _one_line(user.run(*words), USAGE, *names)
+    assert_one_line(user.run(*words), USAGE, *names)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_a_wrong_job_file_is_refused_by_its_line(
 ):
     user = net.user(node)
     user.write("job.yaml", text)
-    _one_line(user.run("spec", "validate", "job.yaml"), USAGE, *names)
+    assert_one_line(user.run("spec", "validate", "job.yaml"), USAGE, *names)
     if "scritp" in text:
-        _one_line(user.submit("job.yaml"), USAGE, *names)
+        assert_one_line(user.submit("job.yaml"), USAGE, *names)
         assert user.run("list").must().document == []
 
 
@@ -69,13 +69,13 @@ def test_a_home_below_a_file_is_refused_with_its_name(net: Network):
     user = net.user()
     user.home = user.write("file", "") / "home"
     for words in (("did",), ("list",), ("up", "--listen", LOOPBACK, "--no-mdns")):
-        _one_line(user.run(*words), 1, str(user.home.parent))
+        assert_one_line(user.run(*words), 1, str(user.home.parent))
 
 
 def test_a_port_in_use_is_named(net: Network, node: Node):
     listen = node.address.partition("/p2p/")[0]
     user = net.user()
-    _one_line(
+    assert_one_line(
         user.run("up", "--listen", listen, "--no-mdns"), 1, listen.split("/")[4], "use"
     )
 
@@ -83,14 +83,16 @@ def test_a_port_in_use_is_named(net: Network, node: Node):
 def test_a_network_that_is_not_there_is_said_with_the_remedy(net: Network):
     user = net.user()
     user.bootstrap = NOWHERE
-    _one_line(user.submit("--", "true"), NOT_RUN, "/ip4/127.0.0.1/tcp/9", "--bootstrap")
+    assert_one_line(
+        user.submit("--", "true"), NOT_RUN, "/ip4/127.0.0.1/tcp/9", "--bootstrap"
+    )
     assert user.run("list").must().document == []
 
 
 def test_a_misspelt_configuration_is_refused_with_the_right_name(net: Network):
     user = net.user()
     file = user.write("node.toml", "memroy = '1GiB'\n")
-    _one_line(user.run("up", "--config", file), USAGE, "'memory'", "node.toml")
+    assert_one_line(user.run("up", "--config", file), USAGE, "'memory'", "node.toml")
     assert not user.home.exists()
 
 

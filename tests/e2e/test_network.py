@@ -45,9 +45,9 @@ def test_free_room_shrinks_with_a_job_and_comes_back(net: Network):
             *(1000, 512 << 20, (1 << 30) - (64 << 20)),
         )
 
-    user.hears(provider, taken)
+    assert user.hears(provider, taken)
     user.run("cancel", held.job).must()
-    user.hears(provider, lambda heard: heard["free"] == heard["total"])
+    assert user.hears(provider, lambda heard: heard["free"] == heard["total"])
 
 
 def test_peers_are_found_through_one_another_lost_and_found_again(net: Network):
@@ -88,7 +88,8 @@ def test_those_who_met_through_a_node_that_is_gone_find_each_other_again(net: Ne
     user.hears(other, lambda heard: heard is None)
     since = len(one.out)
     back = net.provider(*_there(other), home=other.home)
-    one.event(lambda it: it["event"] == "peer" and it["did"] == back.did, since)
+    found = one.event(lambda it: it["event"] == "peer" and it["did"] == back.did, since)
+    assert found["addresses"]
     _heard_by(back, one)
 
 

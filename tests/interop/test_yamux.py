@@ -85,6 +85,7 @@ async def test_gossip_goes_both_ways(ours_and_stock):
                 await author.publish("t", f"{author.peer_id} {number}".encode())
                 with trio.move_on_after(0.2):
                     heard = (await channels[reader].receive()).from_peer
+        assert heard == author.peer_id
 
 
 async def test_each_answers_the_others_pings(ours_and_stock):

@@ -338,8 +338,9 @@ async def test_a_client_that_gossips_hears_room_go_and_come_back(town):
         await client.until_heard(free(1000))
         handle = await client.submit(LINGER)
         await client.until_heard(free(0))
-        await handle.cancel()
+        confirmed = await handle.cancel()
         await client.until_heard(free(1000))
+        assert confirmed.state is State.CANCELLED
 
 
 async def test_without_a_network_a_job_is_not_recorded(town):

@@ -147,7 +147,9 @@ async def test_a_listed_peer_that_goes_away_is_dialled_again(autojump_clock):
     ):
         await connected(me, you.peer_id)
         await you.disconnect(me.peer_id)
+        assert me.connected_peers() == frozenset()
         await connected(me, you.peer_id)
+        assert me.connected_peers() == {you.peer_id}
 
 
 async def test_a_listed_peer_that_is_down_is_found_when_it_is_up(autojump_clock):

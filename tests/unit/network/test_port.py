@@ -335,6 +335,7 @@ async def test_a_disconnect_breaks_open_streams(hosts):
 async def test_disconnecting_a_stranger_does_nothing(hosts):
     async with hosts(1) as (a,):
         await a.disconnect(STRANGER)
+        assert a.connected_peers() == frozenset()
 
 
 async def wait_for_mesh(author, others, topic, channels):

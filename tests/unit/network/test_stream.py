@@ -64,3 +64,5 @@ async def test_an_exception_in_the_block_resets_the_stream(stuck):
 async def test_resetting_twice_is_resetting_once(stuck):
     await stuck.reset()
     await stuck.reset()
+    with pytest.raises(StreamBroken, match="was reset"):
+        await stuck.send(b"more")

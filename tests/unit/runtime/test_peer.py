@@ -298,6 +298,7 @@ async def test_stopping_a_node_tells_the_owner_that_the_job_is_lost(town):
         await until_state(user, news, job, State.RUNNING)
         await provider.drain()
         await until_state(user, news, job, State.LOST)
+        assert user.orders[job].notice.state is State.LOST
 
 
 async def test_a_run_time_limit_is_kept(town):
@@ -305,6 +306,7 @@ async def test_a_run_time_limit_is_kept(town):
         news = user.subscribe()
         job = await user.place(shell("sleep 600", timeouts=Timeouts(run_s=1)))
         await until_state(user, news, job, State.TIMED_OUT)
+        assert user.orders[job].reason == "ran for its 1 s and was ended"
 
 
 async def test_the_node_of_a_home_looks_after_the_homes_orders(town):
@@ -318,6 +320,7 @@ async def test_the_node_of_a_home_looks_after_the_homes_orders(town):
             await until_true(lambda: job in own.orders)
             news = own.subscribe()
             await until_state(own, news, job, State.COMPLETED)
+            assert own.orders[job].exit_code == 0
 
 
 async def test_a_command_finds_a_job_free_that_the_node_of_its_own_home_runs(
@@ -335,6 +338,7 @@ async def test_a_command_finds_a_job_free_that_the_node_of_its_own_home_runs(
             await later.follow(job)
             let_go(town, job)
             await until_state(later, news, job, State.COMPLETED)
+            assert later.orders[job].exit_code == 0
 
 
 async def test_two_commands_on_one_home_see_one_order(town):

@@ -31,7 +31,7 @@ def test_a_second_holder_is_refused_and_told_who_holds_it(tmp_path):
 def test_the_lock_is_free_again_after_the_block(tmp_path):
     for _ in range(2):
         with exclusive(tmp_path / "lock"):
-            pass
+            assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
 def test_a_killed_holder_leaves_no_lock_behind(tmp_path):

@@ -76,7 +76,8 @@ def test_a_closed_pipe_ends_the_saying_and_nothing_else():
     for _ in range(3):
         feed.write(LINE)
     feed.finish()
-    feed.write(LINE)
+    feed._writer.join()
+    assert feed.write(LINE) == len(LINE)
     os.close(writer)
 
 

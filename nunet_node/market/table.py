@@ -45,17 +45,20 @@ class AdvertTable:
             return False
         if heard.expires_at_s - heard.issued_at_s > LIFETIME_S_MAX:
             return False
-        if advert.sequence <= self._sequence(advert.peer_id):
+        known = self._newest.get(advert.peer_id)
+        last = known.payload.sequence if known else self._gone.get(advert.peer_id, -1)
+        if advert.sequence <= last:
             return False
         if advert.leaving:
             self.forget(advert.peer_id, advert.sequence)
             return True
-        if len(self._newest) >= NODES_MAX and advert.peer_id not in self._newest:
-            self.expire(now_s)
+        if known is None:
             if len(self._newest) >= NODES_MAX:
-                return False
+                self.expire(now_s)
+                if len(self._newest) >= NODES_MAX:
+                    return False
+            self._gone.pop(advert.peer_id, None)
         self._newest[advert.peer_id] = heard
-        self._gone.pop(advert.peer_id, None)
         return True
 
     def forget(self, peer_id: str, sequence: int | None = None) -> None:
@@ -83,9 +86,3 @@ class AdvertTable:
     def __len__(self) -> int:
         """Return how many nodes are remembered."""
         return len(self._newest)
-
-    def _sequence(self, peer_id: str) -> int:
-        known = self._newest.get(peer_id)
-        if known is not None:
-            return known.payload.sequence
-        return self._gone.get(peer_id, -1)

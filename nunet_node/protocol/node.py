@@ -104,6 +104,7 @@ class Node:
     """One peer: a provider, a submitting peer, or both."""
 
     def __init__(self, settings: NodeSettings) -> None:
+        self._did = settings.signer.did
         self._ledger = Ledger()
         self._sessions = Sessions()
         self.adverts = settings.adverts
@@ -174,7 +175,11 @@ class Node:
             self._turns.clear()
         turn = Turn(self._ledger, now)
         self._turns.append((turn, self._requester.pursued()))
-        self._route(turn, given)
+        if type(given) is AdvertsHeard:
+            # By far the most frequent of all, so it does not wait for its turn below.
+            self._adverts(turn, given)
+        else:
+            self._route(turn, given)
         if self._undone and not self._provider.desk.full:
             self._undone = False
             self._requester.recover(turn)
@@ -354,12 +359,11 @@ class Node:
             self._requester.session_lost(turn, session.id, session.peer_id, reason)
 
     def _adverts(self, turn: Turn, given: AdvertsHeard) -> None:
-        others = (h for h in given.adverts if h.issuer != self._provider.desk.voice.did)
-        news = [h for h in others if self.adverts.hear(h, turn.now.unix_s)]
-        for heard in news:
-            turn.tell(
-                ProviderHeard(provider=heard.issuer, peer_id=heard.payload.peer_id)
-            )
+        own, hear, now_s, news = self._did, self.adverts.hear, turn.now.unix_s, False
+        for heard in given.adverts:
+            if heard.issuer != own and hear(heard, now_s):
+                peer_id, news = heard.payload.peer_id, True
+                turn.tell(ProviderHeard(provider=heard.issuer, peer_id=peer_id))
         if given.stale or news:
             self._doubt_clock(turn, doubted=not given.adverts)
         self._requester.adverts_heard(turn)

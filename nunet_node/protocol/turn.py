@@ -132,11 +132,8 @@ class Turn:
         self.now = now
         self._facts: list[Fact] = []
         self._effects: list[Effect] = []
-        self._before = _Before(
-            started_tag=ledger.started_tag,
-            sequence=ledger.sequence,
-            standing=ledger.standing,
-        )
+        self._before: _Before | None = None
+        """Nothing to put back before the first fact."""
 
     def record(self, *facts: Fact) -> None:
         """Decide these facts, and see them at once."""
@@ -169,30 +166,38 @@ class Turn:
 
     def undo(self) -> None:
         """Put durable state back to what it was before the turn."""
-        ledger = self.ledger
-        for name, job in self._before.jobs.items():
+        ledger, before = self.ledger, self._before
+        if before is None:
+            return
+        for name, job in before.jobs.items():
             ledger.put(name, job)
-        for key, replica in self._before.replicas.items():
+        for key, replica in before.replicas.items():
             ledger.put_replica(key, replica)
-        for name, order in self._before.orders.items():
+        for name, order in before.orders.items():
             if order is None:
                 ledger.orders.pop(name, None)
             else:
                 ledger.orders[name] = order
-        ledger.started_tag = self._before.started_tag
-        ledger.sequence = self._before.sequence
-        ledger.standing = self._before.standing
+        ledger.started_tag = before.started_tag
+        ledger.sequence = before.sequence
+        ledger.standing = before.standing
 
     def after_s(self, seconds: int) -> int:
         """Return the elapsed-clock moment that many seconds from now."""
         return self.now.elapsed_ns + seconds * NS_PER_S
 
     def _remember(self, fact: Fact) -> None:
+        ledger, before = self.ledger, self._before
+        if before is None:
+            before = self._before = _Before(
+                started_tag=ledger.started_tag,
+                sequence=ledger.sequence,
+                standing=ledger.standing,
+            )
         if isinstance(fact, OrderFact):
-            self._before.orders.setdefault(fact.job, self.ledger.orders.get(fact.job))
+            before.orders.setdefault(fact.job, ledger.orders.get(fact.job))
         elif isinstance(fact, JobFact):
-            self._before.jobs.setdefault(fact.job, self.ledger.jobs.get(fact.job))
+            before.jobs.setdefault(fact.job, ledger.jobs.get(fact.job))
         elif isinstance(fact, ReplicaFact):
             key = (fact.owner, fact.job)
-            before = self.ledger.replicas.get(key)
-            self._before.replicas.setdefault(key, before)
+            before.replicas.setdefault(key, ledger.replicas.get(key))

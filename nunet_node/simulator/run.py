@@ -64,7 +64,7 @@ class Run:
         self.world = World(self.plan)
         self.promises = Promises(self.world.machines)
         watchers = (*self.extra, self.trace, self.measures, self.promises)
-        self.world.watchers = list(watchers)
+        self.world.watch(watchers)
         self.people = People(self.world)
         self.trouble = Trouble(self.world, self.people)
         self.world.told = self.people.told

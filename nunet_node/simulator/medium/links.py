@@ -5,7 +5,9 @@ frame costs a retransmission's time, and a path that stays cut ends the session 
 the liveness probe notices (`nunet_node.network.liveness`: eight to twenty seconds).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import cycle
 from random import Random
 from typing import Final
 
@@ -26,9 +28,10 @@ DETECT_NS_MIN: Final = 8 * NS_PER_S
 DETECT_NS_MAX: Final = 20 * NS_PER_S
 """When a silent peer is noticed: a ping's interval, and its answer's patience."""
 
-JITTER_BITS: Final = 12
-"""Jitter is drawn from a table of so many bits: a logarithm for each packet would
-take longer than all else about it."""
+JITTERS: Final = 16_381
+"""Jitter is drawn so often, and then over again: a logarithm for each packet would
+take longer than all else about it. A prime, so that no pattern of traffic meets the
+same draws each time round."""
 
 DIAL_NS: Final = 10 * NS_PER_S
 """Patience of a dial that nobody answers."""
@@ -71,7 +74,8 @@ class Paths:
     """Each partition under way, with the side of every machine; the bridge has 2."""
 
     _bases_ns: list[list[int]] = field(default_factory=list)
-    _jitters_ns: list[int] = field(default_factory=list)
+    jitter_ns: Callable[[], int] = field(init=False)
+    """What comes on top of the least delay of the next packet."""
 
     def __post_init__(self) -> None:
         links, regions = self.links, range(self.links.regions)
@@ -79,14 +83,16 @@ class Paths:
         least_ns = [(links.near_us + gap * links.far_us) * NS_PER_US for gap in apart]
         self._bases_ns = [[least_ns[abs(a - b)] for b in regions] for a in regions]
         mean_ns = links.jitter_us * NS_PER_US
-        self._jitters_ns = [
-            int(self.chance.expovariate(1) * mean_ns) for _ in range(1 << JITTER_BITS)
-        ]
+        drawn = [int(self.chance.expovariate(1) * mean_ns) for _ in range(JITTERS)]
+        self.jitter_ns = cycle(drawn).__next__
 
     def delay_ns(self, sender: Machine, receiver: Machine) -> int:
         """Return how long one small packet takes."""
-        jitter_ns = self._jitters_ns[self.chance.getrandbits(JITTER_BITS)]
-        return self._bases_ns[sender.region][receiver.region] + jitter_ns
+        return self._bases_ns[sender.region][receiver.region] + self.jitter_ns()
+
+    def from_region_ns(self, region: int) -> list[int]:
+        """Return the least delays from one region to each."""
+        return self._bases_ns[region]
 
     def least_ns(self, one: Machine, other: Machine) -> int:
         """Return the delay without jitter, which a shortest path is made of."""

@@ -9,10 +9,12 @@ gossipsub v1.0 and v1.1, with the parameters of `nunet_node.network.libp2p.gossi
 Rule: a heartbeat costs an event only where there is something to say or to mend.
 """
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from nunet_node.simulator.medium.links import Paths
 from nunet_node.simulator.plan import NS_PER_S
@@ -43,13 +45,18 @@ MESSAGES_MAX: Final = 200_000
 class Message:
     """One gossiped message, and who has seen it."""
 
-    __slots__ = ("at_ns", "data", "due", "origin", "seen", "topic")
+    __slots__ = ("arrive", "at_ns", "data", "due", "given", "origin", "seen", "topic")
 
     def __init__(self, origin: int, topic: str, data: bytes, at_ns: int) -> None:
         self.origin, self.topic, self.data, self.at_ns = origin, topic, data, at_ns
-        self.seen: set[int] = {origin}
-        self.due: dict[int, int] = {origin: at_ns}
-        """When the first copy on its way to a machine arrives, or arrived."""
+        self.seen = bytearray()
+        """By machine, whether it has it; empty once nobody remembers."""
+        self.due: array[int] = array("q")
+        """By machine, when the first copy on its way arrives, or arrived."""
+        self.arrive: Callable[[int], None] = _nowhere
+        """What a copy's arrival at a machine does."""
+        self.given: Any = None
+        """What it was opened as, kept by whoever opens it."""
 
 
 REACHES_MAX: Final = 2_000_000
@@ -78,6 +85,8 @@ class Overlay:
         self.connected: list[list[int]] = [[] for _ in machines]
         self.mesh: list[list[int]] = [[] for _ in machines]
         self._waiting: list[list[Message]] = [[] for _ in machines]
+        self._regions = [machine.region for machine in machines]
+        self._never = array("q", [NEVER_NS]) * len(machines)
         self._recent: deque[Message] = deque()
 
     def connect(self, degree: int) -> None:
@@ -92,7 +101,11 @@ class Overlay:
 
     def publish(self, origin: Machine, topic: str, data: bytes) -> None:
         """Send a machine's own message to all its connections."""
-        message = Message(origin.index, topic, data, self._agenda.now_ns)
+        now_ns, machines = self._agenda.now_ns, len(self._machines)
+        message = Message(origin.index, topic, data, now_ns)
+        message.seen, message.due = bytearray(machines), self._never[:]
+        message.seen[origin.index], message.due[origin.index] = 1, now_ns
+        message.arrive = partial(self._arrive, message)
         self._remember(message)
         self._spread(origin.index, self.connected[origin.index], message)
 
@@ -133,25 +146,40 @@ class Overlay:
         recent.append(message)
         while recent[0].at_ns < oldest_ns or len(recent) > MESSAGES_MAX:
             old = recent.popleft()
-            old.seen, old.due = set(), {}
+            old.seen, old.due, old.given = bytearray(), array("q"), None
 
     def _spread(self, sender: int, receivers: list[int], message: Message) -> None:
         """Send a message on, wherever it has not come from."""
-        now_ns, due, calm = self._agenda.now_ns, message.due, self._paths.calm
-        machines, delay_ns = self._machines, self._paths.delay_ns
-        one, sent = machines[sender], 0
+        if not self._paths.calm:
+            self._spread_in_storm(sender, receivers, message)
+            return
+        now_ns, due, at_ns = self._agenda.now_ns, message.due, message.at_ns
+        enter, arrive, sent = self._agenda.at, message.arrive, 0
+        regions, jitter = self._regions, self._paths.jitter_ns
+        least_ns = self._paths.from_region_ns(regions[sender])
         for receiver in receivers:
-            known_ns = due.get(receiver, NEVER_NS)
+            known_ns = due[receiver]
             # Whom it came from has it, and is not sent it again.
-            sent += known_ns > message.at_ns
-            if not calm:
-                self._risk(sender, receiver, message)
-            elif known_ns > now_ns:
-                due_ns = now_ns + delay_ns(one, machines[receiver])
-                # A copy behind another one changes nothing, so it costs no event.
-                if due_ns < known_ns:
-                    due[receiver] = due_ns
-                    self._agenda.at(due_ns, self._arrive, (receiver, message))
+            if known_ns <= at_ns:
+                continue
+            sent += 1
+            if known_ns <= now_ns:
+                continue
+            due_ns = now_ns + least_ns[regions[receiver]] + jitter()
+            # A copy behind another one changes nothing, so it costs no event.
+            if due_ns < known_ns:
+                due[receiver] = due_ns
+                enter(due_ns, arrive, receiver)
+        self.sent += sent
+        self.sent_bytes += sent * len(message.data)
+
+    def _spread_in_storm(
+        self, sender: int, receivers: list[int], message: Message
+    ) -> None:
+        sent = 0
+        for receiver in receivers:
+            sent += message.due[receiver] > message.at_ns
+            self._risk(sender, receiver, message)
         self.sent += sent
         self.sent_bytes += sent * len(message.data)
 
@@ -162,9 +190,9 @@ class Overlay:
         if paths.loses_gossip() or (paths.cuts and not paths.passes(one, other)):
             return
         due_ns = now_ns + paths.delay_ns(one, other)
-        if due_ns < message.due.get(receiver, NEVER_NS):
+        if due_ns < message.due[receiver]:
             message.due[receiver] = due_ns
-            self._agenda.at(due_ns, self._arrive, (receiver, message))
+            self._agenda.at(due_ns, message.arrive, receiver)
         if paths.doubles_gossip():
             late_ns = 2 * due_ns - now_ns
             self._agenda.at(late_ns, self._again, (receiver, message))
@@ -176,20 +204,21 @@ class Overlay:
         if machine.up:
             self.deliver(machine, message)
 
-    def _arrive(self, about: tuple[int, Message]) -> None:
-        receiver, message = about
-        if receiver in message.seen or not message.seen:
+    def _arrive(self, message: Message, receiver: int) -> None:
+        seen = message.seen
+        if not seen or seen[receiver]:
             return
         machine = self._machines[receiver]
         if not machine.up:
-            message.due.pop(receiver, None)
+            message.due[receiver] = NEVER_NS
             return
-        message.seen.add(receiver)
+        seen[receiver] = 1
         if len(self.reach_ns) < REACHES_MAX:
             self.reach_ns.append(self._agenda.now_ns - message.at_ns)
         self._spread(receiver, self.mesh[receiver], message)
-        self._waiting[receiver].append(message)
-        if len(self._waiting[receiver]) == 1:
+        waiting = self._waiting[receiver]
+        waiting.append(message)
+        if len(waiting) == 1:
             self._beat(receiver)
         self.deliver(machine, message)
 
@@ -219,7 +248,7 @@ class Overlay:
         if not two.up or paths.loses_gossip() or not paths.joined(one, two):
             return
         for message in told:
-            if message.seen and other not in message.seen:
+            if message.seen and not message.seen[other]:
                 self.sent += 1
                 self.sent_bytes += ID_BYTES
                 asked_ns = paths.delay_ns(one, two) + paths.delay_ns(two, one)
@@ -227,7 +256,12 @@ class Overlay:
 
     def _wanted(self, about: tuple[int, int, Message]) -> None:
         sender, receiver, message = about
-        self._spread(sender, [receiver], message)
+        if message.seen:
+            self._spread(sender, [receiver], message)
+
+
+def _nowhere(machine: int) -> None:
+    """Stand in until the message is sent."""
 
 
 def _drop(machine: Machine, message: Message) -> None:

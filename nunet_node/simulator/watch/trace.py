@@ -5,7 +5,8 @@ facts about which jobs, and every frame that was sent, by checksum.
 """
 
 import hashlib
-from struct import Struct
+import sys
+from array import array
 from typing import Final
 from zlib import crc32
 
@@ -14,10 +15,8 @@ from nunet_node.protocol.inputs import Input
 from nunet_node.protocol.turn import Batch
 from nunet_node.simulator.world.machine import Machine
 
-_TURN: Final = Struct("<qIHHHI")
-
-CHUNK_BYTES_MAX: Final = 1 << 16
-"""Bytes gathered before they are hashed: one call for some two thousand turns."""
+NUMBERS_MAX: Final = 10_000
+"""Numbers gathered before they are hashed: one call for some two thousand turns."""
 
 
 class Trace:
@@ -25,42 +24,40 @@ class Trace:
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self._waiting = bytearray()
+        self._waiting: array[int] = array("q")
         self._kinds: dict[type, int] = {}
 
     def turned(self, now_ns: int, machine: Machine, given: Input, batch: Batch) -> None:
         """Take one turn into the digest."""
-        kinds, check = self._kinds, 0
-        kind = kinds.get(type(given))
-        if kind is None:
-            kind = kinds[type(given)] = crc32(type(given).__name__.encode()) & 0xFFFF
-        for effect in batch.effects:
+        facts, effects, check = batch.facts, batch.effects, 0
+        for effect in effects:
             if type(effect) is Send or type(effect) is Publish:
                 check = crc32(effect.data, check)
-        for fact in batch.facts:
+        for fact in facts:
             check = crc32(
                 f"{type(fact).__name__}:{getattr(fact, 'job', '')}".encode(), check
             )
-        self._waiting += _TURN.pack(
-            now_ns,
-            machine.index,
-            kind,
-            min(len(batch.facts), 0xFFFF),
-            min(len(batch.effects), 0xFFFF),
-            check,
-        )
-        if len(self._waiting) >= CHUNK_BYTES_MAX:
+        kind = self._kinds.get(type(given)) or self._kind(type(given))
+        counts = len(facts) << 32 | len(effects)
+        self._waiting.extend((now_ns, machine.index, kind, counts, check))
+        if len(self._waiting) >= NUMBERS_MAX:
             self._flush()
 
     def booted(self, now_ns: int, machine: Machine) -> None:
         """Take a boot into the digest."""
-        self._waiting += _TURN.pack(now_ns, machine.index, 0, 0, 0, machine.boot)
+        self._waiting.extend((now_ns, machine.index, 0, 0, machine.boot))
 
     def digest(self) -> str:
         """Return the digest of everything so far, in hexadecimal."""
         self._flush()
         return self._hash.hexdigest()
 
+    def _kind(self, given: type) -> int:
+        return self._kinds.setdefault(given, crc32(given.__name__.encode()))
+
     def _flush(self) -> None:
-        self._hash.update(self._waiting)
-        self._waiting.clear()
+        waiting = self._waiting
+        if sys.byteorder == "big":
+            waiting.byteswap()
+        self._hash.update(waiting)
+        del waiting[:]

@@ -4,8 +4,8 @@ Rule: what is due at one moment happens in the order in which it was entered, so
 run depends on no address in memory and on no order of a set.
 """
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any, Final
 
 from nunet_node.errors import MisuseError
@@ -18,22 +18,26 @@ that machines talk in circles."""
 class Agenda:
     """Virtual time, and everything that waits for its moment."""
 
-    __slots__ = ("_due", "_entered", "events", "now_ns")
+    __slots__ = ("_due", "_entered", "now_ns")
 
     def __init__(self) -> None:
         self.now_ns = 0
-        self.events = 0
         self._entered = 0
         self._due: list[tuple[int, int, Callable[[Any], None], Any]] = []
 
     def __len__(self) -> int:
         return len(self._due)
 
+    @property
+    def events(self) -> int:
+        """How many moments have come: all that were entered, but for those due."""
+        return self._entered - len(self._due)
+
     def at(self, at_ns: int, act: Callable[[Any], None], about: Any = None) -> None:
         """Call ``act(about)`` at that moment; the past is now."""
-        self._entered += 1
-        moment_ns = max(self.now_ns, at_ns)
-        heapq.heappush(self._due, (moment_ns, self._entered, act, about))
+        entered = self._entered = self._entered + 1
+        at_ns = max(at_ns, self.now_ns)
+        heappush(self._due, (at_ns, entered, act, about))
 
     def after(
         self, after_ns: int, act: Callable[[Any], None], about: Any = None
@@ -47,10 +51,9 @@ class Agenda:
         Raises:
             MisuseError: the run takes more than `EVENTS_MAX` events.
         """
-        due, pop = self._due, heapq.heappop
+        due, pop = self._due, heappop
         while due and due[0][0] <= until_ns:
             self.now_ns, _, act, about = pop(due)
-            self.events += 1
             act(about)
         self.now_ns = max(self.now_ns, until_ns)
         if self.events > EVENTS_MAX:

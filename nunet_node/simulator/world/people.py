@@ -73,6 +73,8 @@ class People:
 
     def told(self, machine: Machine, news: fx.News) -> None:
         """Act on news as a waiting user does."""
+        if type(news) is fx.ProviderHeard:
+            return
         match news:
             case fx.OrderChanged(notice=notice) if notice is not None:
                 if notice.state is State.COMPLETED:

@@ -24,7 +24,7 @@ from nunet_node.simulator.medium.reading import (
     TrustingReader,
     revocations_of,
 )
-from nunet_node.simulator.medium.sessions import Wires, unix_s
+from nunet_node.simulator.medium.sessions import START_S, Wires, unix_s
 from nunet_node.simulator.medium.transfers import Transfers
 from nunet_node.simulator.plan import NS_PER_S, Plan
 from nunet_node.simulator.watch.watcher import Watcher
@@ -65,11 +65,16 @@ class World:
         self.overlay.deliver = self._heard
         self.overlay.connect(scenario.fleet.degree)
         self.oracle = self._make_oracle()
-        self.watchers = list(watchers)
+        self.watch(watchers)
         self.inputs = 0
         self.told: Callable[[Machine, fx.News], None] = _ignore
         self.returned: Callable[[Machine], None] = _stay
         self._acts = self._make_acts()
+
+    def watch(self, watchers: Sequence[Watcher]) -> None:
+        """Show every turn from now on to these, in this order."""
+        self.watchers = list(watchers)
+        self._turned = [watcher.turned for watcher in watchers]
 
     def start(self) -> None:
         """Boot every machine."""
@@ -81,7 +86,8 @@ class World:
     def now(self, machine: Machine) -> Now:
         """Return both clocks of a machine."""
         now_ns = self.agenda.now_ns
-        return Now(unix_s=unix_s(machine, now_ns), elapsed_ns=now_ns)
+        wall_s = START_S + machine.offset_s + now_ns // NS_PER_S
+        return Now(unix_s=wall_s, elapsed_ns=now_ns)
 
     def boot(self, machine: Machine) -> None:
         """Start a machine with what its disk holds, and let it join the others."""
@@ -106,18 +112,28 @@ class World:
             return
         self.inputs += 1
         batch = machine.node.handle(given, self.now(machine))
-        if batch.facts and machine.disk_full:
+        if batch.facts:
+            self._decided(machine, given, batch)
+            return
+        now_ns = self.agenda.now_ns
+        for turned in self._turned:
+            turned(now_ns, machine, given, batch)
+        if batch.effects:
+            self._perform(machine, batch.effects)
+
+    def _decided(self, machine: Machine, given: ins.Input, batch: Batch) -> None:
+        """Keep what was decided, and carry it out; a crash may come in between."""
+        if machine.disk_full:
             machine.node.undo()
             self._hold(machine, given)
             return
-        steps = None
-        if machine.doom is not None and batch.facts:
-            steps = machine.doom[0]
+        steps = None if machine.doom is None else machine.doom[0]
         if steps == 0:
             self.die(machine)
             return
         machine.journal += batch.facts
-        self._show(machine, given, batch)
+        for turned in self._turned:
+            turned(self.agenda.now_ns, machine, given, batch)
         if steps is None:
             self._perform(machine, batch.effects)
         else:
@@ -167,11 +183,6 @@ class World:
             machine.held.append(given)
         if not isinstance(given, ins.StoreFilled):
             self.give(machine, ins.StoreFilled(full=True))
-
-    def _show(self, machine: Machine, given: ins.Input, batch: Batch) -> None:
-        now_ns = self.agenda.now_ns
-        for watcher in self.watchers:
-            watcher.turned(now_ns, machine, given, batch)
 
     def _perform(self, machine: Machine, effects: Sequence[fx.Effect]) -> None:
         acts, boot = self._acts, machine.boot
@@ -237,8 +248,12 @@ class World:
             return
         now_s = unix_s(machine, self.agenda.now_ns)
         heard = self.reader.advert(message.data, now_s)
-        if heard is not None:
-            self.give(machine, ins.AdvertsHeard(adverts=(heard,)))
+        if heard is None:
+            return
+        # Every machine hears the same of it, so one input serves them all.
+        if message.given is None:
+            message.given = ins.AdvertsHeard(adverts=(heard,))
+        self.give(machine, message.given)
 
     def _join(self, machine: Machine) -> None:
         near = self.overlay.connected[machine.index]

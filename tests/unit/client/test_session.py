@@ -343,6 +343,26 @@ async def test_a_client_that_gossips_hears_room_go_and_come_back(town):
         assert confirmed.state is State.CANCELLED
 
 
+async def test_what_was_said_while_nobody_listened_is_heard_by_the_next_command(town):
+    async with town.client() as client:
+        handle = await client.submit(LINGER)
+        await handle.placed()
+        job = handle.job
+    # Another home of the same person ends it; the first one hears nothing of that.
+    person = open_home(town.tmp_path / "user").identity("default")
+    open_home(town.tmp_path / "elsewhere").keep_identity(person)
+    async with town.client("elsewhere") as elsewhere:
+        await (await elsewhere.find(job)).cancel()
+
+    async with town.client() as client:
+        handle = await client.find(job)
+        assert not handle.order.ended
+        await handle.catch_up()
+        assert handle.order.state is State.CANCELLED
+    async with town.client(bootstrap=()) as client:
+        assert (await client.orders())[job].state is State.CANCELLED
+
+
 async def test_without_a_network_a_job_is_not_recorded(town):
     async with town.client(bootstrap=()) as client:
         with pytest.raises(NoNetworkError, match="--bootstrap"):

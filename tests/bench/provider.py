@@ -52,13 +52,16 @@ class Work:
 
 
 class Provider:
-    """A node that provides; a context manager. ``ready_s`` says how long it took."""
+    """A node that provides; a context manager. ``ready_s`` says how long it took.
 
-    def __init__(self, home: Path) -> None:
+    ``offer`` are the words that say what it offers.
+    """
+
+    def __init__(self, home: Path, offer: tuple[str, ...] = OFFER) -> None:
         listen = ("--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns")
         began = time.perf_counter()
         self._process = subprocess.Popen(
-            words(home, "up", *listen, *OFFER),
+            words(home, "up", *listen, *offer),
             env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

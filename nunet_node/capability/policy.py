@@ -14,6 +14,7 @@ from typing import Any, Final
 from nunet_node.capability.errors import InvalidClaimError, MatchError
 from nunet_node.capability.selector import (
     UNRESOLVABLE,
+    VALUES_PER_STEP,
     Selector,
     parse_selector,
     values_of,
@@ -26,8 +27,9 @@ POLICY_NODES_MAX: Final = 256
 POLICY_DEPTH_MAX: Final = 16
 """Deepest nesting of conditions, as of every value that is read."""
 
-POLICY_STEPS_MAX: Final = 20_000
-"""Most work for one policy on one command's arguments: some tens of milliseconds."""
+POLICY_STEPS_MAX: Final = 10_000
+"""Most work for the policies of one chain on one command's arguments: about five
+milliseconds, which whoever proves nothing yet can make a node spend."""
 
 _ORDERINGS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<": lt,
@@ -39,16 +41,21 @@ _LITERAL_BYTES_PER_STEP: Final = 64
 _TEXT_CHARS_PER_STEP: Final = 1024
 
 
-class _Meter:
-    """Counts the work of one evaluation."""
+class Meter:
+    """Counts the work of evaluating policies, all those of one chain together."""
 
     def __init__(self) -> None:
         self._steps_left = POLICY_STEPS_MAX
 
     def spend(self, steps: int) -> None:
+        """Do so much more work.
+
+        Raises:
+            MatchError: it is too much.
+        """
         self._steps_left -= steps
         if self._steps_left < 0:
-            raise MatchError("the policy takes too long on these arguments")
+            raise MatchError("its policies take too long on these arguments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +65,9 @@ class _Equal:
     negated: bool
     cost: int
 
-    def holds(self, value: Any, meter: _Meter) -> bool:
+    def holds(self, value: Any, meter: Meter) -> bool:
         meter.spend(self.cost)
-        found = self.selector.of(value)
+        found = self.selector.of(value, meter.spend)
         if found is UNRESOLVABLE:
             return False
         return _equal(self.literal, found) != self.negated
@@ -72,9 +79,9 @@ class _Ordered:
     compare: Callable[[Any, Any], bool]
     literal: Any
 
-    def holds(self, value: Any, meter: _Meter) -> bool:
+    def holds(self, value: Any, meter: Meter) -> bool:
         meter.spend(1)
-        found = self.selector.of(value)
+        found = self.selector.of(value, meter.spend)
         return type(found) is type(self.literal) is int and self.compare(
             found, self.literal
         )
@@ -86,8 +93,8 @@ class _Like:
     pieces: tuple[str, ...]
     """What stands between the stars; one piece alone has to be the whole text."""
 
-    def holds(self, value: Any, meter: _Meter) -> bool:
-        found = self.selector.of(value)
+    def holds(self, value: Any, meter: Meter) -> bool:
+        found = self.selector.of(value, meter.spend)
         if not isinstance(found, str):
             meter.spend(1)
             return False
@@ -100,7 +107,7 @@ class _Connective:
     parts: tuple["_Statement", ...]
     any_of: bool
 
-    def holds(self, value: Any, meter: _Meter) -> bool:
+    def holds(self, value: Any, meter: Meter) -> bool:
         meter.spend(1)
         if self.any_of and self.parts:
             return any(part.holds(value, meter) for part in self.parts)
@@ -112,7 +119,7 @@ class _Connective:
 class _Not:
     part: "_Statement"
 
-    def holds(self, value: Any, meter: _Meter) -> bool:
+    def holds(self, value: Any, meter: Meter) -> bool:
         meter.spend(1)
         return not self.part.holds(value, meter)
 
@@ -123,11 +130,12 @@ class _Quantified:
     part: "_Statement"
     any_of: bool
 
-    def holds(self, value: Any, meter: _Meter) -> bool:
+    def holds(self, value: Any, meter: Meter) -> bool:
         meter.spend(1)
-        values = values_of(self.selector.of(value))
+        values = values_of(self.selector.of(value, meter.spend))
         if values is UNRESOLVABLE:
             return False
+        meter.spend(len(values) // VALUES_PER_STEP)
         quantifier = any if self.any_of else all
         return quantifier(self.part.holds(item, meter) for item in values)
 
@@ -141,13 +149,17 @@ class Policy:
 
     statements: tuple[_Statement, ...]
 
-    def holds(self, args: Any) -> bool:
+    def holds(self, args: Any, meter: Meter | None = None) -> bool:
         """Tell whether decoded arguments satisfy every condition.
+
+        Args:
+            args: the arguments.
+            meter: what is left for all policies of a chain; new if absent.
 
         Raises:
             MatchError: telling would take too long.
         """
-        meter = _Meter()
+        meter = meter or Meter()
         return all(statement.holds(args, meter) for statement in self.statements)
 
 

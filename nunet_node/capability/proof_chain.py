@@ -25,6 +25,7 @@ from nunet_node.capability.errors import (
     TooEarlyError,
     UnavailableProofError,
 )
+from nunet_node.capability.policy import Meter
 from nunet_node.identity.did import Did
 from nunet_node.wire.cid import Cid
 
@@ -82,9 +83,10 @@ def check_chain(
     """
     _check_ends(chain, act)
     check_joints(chain)
+    meter = Meter()
     for number, link in enumerate(chain, start=1):
         try:
-            check_link(link, act, now_s, must_expire=must_expire)
+            check_link(link, act, now_s, must_expire=must_expire, meter=meter)
             check_revocation((link.cid,), revoked)
         except CapabilityError as error:
             where = f"link {number} of {len(chain)}, given by {link.issuer}"
@@ -115,7 +117,9 @@ def check_revocation(cids: Iterable[Cid], revoked: AbstractSet[Cid]) -> None:
         raise RevokedError("a proof has been revoked")
 
 
-def check_link(link: Delegation, act: Act, now_s: int, *, must_expire: bool) -> None:
+def check_link(
+    link: Delegation, act: Act, now_s: int, *, must_expire: bool, meter: Meter
+) -> None:
     """Check one link by itself: whose, when, which command, which arguments.
 
     Raises:
@@ -126,7 +130,7 @@ def check_link(link: Delegation, act: Act, now_s: int, *, must_expire: bool) -> 
     check_time(link, now_s, must_expire=must_expire)
     if not proves(link.command, act.command):
         raise InvalidClaimError("a link does not allow this command")
-    if not link.policy.holds(act.args):
+    if not link.policy.holds(act.args, meter):
         raise MatchError("the arguments do not satisfy a policy")
 
 

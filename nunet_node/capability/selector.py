@@ -6,6 +6,7 @@ end; asking a field of what is no map is unresolvable, unless ``?`` makes it nul
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,14 @@ _STEP: Final = re.compile(
     r'|\["(?P<quoted>[^"\\]*)"\]|\[(?P<index>-?(?:0|[1-9][0-9]{0,8}))\]|(?P<all>\[\]))'
     r"(?P<optional>\??)"
 )
+
+
+VALUES_PER_STEP: Final = 64
+"""Values of a map that are copied in the time of one step of a policy."""
+
+
+def _unmetered(_: int) -> None:
+    """Let a selector take as long as it may."""
 
 
 class _Unresolvable:
@@ -35,8 +44,10 @@ class _Step:
     """A field's name, an item's index, or None for all values."""
     optional: bool
 
-    def of(self, value: Any) -> Any:
+    def of(self, value: Any, spend: Callable[[int], None]) -> Any:
         """Return what this step selects of a value."""
+        if self.key is None and isinstance(value, dict):
+            spend(len(value) // VALUES_PER_STEP)
         found = self._found(value)
         return None if found is UNRESOLVABLE and self.optional else found
 
@@ -57,10 +68,15 @@ class Selector:
 
     steps: tuple[_Step, ...]
 
-    def of(self, value: Any) -> Any:
-        """Return what the path leads to, or `UNRESOLVABLE`."""
+    def of(self, value: Any, spend: Callable[[int], None] = _unmetered) -> Any:
+        """Return what the path leads to, or `UNRESOLVABLE`.
+
+        Args:
+            value: the arguments, or a part of them.
+            spend: is told the work of copying the values of large maps, in steps.
+        """
         for step in self.steps:
-            value = step.of(value)
+            value = step.of(value, spend)
             if value is UNRESOLVABLE:
                 return value
         return value

@@ -8,7 +8,7 @@ import pytest
 from nunet_node.capability.delegation import seal_delegation
 from nunet_node.capability.errors import CapabilityError, MatchError
 from nunet_node.capability.invocation import open_invocation, seal_invocation
-from nunet_node.capability.policy import parse_policy
+from nunet_node.capability.policy import POLICY_STEPS_MAX, parse_policy
 from nunet_node.identity.keys import SigningKey
 from nunet_node.wire.cid import Cid
 
@@ -128,3 +128,23 @@ def test_patterns_and_nesting_that_explode_elsewhere_are_cheap_here():
         deep = (deep,) * 4
     with pytest.raises(MatchError):
         parse_policy([nested]).holds(deep)
+
+
+def test_a_long_chain_buys_no_more_time_than_a_single_link():
+    costly = [("all", ".x", ("==", ".", 0))] * (POLICY_STEPS_MAX * 2 // 3 // 100)
+    args = {"cpu": 1, "image": "safe/x", "x": [0] * 100}
+    first, second = (
+        delegation(giver, taker, policy=costly)
+        for giver, taker in ((OWNER, FRIEND), (FRIEND, THIEF))
+    )
+    assert attempt(FRIEND, [first], args)
+    with pytest.raises(MatchError, match="too long"):
+        attempt(THIEF, [first, second], args)
+
+
+def test_copying_the_values_of_a_large_map_is_work_too():
+    args = {"x": {str(number): 0 for number in range(30_000)}}
+    cheap = parse_policy([("!=", ".x[]", 0)])
+    assert cheap.holds(args)
+    with pytest.raises(MatchError, match="too long"):
+        parse_policy([("!=", ".x[]", 0)] * 30).holds(args)

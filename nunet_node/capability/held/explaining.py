@@ -23,6 +23,7 @@ from nunet_node.capability.errors import (
     RevokedError,
 )
 from nunet_node.capability.held.terms import budget_of
+from nunet_node.capability.policy import Meter
 from nunet_node.capability.proof_chain import (
     CHAIN_LINKS_MAX,
     Act,
@@ -142,7 +143,7 @@ def _faults_of(
         budget_of(link)
         check_time(link, now_s, must_expire=True)
         if act is not None:
-            check_link(link, act, now_s, must_expire=True)
+            check_link(link, act, now_s, must_expire=True, meter=Meter())
     except CapabilityError as error:
         # Without arguments it cannot be told whether they satisfy a policy.
         if act is None or act.args or not isinstance(error, MatchError):

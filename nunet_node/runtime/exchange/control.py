@@ -8,7 +8,8 @@ the two never meet.
 """
 
 import logging
-from collections import Counter
+import time
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -57,6 +58,17 @@ STATEMENT_BYTES: Final = 2048
 """A frame counts once more for each of these: it may hold that many more statements,
 and each signature takes as long to verify as a small frame to handle."""
 
+WORK_NS_PER_S: Final = 500_000_000
+"""Processor time a second that reading the frames of one peer may take, over all its
+sessions: a chain of delegations, or a page of revocations, holds many signatures. A
+submitting peer that has a hundred jobs done in a second needs less."""
+
+WORK_NS_AT_ONCE: Final = 250_000_000
+"""Processor time that one peer may have at once: two pages of revocations."""
+
+PEERS_METERED_MAX: Final = 1024
+"""Peers whose work is remembered, sessions or not: thrice as many as are connected."""
+
 FIRST_FRAME_S: Final = 30
 """How long a peer that opened a session may say nothing."""
 
@@ -101,6 +113,7 @@ class Sessions:
         self._live: dict[SessionId, _Session] = {}
         self._dialling: set[SessionId] = set()
         self._of_peer: Counter[str] = Counter()
+        self._work_of_peer: OrderedDict[str, _Work] = OrderedDict()
         self._next = INBOUND_FIRST
         self._tasks = tasks
 
@@ -235,7 +248,7 @@ class Sessions:
                 while (data := await session.stream.receive()) is not None:
                     patience.deadline = float("inf")
                     await budget.spend(len(data))
-                    await self._post(self._opener(session.number, data))
+                    await self._post(await self._opened(session, data))
         except PeerError as error:
             _log.info("session with %s ended: %s", session.stream.peer_id, error)
             session.scope.cancel()
@@ -243,6 +256,40 @@ class Sessions:
             # A frame that finds a bug of ours ends its own session only.
             _log.exception("session with %s met a bug", session.stream.peer_id)
             session.scope.cancel()
+
+    async def _opened(
+        self, session: _Session, data: bytes
+    ) -> FrameReceived | FrameRejected:
+        work = self._work_of(session.stream.peer_id)
+        began_ns = time.thread_time_ns()
+        try:
+            return self._opener(session.number, data)
+        finally:
+            await work.spend(time.thread_time_ns() - began_ns)
+
+    def _work_of(self, peer_id: str) -> "_Work":
+        work = self._work_of_peer.setdefault(peer_id, _Work())
+        self._work_of_peer.move_to_end(peer_id)
+        if len(self._work_of_peer) > PEERS_METERED_MAX:
+            self._work_of_peer.popitem(last=False)
+        return work
+
+
+class _Work:
+    """Spreads the work that one peer makes over time."""
+
+    def __init__(self) -> None:
+        self._left_ns = WORK_NS_AT_ONCE
+        self._at_s = trio.current_time()
+
+    async def spend(self, work_ns: int) -> None:
+        """Wait until as much work is due; others go on meanwhile."""
+        now_s = trio.current_time()
+        gained_ns = int((now_s - self._at_s) * WORK_NS_PER_S)
+        self._left_ns = min(WORK_NS_AT_ONCE, self._left_ns + gained_ns) - work_ns
+        self._at_s = now_s
+        if self._left_ns < 0:
+            await trio.sleep(-self._left_ns / WORK_NS_PER_S)
 
 
 class _Budget:

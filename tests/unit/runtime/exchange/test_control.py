@@ -230,6 +230,24 @@ async def test_a_peer_that_talks_too_fast_is_slowed_down_not_cut(sides, autojump
     assert (await b.next()).session == number
 
 
+async def test_a_peer_whose_frames_take_long_to_read_waits_for_its_share(
+    sides, monkeypatch, autojump_clock
+):
+    # A nanosecond of the processor each second: whatever is read takes too long.
+    monkeypatch.setattr(control_module, "WORK_NS_PER_S", 1)
+    monkeypatch.setattr(control_module, "WORK_NS_AT_ONCE", 0)
+    a, b = sides
+    first, second = [await a.host.open_stream(b.host.peer_id, PROTOCOL) for _ in "12"]
+    assert {type(await b.next()), type(await b.next())} == {SessionOpened}
+    await first.send(b"x")
+    await second.send(b"x")
+    with trio.move_on_after(100) as patience:
+        await b.inputs.receive()
+    assert patience.cancelled_caught
+    for _ in "12":
+        assert isinstance(await b.inputs.receive(), FrameReceived)
+
+
 async def test_the_peer_of_a_session_is_known_while_it_lasts(sides):
     a, b = sides
     number = await opened(a, b)

@@ -5,6 +5,7 @@ itself and everything below it, and ``/`` proves everything (UCAN 1.0, "Command"
 """
 
 import re
+from functools import lru_cache
 from typing import Final, NewType
 
 from nunet_node.capability.errors import InvalidClaimError
@@ -15,12 +16,16 @@ Command = NewType("Command", str)
 COMMAND_CHARS_MAX: Final = 128
 """Longest command that is read; ours have about twenty characters."""
 
+COMMANDS_CACHED_MAX: Final = 256
+"""Commands that are kept parsed: a dozen are spoken, and others are refused."""
+
 ROOT: Final = Command("/")
 """The command that proves every other."""
 
 _COMMAND: Final = re.compile(r"/|(?:/[a-z0-9_-]+)+")
 
 
+@lru_cache(maxsize=COMMANDS_CACHED_MAX)
 def parse_command(text: str) -> Command:
     """Check that a text is a command path.
 

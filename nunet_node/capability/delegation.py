@@ -5,7 +5,6 @@ was revoked, or fits a chain is asked each time it is used.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Final
 
@@ -51,8 +50,7 @@ class _Payload(Record):
     meta: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delegation:
+class Delegation(msgspec.Struct, frozen=True, kw_only=True):
     """What its issuer allows its audience; the signature holds."""
 
     issuer: Did

@@ -6,8 +6,9 @@ bytes are simply the rest of the token. The varsig header names key type, hash a
 codec, and must be the one of the issuer's key.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from nunet_node.capability.errors import InvalidClaimError, InvalidSignatureError
 from nunet_node.identity.did import Did, Relationship, key_for
@@ -15,7 +16,8 @@ from nunet_node.identity.keys import Signer
 from nunet_node.wire import cbor
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.cose import ALG_ED25519, ALG_ES256, ALG_ES256K, SIGNATURE_BYTES
-from nunet_node.wire.schema import from_plain, to_plain
+from nunet_node.wire.limits import DEPTH_MAX
+from nunet_node.wire.schema import decode_record, from_plain, to_plain
 
 T = TypeVar("T")
 
@@ -31,15 +33,27 @@ NONCE_BYTES_MAX: Final = 64
 
 _HEADER: Final = "h"
 _OPENING: Final = b"\x82\x58\x40"
+_BODY: Final = len(_OPENING) + SIGNATURE_BYTES
+_ENVELOPE_DEPTH: Final = 2
 _VARSIG: Final = {
     ALG_ED25519: bytes.fromhex("3401ed01ed011371"),
     ALG_ES256: bytes.fromhex("3401ec0180241271"),
     ALG_ES256K: bytes.fromhex("3401ec01e7011271"),
 }
+_BODIES: Final = {
+    tag: {
+        cbor.encode({_HEADER: varsig, tag: ()})[:-1]: varsig
+        for varsig in _VARSIG.values()
+    }
+    for tag in (INVOCATION_TAG, DELEGATION_TAG)
+}
+"""For each kind of token what stands before its payload, and the header in that."""
+
+_PAYLOAD: Final = _BODY + len(next(iter(_BODIES[DELEGATION_TAG])))
+"""Where the payload begins: every header and every tag is as long as the others."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class Token(msgspec.Struct, frozen=True, kw_only=True):
     """A token taken apart; `check_signature` has yet to be called."""
 
     payload: Any
@@ -58,9 +72,9 @@ class Token:
             IdentityError: the issuer's DID is not valid.
         """
         key = key_for(issuer, use)
-        if _VARSIG[key.algorithm] != self.header:
+        if _VARSIG[key.public.algorithm] != self.header:
             raise InvalidClaimError("the varsig header is not the issuer's key's")
-        if not key.verify(self.signed, self.signature):
+        if not key.public.verify(self.signed, self.signature):
             raise InvalidSignatureError("the token's signature does not hold")
 
 
@@ -79,21 +93,44 @@ def read_token(tag: str, kind: type, data: bytes, *, bytes_max: int) -> Token:
         InvalidClaimError: not an envelope, or of another kind or version.
         InvalidSignatureError: the signature cannot be one.
     """
+    payload, header, signature = _usual(tag, kind, data, bytes_max) or _any(
+        tag, kind, data, bytes_max
+    )
+    return Token(
+        payload=payload,
+        header=header,
+        signature=signature,
+        signed=data[_BODY:],
+        cid=Cid.of_dag_cbor(data),
+        data=data,
+    )
+
+
+_Parts = tuple[Any, bytes, bytes]
+"""Payload, varsig header and signature of a token."""
+
+
+def _usual(tag: str, kind: type, data: bytes, bytes_max: int) -> _Parts | None:
+    """Take apart a token whose payload stands where it does in those made here."""
+    header = _BODIES[tag].get(data[_BODY:_PAYLOAD])
+    if header is None or not data.startswith(_OPENING) or len(data) > bytes_max:
+        return None
+    depth_max = DEPTH_MAX - _ENVELOPE_DEPTH
+    payload: Any = decode_record(
+        kind, data[_PAYLOAD:], bytes_max=bytes_max, depth_max=depth_max
+    )
+    return payload, header, data[len(_OPENING) : _BODY]
+
+
+def _any(tag: str, kind: type, data: bytes, bytes_max: int) -> _Parts:
+    """Take apart any token, or say why it is none."""
     plain = cbor.decode(data, bytes_max=bytes_max)
     signature, body = _pair(plain)
     if body.keys() != {_HEADER, tag} or not isinstance(body[_HEADER], bytes):
         raise InvalidClaimError(f"not a UCAN envelope of {tag}")
     if len(signature) != SIGNATURE_BYTES:
         raise InvalidSignatureError(f"a signature has {SIGNATURE_BYTES} bytes")
-    start = len(_OPENING) + SIGNATURE_BYTES
-    return Token(
-        payload=from_plain(kind, body[tag]),
-        header=body[_HEADER],
-        signature=signature,
-        signed=data[start:],
-        cid=Cid.of_dag_cbor(data),
-        data=data,
-    )
+    return from_plain(kind, body[tag]), body[_HEADER], signature
 
 
 def _pair(plain: object) -> tuple[bytes, dict[str, Any]]:

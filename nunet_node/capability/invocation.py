@@ -9,8 +9,9 @@ receiver's to ensure: its id is `Invocation.cid`, and it always expires.
 import hashlib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from nunet_node.capability.command import Command, parse_command
 from nunet_node.capability.delegation import Delegation, DidText, Nonce
@@ -57,8 +58,7 @@ class _Payload(Record):
     meta: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     """A command that its issuer may give; signature and proofs hold."""
 
     issuer: Did
@@ -176,7 +176,7 @@ def open_invocation(  # noqa: PLR0913 - each is something to be checked against
     _check_time(payload, now_s, must_expire=must_expire)
     if audience not in (None, payload.sub if payload.aud is None else payload.aud):
         raise InvalidAudienceError("the command was given to somebody else")
-    check_revocation((token.cid,), revoked)
+    check_revocation(token.cid, revoked)
     invocation = _unsigned(token, open_chain(payload.prf, proofs))
     act = Act(
         invoker=invocation.issuer,

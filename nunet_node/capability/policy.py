@@ -159,6 +159,8 @@ class Policy:
         Raises:
             MatchError: telling would take too long.
         """
+        if not self.statements:
+            return True
         meter = meter or Meter()
         return all(statement.holds(args, meter) for statement in self.statements)
 
@@ -170,7 +172,12 @@ def parse_policy(plain: object) -> Policy:
         InvalidClaimError: an unknown operator, a selector that is none, or too many
             or too deeply nested conditions.
     """
+    if plain == ():
+        return _NO_POLICY
     return Policy(_Parser().statements(plain, POLICY_DEPTH_MAX))
+
+
+_NO_POLICY: Final = Policy(())
 
 
 class _Parser:

@@ -6,7 +6,7 @@ each link's window of time, its revocation, and every link's policy on the argum
 (UCAN 1.0, "Validation").
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
@@ -87,7 +87,7 @@ def check_chain(
     for number, link in enumerate(chain, start=1):
         try:
             check_link(link, act, now_s, must_expire=must_expire, meter=meter)
-            check_revocation((link.cid,), revoked)
+            check_revocation(link.cid, revoked)
         except CapabilityError as error:
             where = f"link {number} of {len(chain)}, given by {link.issuer}"
             raise type(error)(f"{where}: {error}") from None
@@ -107,13 +107,13 @@ def check_joints(chain: Sequence[Delegation]) -> None:
             raise InvalidClaimError("a link allows more than the one above it")
 
 
-def check_revocation(cids: Iterable[Cid], revoked: AbstractSet[Cid]) -> None:
-    """Check that none of these tokens is revoked.
+def check_revocation(cid: Cid, revoked: AbstractSet[Cid]) -> None:
+    """Check that a token is not revoked.
 
     Raises:
-        RevokedError: one is.
+        RevokedError: it is.
     """
-    if any(cid in revoked for cid in cids):
+    if cid in revoked:
         raise RevokedError("a proof has been revoked")
 
 

@@ -64,7 +64,13 @@ class Ed25519Key:
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Tell whether this key made this signature over this message."""
-        return verify_ed25519(self.public_bytes, message, signature)
+        if len(signature) != SIGNATURE_BYTES:
+            return False
+        try:
+            nacl.bindings.crypto_sign_open(signature + message, self.public_bytes)
+        except BadSignatureError:
+            return False
+        return True
 
 
 class EcdsaKey:

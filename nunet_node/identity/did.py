@@ -71,6 +71,7 @@ _DID_KEY: Final = re.compile(r"did:key:z[1-9A-HJ-NP-Za-km-z]+")
 _NONE: Final[Mapping[Did, DidDocument]] = MappingProxyType({})
 
 
+@lru_cache(maxsize=KEYS_CACHED_MAX)
 def parse_did(text: str) -> Did:
     """Check that a text is a DID that can be resolved here, in its only spelling.
 
@@ -121,9 +122,23 @@ def key_for(
         IdentityError: as `parse_did`; or the URL names no key of its DID, or one that
             may not be used so.
     """
+    if not documents:
+        return _own_key(did_or_key_id, relationship)
+    return _key_in(did_or_key_id, relationship, documents)
+
+
+def _key_in(
+    did_or_key_id: str, relationship: Relationship, documents: Mapping[Did, DidDocument]
+) -> VerificationKey:
     text, hash_sign, _ = did_or_key_id.partition("#")
     document = documents.get(Did(text)) or resolve(Did(text))
     return document.key_for(relationship, did_or_key_id if hash_sign else None)
+
+
+@lru_cache(maxsize=KEYS_CACHED_MAX)
+def _own_key(did_or_key_id: str, relationship: Relationship) -> VerificationKey:
+    """Return a key by what its name says alone, which never changes."""
+    return _key_in(did_or_key_id, relationship, _NONE)
 
 
 def key_id_of(did: Did) -> str:

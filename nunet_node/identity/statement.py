@@ -6,11 +6,14 @@ never fits another kind or another network. A statement that could be opened is
 authentic: there is no type for one that was not verified.
 """
 
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
+
+import msgspec
 
 from nunet_node.errors import MisuseError
 from nunet_node.identity.did import (
+    KEYS_CACHED_MAX,
     Did,
     Relationship,
     VerificationKey,
@@ -29,7 +32,6 @@ from nunet_node.quantities import INT53_MAX
 from nunet_node.wire.cose import (
     CTI_BYTES,
     Header,
-    Sign1,
     encode_header,
     message_id,
     read_sign1,
@@ -47,12 +49,14 @@ NETWORK_ID: Final = "nunet-main"
 ANYONE: Final = "*"
 """The audience of durable statements, which anybody may verify offline."""
 
+DOMAINS_CACHED_MAX: Final = 64
+"""Kinds of statement whose names are kept made: there are a dozen, on one network."""
+
 CLOCK_SKEW_S: Final = 30
 """How far ahead an honest peer's clock may be; expiry knows no grace."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement(Generic[T]):
+class Statement(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """A fact, with who stated it, for whom and when; its signature held."""
 
     issuer: Did
@@ -62,11 +66,17 @@ class Statement(Generic[T]):
     cti: bytes
     """The issuer's own id of the statement: the same twice is a duplicate, or two
     statements under one id."""
-    message_id: bytes
-    """SHA-256 of what was signed; the signature's own bytes are no part of it."""
     payload: T
+    domain: bytes
+    """What was signed besides the statement, which names its network and kind."""
     data: bytes
     """The statement as it was received, for those who keep or forward it."""
+
+    @property
+    def message_id(self) -> bytes:
+        """SHA-256 of what was signed; the signature's own bytes are no part of it."""
+        sign1 = read_sign1(self.data, bytes_max=len(self.data))
+        return message_id(sign1.to_be_signed(self.domain))
 
 
 def topic_audience(topic: str) -> str:
@@ -102,6 +112,7 @@ def seal(  # noqa: PLR0913 - each is part of what is signed
     """
     if len(nonce) != CTI_BYTES or ttl_s <= 0:
         raise MisuseError(f"a statement needs {CTI_BYTES} bytes of nonce and a life")
+    typed, domain = _domain(network_id, kind)
     protected = encode_header(
         Header(
             algorithm=signer.algorithm,
@@ -111,11 +122,11 @@ def seal(  # noqa: PLR0913 - each is part of what is signed
             expires_at_s=now_s + ttl_s,
             issued_at_s=now_s,
             cti=nonce,
-            kind=_type_of(kind),
+            kind=typed,
         )
     )
     body = encode_record(payload)
-    signed = to_be_signed(protected, _external_aad(network_id, kind), body)
+    signed = to_be_signed(protected, domain, body)
     return seal_sign1(protected, body, signer.sign(signed))
 
 
@@ -148,32 +159,24 @@ def open_statement(  # noqa: PLR0913 - each is something to be checked against
     """
     sign1 = read_sign1(data, bytes_max=bytes_max)
     header = sign1.header
-    if header.kind != _type_of(kind):
+    typed, domain = _domain(network_id, kind)
+    if header.kind != typed:
         raise WrongKindError(f"a statement of type {header.kind!r}, not {kind!r}")
     if audience is not None and header.audience != audience:
         raise WrongAudienceError(f"made for {header.audience!r}")
     _check_times(header, now_s if check_time else None)
-    key = _key_of(header)
+    key = _key_of(header.key_id, header.issuer, header.algorithm)
     payload = decode_record(payload_type, sign1.payload, bytes_max=bytes_max)
-    signed = to_be_signed(
-        sign1.protected, _external_aad(network_id, kind), sign1.payload
-    )
-    if not key.verify(signed, sign1.signature):
+    if not key.public.verify(sign1.to_be_signed(domain), sign1.signature):
         raise InvalidSignatureError("the statement's signature does not hold")
-    return _opened(sign1, key, payload, data, message_id(signed))
-
-
-def _opened(
-    sign1: Sign1, key: VerificationKey, payload: T, data: bytes, name: bytes
-) -> Statement[T]:
     return Statement(
         issuer=key.did,
-        audience=sign1.header.audience,
-        issued_at_s=sign1.header.issued_at_s,
-        expires_at_s=sign1.header.expires_at_s,
-        cti=sign1.header.cti,
-        message_id=name,
+        audience=header.audience,
+        issued_at_s=header.issued_at_s,
+        expires_at_s=header.expires_at_s,
+        cti=header.cti,
         payload=payload,
+        domain=domain,
         data=data,
     )
 
@@ -189,18 +192,17 @@ def _check_times(header: Header, now_s: int | None) -> None:
         raise StaleError("it has expired")
 
 
-def _key_of(header: Header) -> VerificationKey:
-    key = key_for(header.key_id, Relationship.ASSERTION_METHOD)
-    if key.did != header.issuer or key.key_id != header.key_id:
+@lru_cache(maxsize=KEYS_CACHED_MAX)
+def _key_of(key_id: str, issuer: str, algorithm: int) -> VerificationKey:
+    key = key_for(key_id, Relationship.ASSERTION_METHOD)
+    if key.did != issuer or key.key_id != key_id:
         raise WrongIssuerError("the statement's key is not its issuer's")
-    if key.algorithm != header.algorithm:
+    if key.algorithm != algorithm:
         raise WrongKindError("the algorithm is not the key's")
     return key
 
 
-def _type_of(kind: str) -> str:
-    return f"nunet/{kind}@1"
-
-
-def _external_aad(network_id: str, kind: str) -> bytes:
-    return f"nunet-node|1|{network_id}|{kind}".encode()
+@lru_cache(maxsize=DOMAINS_CACHED_MAX)
+def _domain(network_id: str, kind: str) -> tuple[str, bytes]:
+    """Return what the header calls a kind, and what is signed besides."""
+    return f"nunet/{kind}@1", f"nunet-node|1|{network_id}|{kind}".encode()

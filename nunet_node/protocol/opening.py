@@ -7,8 +7,9 @@ be read, an error that ends the session.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Final
+
+import msgspec
 
 from nunet_node.capability.delegation import Delegation
 from nunet_node.capability.errors import InvalidClaimError
@@ -210,7 +211,7 @@ def _open_command(body: Invoke, now_s: int, own_did: Did) -> Invocation:
         body.invocation, now_s=now_s, audience=own_did, proofs=proofs
     )
     # Their signatures are checked here; whether the chain admits is the provider's.
-    return replace(
+    return msgspec.structs.replace(
         invocation,
         beside=_named_chain(invocation, ADMISSION_ARG, proofs),
         handed=_named_chain(invocation, MANDATE_ARG, proofs),

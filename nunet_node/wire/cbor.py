@@ -10,7 +10,6 @@ for lengths that are lies, so what comes from a peer is read here and only here.
 """
 
 import unicodedata
-from functools import lru_cache
 from typing import Final
 
 import cbor2
@@ -32,8 +31,10 @@ from nunet_node.wire.errors import (
     TooLargeError,
     TruncatedError,
     UnsupportedError,
+    WireError,
 )
 from nunet_node.wire.limits import DEPTH_MAX, ITEMS_MAX
+from nunet_node.wire.scan import SCAN_BYTES_MAX, key_text, scan
 
 Plain = None | bool | int | bytes | str | Cid | tuple["Plain", ...] | dict[str, "Plain"]
 """What can be encoded; arrays decode as tuples and may be encoded from lists."""
@@ -43,13 +44,6 @@ INT_MIN: Final = -(2**63)
 
 INT_MAX: Final = 2**64 - 1
 """Largest integer: what a CBOR head holds; beyond it CBOR needs a tag."""
-
-KEYS_CACHED_MAX: Final = 512
-"""Map keys that are kept as text: the fields of every record, several times over; a
-stranger's push them out at the cost of reading them again."""
-
-SHORT_KEY_BYTES_MAX: Final = 32
-"""Longest map key that is kept as text; the fields of our records are shorter."""
 
 _INFO: Final = 0x1F
 _ONE_BYTE: Final = 24
@@ -75,7 +69,6 @@ def encode(plain: object) -> bytes:
 
 def decode(
     data: bytes,
-    *,
     bytes_max: int,
     depth_max: int = DEPTH_MAX,
     items_max: int = ITEMS_MAX,
@@ -86,32 +79,33 @@ def decode(
         WireError: too large, not complete, not canonical, or outside the subset; the
             leaf says which.
     """
-    if len(data) > bytes_max:
-        raise TooLargeError(f"{len(data)} bytes; at most {bytes_max} belong here")
+    size = len(data)
+    if size > bytes_max:
+        raise TooLargeError(f"{size} bytes; at most {bytes_max} belong here")
+    if size <= SCAN_BYTES_MAX and size <= items_max:
+        # Each item has a byte at least, so there are not too many. What the scan
+        # does not read is read again, and found valid or named.
+        try:
+            plain: Plain = scan(data, depth_max)
+        except (ValueError, IndexError, WireError):
+            pass
+        else:
+            return plain
+    return decode_slowly(data, depth_max=depth_max, items_max=items_max)
+
+
+def decode_slowly(
+    data: bytes, *, depth_max: int = DEPTH_MAX, items_max: int = ITEMS_MAX
+) -> Plain:
+    """Read one value of any shape; the measure of what `decode` reads and refuses.
+
+    Raises:
+        WireError: as `decode`.
+    """
     reader = _Reader(data, items_max)
     plain = reader.value(depth_max)
     reader.finish()
     return plain
-
-
-def _key_text(key: bytes) -> str:
-    """Return a map key's text, if it is its own normal form."""
-    return _short_text(key) if len(key) <= SHORT_KEY_BYTES_MAX else _new_text(key)
-
-
-@lru_cache(maxsize=KEYS_CACHED_MAX)
-def _short_text(key: bytes) -> str:
-    return _new_text(key)
-
-
-def _new_text(key: bytes) -> str:
-    try:
-        text = str(key, "utf-8")
-    except UnicodeDecodeError:
-        raise NonCanonicalError("text is not UTF-8") from None
-    if not (text.isascii() or unicodedata.is_normalized("NFC", text)):
-        raise NonCanonicalError("a map key is not in normal form C")
-    return text
 
 
 class _Reader(Cursor):
@@ -191,7 +185,7 @@ class _Reader(Cursor):
             if index and (longer < 0 or (not longer and key <= last_key)):
                 raise NonCanonicalError("map keys repeat or are out of order")
             last_key = key
-            plain[_key_text(key)] = self.value(depth_left)
+            plain[key_text(key)] = self.value(depth_left)
         return plain
 
     def key(self) -> bytes:

@@ -33,7 +33,7 @@ _BASE32_DIGITS: Final = str.maketrans(
 thousand names to read at its start, and `base64` takes ten times as long."""
 
 _PREFIXES: Final = {codec: bytes((1, codec, 0x12, 0x20)) for codec in (RAW, DAG_CBOR)}
-_CODECS: Final = frozenset(_PREFIXES.values())
+_KNOWN: Final = frozenset(_PREFIXES.values())
 
 
 @total_ordering
@@ -50,17 +50,17 @@ class Cid:
     def __init__(self, codec: int, digest: bytes) -> None:
         if codec not in _PREFIXES or len(digest) != _DIGEST_BYTES:
             raise MisuseError(f"no content id: codec {codec:#x}")
-        object.__setattr__(self, "_bytes", _PREFIXES[codec] + digest)
+        _set_bytes(self, _PREFIXES[codec] + digest)
 
     @classmethod
     def of_raw(cls, data: bytes | memoryview) -> "Cid":
         """Return the id of bytes without structure."""
-        return cls(RAW, hashlib.sha256(data).digest())
+        return cls._made(_PREFIXES[RAW] + hashlib.sha256(data).digest())
 
     @classmethod
     def of_dag_cbor(cls, data: bytes | memoryview) -> "Cid":
         """Return the id of an encoded value; the encoding is not checked."""
-        return cls(DAG_CBOR, hashlib.sha256(data).digest())
+        return cls._made(_PREFIXES[DAG_CBOR] + hashlib.sha256(data).digest())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Cid":
@@ -71,8 +71,12 @@ class Cid:
         """
         if not is_cid(data):
             raise CidError("not a CIDv1 of SHA-256 over raw bytes or DAG-CBOR")
-        cid = object.__new__(cls)
-        object.__setattr__(cid, "_bytes", bytes(data))
+        return cls._made(bytes(data))
+
+    @classmethod
+    def _made(cls, data: bytes) -> "Cid":
+        cid = _new(cls)
+        _set_bytes(cid, data)
         return cid
 
     @classmethod
@@ -133,4 +137,9 @@ class Cid:
 
 def is_cid(data: bytes) -> bool:
     """Tell whether these bytes are a binary id."""
-    return len(data) == CID_BYTES and data[:_DIGEST_START] in _CODECS
+    return len(data) == CID_BYTES and data[:_DIGEST_START] in _KNOWN
+
+
+_new = object.__new__
+_set_bytes = Cid.__dict__["_bytes"].__set__
+"""How an id is made without going through what forbids changing one."""

@@ -14,7 +14,7 @@ from nunet_node.errors import MisuseError
 from nunet_node.wire import cbor
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.errors import NonCanonicalError, SchemaError
-from nunet_node.wire.limits import ITEMS_MAX
+from nunet_node.wire.limits import DEPTH_MAX, ITEMS_MAX
 
 T = TypeVar("T")
 
@@ -113,11 +113,21 @@ def encode_record(record: object) -> bytes:
 
 @overload
 def decode_record(
-    kind: type[T], data: bytes, *, bytes_max: int, items_max: int = ...
+    kind: type[T],
+    data: bytes,
+    *,
+    bytes_max: int,
+    items_max: int = ...,
+    depth_max: int = ...,
 ) -> T: ...
 @overload
 def decode_record(
-    kind: Any, data: bytes, *, bytes_max: int, items_max: int = ...
+    kind: Any,
+    data: bytes,
+    *,
+    bytes_max: int,
+    items_max: int = ...,
+    depth_max: int = ...,
 ) -> Any: ...
 def decode_record(
     kind: Any,
@@ -125,13 +135,14 @@ def decode_record(
     *,
     bytes_max: int,
     items_max: int = ITEMS_MAX,
+    depth_max: int = DEPTH_MAX,
 ) -> Any:
     """Read a record of this type, or of one type of a tagged union.
 
     Raises:
         WireError: the bytes are not the only encoding of such a record.
     """
-    plain = cbor.decode(data, bytes_max=bytes_max, items_max=items_max)
+    plain = cbor.decode(data, bytes_max, depth_max, items_max)
     record = _convert(kind, plain)
     # The bytes were the only encoding of these values, so equal values are enough.
     if to_plain(record) != plain:

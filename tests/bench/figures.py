@@ -36,10 +36,16 @@ class Figures:
         ratios = [mine / theirs for mine, theirs in pairs]
         return median(ratios) if ratios else None
 
-    def row(self, name: str, yardsticks: Iterable[str]) -> list[str]:
-        """Return a row: the name, median, least and most in ms, and the ratios."""
+    def row(self, name: str, yardsticks: Iterable[str], per_s: int = _MS) -> list[str]:
+        """Return a row: the name, median, least and most in ms, and the ratios.
+
+        Args:
+            name: what was measured.
+            yardsticks: what it is compared with.
+            per_s: how many of the unit make a second, if it is another.
+        """
         taken = self.samples[name]
-        times = [f"{value * _MS:.2f}" for value in (median(taken), *_ends(taken))]
+        times = [f"{value * per_s:.2f}" for value in (median(taken), *_ends(taken))]
         return [name, *times, *(_times(self.ratio(name, each)) for each in yardsticks)]
 
 

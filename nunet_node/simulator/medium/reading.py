@@ -6,7 +6,6 @@ keeps what faults can break between honest machines: audience, kind and time. A 
 holds that both read every frame of a run alike.
 """
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from typing import Any, Final, Protocol
@@ -211,8 +210,8 @@ def _statement(data: bytes, payload_type: type[Any]) -> Statement[Any]:
         issued_at_s=claims[6],
         expires_at_s=claims[4],
         cti=claims[7],
-        message_id=hashlib.sha256(protected + payload).digest(),
         payload=_record(payload_type, payload),
+        domain=b"",
         data=data,
     )
 

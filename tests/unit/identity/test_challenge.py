@@ -1,7 +1,5 @@
 """A challenge is answered once, by whom it was made for, about what it names."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 
@@ -191,7 +189,7 @@ def test_a_challenge_that_names_another_node_is_not_answered(changes):
     payload = msgspec.structs.replace(statement.payload, **changes)
     with pytest.raises(ChallengeError):
         check_challenge(
-            replace(statement, payload=payload),
+            msgspec.structs.replace(statement, payload=payload),
             dialled=NODE.did,
             own_peer=USER_PEER,
             **REQUEST,
@@ -199,7 +197,7 @@ def test_a_challenge_that_names_another_node_is_not_answered(changes):
 
 
 def test_a_challenge_that_another_node_signed_is_not_answered():
-    statement = replace(opened(issue(book())), issuer=OTHER.did)
+    statement = msgspec.structs.replace(opened(issue(book())), issuer=OTHER.did)
     with pytest.raises(ChallengeError):
         check_challenge(statement, dialled=NODE.did, own_peer=USER_PEER, **REQUEST)
 

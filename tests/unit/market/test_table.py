@@ -26,7 +26,7 @@ def heard(sequence=1, *, key=KEYS[0], expires_at_s=NOW_S + 24, leaving=False, of
         issued_at_s=NOW_S,
         expires_at_s=expires_at_s,
         cti=bytes(16),
-        message_id=bytes(32),
+        domain=b"",
         payload=advert,
         data=b"",
     )

@@ -1,10 +1,10 @@
 """The one form of COSE_Sign1, byte for byte."""
 
 import hashlib
-from dataclasses import replace
 
 import cbor2
 import pytest
+from msgspec.structs import replace
 
 from nunet_node.wire.cose import (
     ALG_ED25519,

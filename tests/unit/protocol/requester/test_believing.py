@@ -52,7 +52,7 @@ def notice_of(provider, user, order, **more):
         issued_at_s=1,
         expires_at_s=2,
         cti=b"c" * 16,
-        message_id=b"m" * 32,
+        domain=b"",
         payload=Notice(**{**given, **more}),
         data=b"data",
     )
@@ -100,7 +100,8 @@ def test_what_is_no_next_notice_is_ignored(provider, user, order, wrong):
 
 
 def test_a_notice_of_anybody_else_is_ignored(provider, user, order):
-    heard = replace(notice_of(provider, user, order), issuer=user.did)
+    notice = notice_of(provider, user, order)
+    heard = msgspec.structs.replace(notice, issuer=user.did)
     assert hear(user, heard) == (None, ())
 
 

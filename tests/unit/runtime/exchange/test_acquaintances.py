@@ -34,7 +34,7 @@ def advert(number, *addresses):
         issued_at_s=NOW_S,
         expires_at_s=NOW_S + 60,
         cti=b"",
-        message_id=b"",
+        domain=b"",
         payload=Advert(peer_id=peer_id(number), addresses=addresses, sequence=1),
         data=b"",
     )

@@ -1,8 +1,7 @@
 """The trusting reader reads what honest machines write as the strict one does."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from nunet_node.identity.statement import Statement
 from nunet_node.protocol.inputs import AdvertsHeard, FrameReceived, FrameRejected
@@ -49,7 +48,7 @@ def comparable(given):
 
 def comparable_statement(heard):
     # The id of a statement is a digest of other bytes here; nothing in a run uses it.
-    return heard and replace(heard, message_id=b"")
+    return heard and replace(heard, domain=b"")
 
 
 @pytest.mark.parametrize("skewed", [False, True])

@@ -6,6 +6,7 @@ turn those into exact integers once, at the edge.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Annotated, Final, NewType
 
@@ -24,6 +25,12 @@ INT53_MAX: Final = 2**53 - 1
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=INT53_MAX)]
 """Any non-negative quantity that travels."""
+
+KINDS_MAX: Final = 8
+"""Kinds of graphics processor in one machine; most have one."""
+
+GPUS_MAX: Final = 64
+"""Graphics processors of one kind in one machine; the largest have 16."""
 
 _SIZE_UNITS: Final = {
     "": 1,
@@ -63,6 +70,55 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_ns: int
 
 
+class Gpus(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """Graphics processors of one kind: those there are, are held, or are wanted.
+
+    Wanted, an empty vendor or model stands for any, a model for any whose name holds
+    it in whatever case, and the memory for as much or more, on each of them.
+    """
+
+    vendor: Annotated[str, msgspec.Meta(max_length=16)] = ""
+    model: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    memory_bytes: Count = 0
+    count: Annotated[int, msgspec.Meta(ge=1, le=GPUS_MAX)] = 1
+
+    def accepts(self, kind: "Gpus") -> bool:
+        """Tell whether a kind is one that is wanted, however many there are."""
+        return (
+            self.vendor in ("", kind.vendor)
+            and self.model.casefold() in kind.model.casefold()
+            and self.memory_bytes <= kind.memory_bytes
+        )
+
+    def best_of(self, kinds: "Sequence[Gpus]") -> "Gpus | None":
+        """Return the kind to take these from: its own, or the smallest that will do.
+
+        None if no kind has enough of them; they are never of several kinds.
+        """
+        will_do = [k for k in kinds if self.accepts(k) and self.count <= k.count]
+        return min(will_do, key=self._distance, default=None)
+
+    def _distance(self, kind: "Gpus") -> tuple[bool, int, str, str]:
+        return (
+            self.model != kind.model,
+            kind.memory_bytes,
+            kind.vendor,
+            kind.model,
+        )
+
+    def __str__(self) -> str:
+        """Return them as people write them."""
+        memory = size_text(self.memory_bytes) if self.memory_bytes else ""
+        words = (f"{self.count} GPU", self.vendor, self.model, memory)
+        return " ".join(word for word in words if word)
+
+
 class ResourceVector(
     msgspec.Struct,
     frozen=True,
@@ -74,32 +130,70 @@ class ResourceVector(
     cpu_millis: Count = 0
     memory_bytes: Count = 0
     disk_bytes: Count = 0
+    gpus: (
+        Annotated[tuple[Gpus, ...], msgspec.Meta(min_length=1, max_length=KINDS_MAX)]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
+    """Unset where there are none: what has no GPU is encoded without the word."""
+
+    @property
+    def gpu_kinds(self) -> tuple[Gpus, ...]:
+        """The graphics processors, by kind; empty without any."""
+        return () if self.gpus is msgspec.UNSET else self.gpus
+
+    def with_gpus(self, kinds: Iterable[Gpus]) -> "ResourceVector":
+        """Return this with these graphics processors instead."""
+        return msgspec.structs.replace(self, gpus=tuple(kinds) or msgspec.UNSET)
 
     def __add__(self, other: "ResourceVector") -> "ResourceVector":
         """Return the sum, dimension by dimension."""
-        return ResourceVector(
+        total = ResourceVector(
             cpu_millis=self.cpu_millis + other.cpu_millis,
             memory_bytes=self.memory_bytes + other.memory_bytes,
             disk_bytes=self.disk_bytes + other.disk_bytes,
         )
+        if not self.gpu_kinds and not other.gpu_kinds:
+            return total
+        return total.with_gpus(_joined((*self.gpu_kinds, *other.gpu_kinds)))
 
     def less(self, other: "ResourceVector") -> "ResourceVector":
         """Return what is left after ``other``; never below zero."""
-        return ResourceVector(
+        rest = ResourceVector(
             cpu_millis=max(0, self.cpu_millis - other.cpu_millis),
             memory_bytes=max(0, self.memory_bytes - other.memory_bytes),
             disk_bytes=max(0, self.disk_bytes - other.disk_bytes),
         )
+        kinds = self.gpu_kinds
+        return rest.with_gpus(_left(kinds, other.gpu_kinds)) if kinds else rest
+
+    def taken_from(self, offered: "ResourceVector") -> "ResourceVector":
+        """Return this with the kinds of GPU that it gets of what is offered.
+
+        What is held is told by its kind, so that nothing else is ever taken for it.
+        """
+        if not self.gpu_kinds:
+            return self
+        kinds = offered.gpu_kinds
+        taken = []
+        for wanted in self.gpu_kinds:
+            kind = wanted.best_of(kinds) or wanted
+            taken.append(msgspec.structs.replace(kind, count=wanted.count))
+            kinds = _left(kinds, (wanted,))
+        return self.with_gpus(taken)
 
     def shortfall(self, offered: "ResourceVector") -> str | None:
         """Return the first dimension in which ``offered`` is too small, if any."""
         if self.fits(offered):
             return None
         return next(
-            name
-            for name in self.__struct_fields__
-            if getattr(self, name) > getattr(offered, name)
+            name for name in self.__struct_fields__ if not self.has(name, offered)
         )
+
+    def has(self, dimension: str, offered: "ResourceVector") -> bool:
+        """Tell whether ``offered`` is enough in one dimension."""
+        if dimension == "gpus":
+            return _fit(self.gpu_kinds, offered.gpu_kinds)
+        return bool(getattr(self, dimension) <= getattr(offered, dimension))
 
     def fits(self, offered: "ResourceVector") -> bool:
         """Tell whether ``offered`` is enough in every dimension."""
@@ -107,7 +201,27 @@ class ResourceVector(
             self.cpu_millis <= offered.cpu_millis
             and self.memory_bytes <= offered.memory_bytes
             and self.disk_bytes <= offered.disk_bytes
+            and (not self.gpu_kinds or _fit(self.gpu_kinds, offered.gpu_kinds))
         )
+
+    def text(self, dimension: str) -> str:
+        """Return the amount of one dimension as people write it."""
+        if dimension == "gpus":
+            return " and ".join(map(str, self.gpu_kinds)) or "no GPU"
+        return amount_text(dimension, getattr(self, dimension))
+
+
+def largest(dimension: str, offers: Iterable[ResourceVector]) -> ResourceVector:
+    """Return the offer with the most of one dimension; the first of equals."""
+
+    def size(offer: ResourceVector) -> tuple[int, int]:
+        if dimension != "gpus":
+            return (getattr(offer, dimension), 0)
+        kinds = offer.gpu_kinds
+        most = max((kind.count for kind in kinds), default=0)
+        return (most, max((kind.memory_bytes for kind in kinds), default=0))
+
+    return max(offers, key=size)
 
 
 def parse_size_bytes(text: str | int) -> int:
@@ -180,6 +294,46 @@ def amount_text(dimension: str, amount: int) -> str:
     if dimension == "cpu_millis":
         return f"{cpu_text(amount)} CPU"
     return size_text(amount)
+
+
+def _joined(kinds: Iterable[Gpus]) -> tuple[Gpus, ...]:
+    counts: dict[Gpus, int] = {}
+    for kind in kinds:
+        one = msgspec.structs.replace(kind, count=1)
+        counts[one] = counts.get(one, 0) + kind.count
+    return tuple(
+        msgspec.structs.replace(one, count=min(count, GPUS_MAX))
+        for one, count in counts.items()
+    )
+
+
+def _left(kinds: tuple[Gpus, ...], taken: Iterable[Gpus]) -> tuple[Gpus, ...]:
+    """Return what is left of some kinds; what there is not enough of is used up."""
+    left = list(kinds)
+    for each in taken:
+        rest = each.count
+        while rest and (kind := _source(each, rest, left)) is not None:
+            place = left.index(kind)
+            count = kind.count - rest
+            rest = max(0, -count)
+            left[place : place + 1] = (
+                [msgspec.structs.replace(kind, count=count)] if count > 0 else []
+            )
+    return tuple(left)
+
+
+def _source(wanted: Gpus, count: int, kinds: Sequence[Gpus]) -> Gpus | None:
+    rest = msgspec.structs.replace(wanted, count=count)
+    one = msgspec.structs.replace(wanted, count=1)
+    return rest.best_of(kinds) or one.best_of(kinds)
+
+
+def _fit(wanted: Iterable[Gpus], kinds: tuple[Gpus, ...]) -> bool:
+    for each in wanted:
+        if each.best_of(kinds) is None:
+            return False
+        kinds = _left(kinds, (each,))
+    return True
 
 
 def _parse_decimal(text: str | float, scale: int, wanted: str) -> int:

@@ -26,6 +26,7 @@ from nunet_node.client import Client, JobHandle, open_client, order_document
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import parse_did
 from nunet_node.jobs.job_file import JobFile, JobFileError, engine_of, name_of
+from nunet_node.jobs.job_file.gpu import parse_gpu
 from nunet_node.jobs.job_file.options import COUNT_MAX
 from nunet_node.jobs.job_file.values import (
     parse_engine,
@@ -134,6 +135,11 @@ class _RawCommand(click.Command):
 @click.option("--memory", type=Parsed(parse_some_memory_bytes, "SIZE"), help="[256MiB]")
 @click.option("--disk", type=Parsed(parse_size_bytes, "SIZE"), help="[128MiB]")
 @click.option(
+    "--gpu",
+    type=Parsed(parse_gpu, "COUNT[,…]"),
+    help="GPUs: COUNT, or COUNT,vendor=nvidia,model=H100,vram=40GB. [none]",
+)
+@click.option(
     "--timeout", type=Parsed(parse_run_s, "DURATION"), help="Longest run. [1h]"
 )
 @click.option(
@@ -199,6 +205,7 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> _Plan:
         cpu_millis=given["cpus"],
         memory_bytes=given["memory"],
         disk_bytes=given["disk"],
+        gpus=given["gpu"],
         run_s=given["timeout"],
         queue_s=given["queue_timeout"],
         retention_s=given["retention"],

@@ -157,7 +157,8 @@ def _retention(order: Order, report: Report | None, now_s: int) -> Document | No
 def _resources(amount: ResourceVector | None) -> Document | None:
     if amount is None:
         return None
-    return {name: getattr(amount, name) for name in amount.__struct_fields__}
+    told = {name: getattr(amount, name) for name in amount.__struct_fields__}
+    return {**told, "gpus": [to_plain(kind) for kind in amount.gpu_kinds]}
 
 
 def _queue(queue: Queue | None) -> Document | None:

@@ -150,7 +150,8 @@ def _process_launch(
     program = seccomp.native_filter(hidden_memory=group is not None)
     given = {"filter": _readable(program, stack)} if program else {}
     limits = _limits(order, job_dir)
-    if group is None:
+    if group is None and not order.nodes:
+        # A driver reserves addresses for all the memory there is, its own included.
         space = order.memory_bytes * ADDRESS_SPACE_FACTOR
         limits["RLIMIT_AS"] = space + ADDRESS_SPACE_ALLOWANCE_BYTES
     request = {
@@ -162,6 +163,7 @@ def _process_launch(
             env=environment(order, bubblewrap.JOB_PATH),
             argv=order.argv,
             root=root,
+            devices=order.nodes,
         ),
         "limits": limits,
     }

@@ -39,6 +39,7 @@ from nunet_node.executors.probing.examine import examine, unready
 from nunet_node.executors.ready import Ready, Warm, warmed
 from nunet_node.executors.sandbox import bubblewrap, cgroups
 from nunet_node.executors.sandbox.cgroups import ControlGroup
+from nunet_node.executors.sandbox.devices import Devices
 from nunet_node.executors.supervise import OnLog, OnStarted, supervise
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class LocalExecutors:
         self._warm: Warm | None = None
         self._held: dict[Engine, Capability] = {}
         self._prepared = False
+        self.devices = Devices()
+        """The graphics processors that jobs can be given; none until they are told."""
 
     def sweep(self) -> int:
         """Remove what a killed node left; call it before the first job."""
@@ -163,10 +166,11 @@ class LocalExecutors:
         """
         if not order.argv:
             raise MisuseError("an order needs a command")
-        if order.engine == "container":
-            return await self._contained(order, job_dir, on_started, on_log)
         with contextlib.ExitStack() as stack:
             try:
+                order = replace(order, nodes=self._nodes(order, stack))
+                if order.engine == "container":
+                    return await self._contained(order, job_dir, on_started, on_log)
                 program = await self._program(order, job_dir)
                 root = await self._root(order, job_dir, stack)
                 group, ready = await self._seat(order, program, stack)
@@ -202,6 +206,11 @@ class LocalExecutors:
         """Delete a job's directory and control groups, and free its user id."""
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(jobdir.remove_job_dir, job_dir)
+
+    def _nodes(self, order: RunOrder, stack: contextlib.ExitStack) -> tuple[str, ...]:
+        """Return what in /dev the job is given, and hold it until the stack ends."""
+        nodes = stack.enter_context(self.devices.held(order.gpus))
+        return tuple(node for node in nodes if Path(node).exists())
 
     async def _contained(
         self,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol
 
 from nunet_node.errors import PeerError
+from nunet_node.quantities import Gpus
 
 if TYPE_CHECKING:
     from nunet_node.executors.collect import Collected, OutputsRefused
@@ -67,6 +68,12 @@ class EngineError(PeerError):
     code: ClassVar[str] = "executor.container"
 
 
+class DevicesError(PeerError):
+    """The devices that a job was promised are not here."""
+
+    code: ClassVar[str] = "executor.devices"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOrder:
     """One run of one job: what to start and what it may use.
@@ -77,6 +84,8 @@ class RunOrder:
     or of a process that brings its own: an input, or what an engine has.
     ``log_bytes_max`` counts both streams together; ``output_bytes_max`` and
     ``files_max`` bound what is collected afterwards, of what ``outputs`` match.
+    ``gpus`` names kinds exactly; ``nodes`` are those in /dev through which the job
+    reaches the ones it got.
     """
 
     job: str
@@ -92,6 +101,8 @@ class RunOrder:
     log_bytes_max: int
     files_max: int = FILES_MAX
     outputs: tuple[str, ...] = ()
+    gpus: tuple[Gpus, ...] = ()
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Final
 
 from nunet_node.identity.did import Did
 from nunet_node.market.offers import Advert, Bid, level_of
-from nunet_node.quantities import ResourceVector, amount_text, price_text
+from nunet_node.quantities import ResourceVector, largest, price_text
 
 CALL_PROVIDERS_MAX: Final = 16
 """Providers asked per job, so that its cost does not grow with the network."""
@@ -89,11 +89,9 @@ def why_too_large(
     if None in shortfalls:
         return None
     for dimension in filter(None, shortfalls):
-        most = max(getattr(room, dimension) for room in rooms)
-        wanted = amount_text(dimension, getattr(need, dimension))
-        if getattr(need, dimension) > most:
-            has = f"{amount_text(dimension, most)} is all it has"
-            return dimension, f"{dimension}: {wanted} wanted, {has}"
+        if not any(need.has(dimension, room) for room in rooms):
+            has = f"{largest(dimension, rooms).text(dimension)} is all it has"
+            return dimension, f"{dimension}: {need.text(dimension)} wanted, {has}"
     dimension = shortfalls[0] or ""
     return dimension, f"{dimension}: no machine that has enough of it has all the rest"
 

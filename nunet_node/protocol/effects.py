@@ -11,6 +11,7 @@ from nunet_node.jobs.statements import Confirmation, Notice, Receipt, Report
 from nunet_node.market.offers import Bid, Refusal
 from nunet_node.protocol.inputs import SessionId
 from nunet_node.protocol.replicas.events import ReplicaEffect
+from nunet_node.quantities import Gpus
 from nunet_node.wire.cid import Cid
 
 
@@ -84,6 +85,8 @@ class StartJob:
     attempt: int
     owner: str
     spec: JobSpec
+    gpus: tuple[Gpus, ...] = ()
+    """The kinds of GPU that it holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

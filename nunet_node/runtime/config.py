@@ -137,6 +137,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Room for copies of others' results, such as ``10GiB``; none when absent."""
     price: int | float | str = 0
     """Price of one CPU-hour in NTX, such as ``0.25``; work is free when absent."""
+    gpus: bool = True
+    """Whether to offer the graphics processors that the machine has."""
     mdns: bool = True
     """Whether to look for peers on the local network, when listening beyond this
     machine."""

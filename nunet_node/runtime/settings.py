@@ -13,6 +13,7 @@ from nunet_node.capability.held.holdings import Holdings
 from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Executors
+from nunet_node.executors.sandbox.devices import Device
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer, SigningKey
 from nunet_node.identity.peer_id import peer_id_of
@@ -20,6 +21,7 @@ from nunet_node.protocol.node import NodeSettings
 from nunet_node.protocol.trust.admission import Admission
 from nunet_node.quantities import ResourceVector
 from nunet_node.runtime.home import Home, cache_directory
+from nunet_node.runtime.work.inventory import usable_devices
 
 BOOT_BYTES: Final = 16
 """Length of the random name of a process, which voids challenges of an earlier one."""
@@ -31,6 +33,8 @@ class Provide:
 
     offer: Callable[[ResourceVector], ResourceVector] = lambda detected: detected
     price_micro_ntx: int = 0
+    devices: Callable[[], tuple[Device, ...]] = usable_devices
+    """Finds the graphics processors to offer; blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

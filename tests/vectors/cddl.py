@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import NODEFAULT, inspect
+from msgspec import NODEFAULT, UNSET, inspect
 
 from nunet_node.capability import delegation, invocation, revocation
 from nunet_node.capability.held import parcel, terms
@@ -66,7 +66,9 @@ class _Writer:
         # Records leave out a field that has its default; other structs spell it out.
         omits = info.cls.__struct_config__.omit_defaults
         lines += [
-            self._optional(each) if omits and not each.required else self._field(each)
+            self._optional(each)
+            if not each.required and (omits or _default(each) is NODEFAULT)
+            else self._field(each)
             for each in info.fields
         ]
         return "{\n" + "\n".join(lines) + "\n}"
@@ -78,7 +80,7 @@ class _Writer:
     def _optional(self, each: Any) -> str:
         default = _default(each)
         kind, notes = each.type, [_note(each.type)]
-        if default is None:
+        if default in (None, NODEFAULT):
             text = self.type(_without_none(kind))
         elif default in ((), {}):
             text = self.type(kind).replace("0*", "1*", 1)
@@ -179,7 +181,8 @@ def _said(value: Any) -> str:
     if not isinstance(value, msgspec.Struct):
         return _literal(value)
     fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
-    return ", ".join(f"{name} {_said(each)}" for name, each in fields)
+    set_ones = ((name, each) for name, each in fields if each is not UNSET)
+    return ", ".join(f"{name} {_said(each)}" for name, each in set_ones)
 
 
 def _range(least: int | None, most: int | None) -> str:

@@ -39,6 +39,7 @@ from nunet_node.protocol.effects import (
 )
 from nunet_node.protocol.requester.calling import CLOCK_DOUBTED
 from nunet_node.quantities import (
+    Gpus,
     cpu_text,
     parse_cpu_millis,
     parse_price_micro_ntx,
@@ -50,6 +51,7 @@ from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.peer import Peer, open_peer
 from nunet_node.runtime.settings import PeerSettings, Provide
 from nunet_node.runtime.work.clustered import backend_of
+from nunet_node.runtime.work.inventory import usable_devices
 
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -101,6 +103,7 @@ _STOP: Final = (signal.SIGINT, signal.SIGTERM)
     help="Whose delegations admit owners under `capability`. Repeatable.",
 )
 @click.option("--no-provide", is_flag=True, help="Run no jobs of others.")
+@click.option("--no-gpus", is_flag=True, help="Offer none of this machine's GPUs.")
 @click.option("--no-mdns", is_flag=True, help="Do not look around the local network.")
 @click.pass_obj
 def up_command(settings: Settings, /, **given: Any) -> None:
@@ -141,13 +144,20 @@ def nodes_command(
 
 
 def _config(
-    *, config_file: Path | None, no_provide: bool, no_mdns: bool, **given: Any
+    *,
+    config_file: Path | None,
+    no_provide: bool,
+    no_gpus: bool,
+    no_mdns: bool,
+    **given: Any,
 ) -> Config:
     """Lay the options over the file."""
     config = read_config(config_file) if config_file else Config()
     changes = {name: said for name, said in given.items() if said not in (None, ())}
     if no_provide:
         changes["provide"] = False
+    if no_gpus:
+        changes["gpus"] = False
     if no_mdns:
         changes["mdns"] = False
     config = msgspec.structs.replace(config, **changes)
@@ -156,7 +166,11 @@ def _config(
 
 
 def _peer_settings(home: Home, config: Config) -> PeerSettings:
-    provide = Provide(offer=config.offer, price_micro_ntx=config.price_micro_ntx)
+    provide = Provide(
+        offer=config.offer,
+        price_micro_ntx=config.price_micro_ntx,
+        devices=usable_devices if config.gpus else tuple,
+    )
     return PeerSettings(
         home=home,
         key=home.node_key(),
@@ -308,8 +322,11 @@ def _row(node: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _room(amount: Mapping[str, int]) -> str:
-    return (
-        f"{cpu_text(amount['cpu_millis'])} CPU, {size_text(amount['memory_bytes'])}, "
-        f"{size_text(amount['disk_bytes'])} disk"
+def _room(amount: Mapping[str, Any]) -> str:
+    words = (
+        f"{cpu_text(amount['cpu_millis'])} CPU",
+        size_text(amount["memory_bytes"]),
+        f"{size_text(amount['disk_bytes'])} disk",
+        *(visible(str(msgspec.convert(kind, Gpus))) for kind in amount.get("gpus", ())),
     )
+    return ", ".join(words)

@@ -40,6 +40,7 @@ def document(
         "MemorySwap": order.memory_bytes,
         "PidsLimit": PIDS_MAX,
         "NanoCpus": order.cpu_millis * _NANO_PER_MILLI,
+        "Devices": [_device(node) for node in order.nodes],
         "ShmSize": SHARED_MEMORY_BYTES_MAX,
         "LogConfig": {"Type": "none"},
         "Ulimits": [
@@ -144,6 +145,10 @@ def _status(pid: int) -> dict[str, str]:
     pairs = (line.partition(":") for line in lines)
     status = {name: value.strip() for name, _, value in pairs}
     return {} if status.get("State", "Z")[0] in "ZX" else status
+
+
+def _device(node: str) -> dict[str, str]:
+    return {"PathOnHost": node, "PathInContainer": node, "CgroupPermissions": "rw"}
 
 
 def _limit(name: str, value: int) -> dict[str, Any]:

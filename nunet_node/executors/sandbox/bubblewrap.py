@@ -34,8 +34,7 @@ _LOADER: Final = (  # noqa: SIM905 - a table of words
     "--ro-bind-try /etc/alternatives /etc/alternatives"
 ).split()
 _SYSTEM: Final = (
-    f"--proc /proc --dev /dev --size {SHARED_MEMORY_BYTES_MAX} --tmpfs /dev/shm "
-    "--remount-ro /dev"
+    f"--proc /proc --dev /dev --size {SHARED_MEMORY_BYTES_MAX} --tmpfs /dev/shm"
 ).split()
 _TOP_FOLDERS: Final = ("bin", "sbin", "lib", "lib64")
 """Links into /usr on a merged system, directories of their own on an older one."""
@@ -49,11 +48,13 @@ def options(
     env: Iterable[tuple[str, str]],
     argv: Iterable[str],
     root: Path | None = None,
+    devices: Iterable[str] = (),
 ) -> list[str]:
     """Return bwrap's arguments, its own name left out, to run ``argv`` in the box.
 
     ``root`` is the root file system that the job brought; this system's own programs
-    without one. It has the directories that are mounted over.
+    without one. It has the directories that are mounted over. ``devices`` are nodes in
+    /dev that this job alone sees.
     """
     variables = [word for pair in env for word in ("--setenv", *pair)]
     binds = ["--bind", str(tmp), TMP_PATH, "--bind", str(work), JOB_PATH]
@@ -63,6 +64,9 @@ def options(
         *(_programs() if root is None else ("--ro-bind", str(root), "/")),
         *(_LOADER if root is None else ()),
         *_SYSTEM,
+        *(word for node in devices for word in ("--dev-bind", node, node)),
+        "--remount-ro",
+        "/dev",
         *binds,
         "--chdir",
         JOB_PATH,

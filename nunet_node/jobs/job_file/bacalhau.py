@@ -147,13 +147,13 @@ def _variable_words(draft: _Draft, value: Value) -> None:
 
 
 def _resources(draft: _Draft, value: Value) -> None:
-    names = {"CPU": "cpus", "Memory": "memory", "Disk": "disk"}
+    names = {"CPU": "cpus", "Memory": "memory", "Disk": "disk", "GPU": "gpu"}
     for name, each in value.pairs().items():
+        if name == "GPU" and each.text() in ("", "0"):
+            continue
         if name in names and each.text():
             room = draft.said.setdefault("resources", {})
             room[names[name]] = _amount(name, each.text())
-        elif name == "GPU" and each.text() in ("", "0"):
-            continue
         else:
             raise each.wrong("no engine here gives a job this")
 

@@ -26,7 +26,7 @@ from nunet_node.jobs.specification import (
     RetryCause,
     Timeouts,
 )
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import Gpus, ResourceVector
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.errors import WireError
 from nunet_node.wire.schema import from_plain, to_plain
@@ -66,6 +66,7 @@ class JobFile:
     cpu_millis: int | None = None
     memory_bytes: int | None = None
     disk_bytes: int | None = None
+    gpus: Gpus | None = None
     run_s: int | None = None
     queue_s: int | None = None
     attempts: int | None = None
@@ -134,7 +135,7 @@ def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec
             cpu_millis=_or(file.cpu_millis, default.resources.cpu_millis),
             memory_bytes=_or(file.memory_bytes, default.resources.memory_bytes),
             disk_bytes=_or(file.disk_bytes, default.resources.disk_bytes),
-        ),
+        ).with_gpus(_gpus(file, engine)),
         timeouts=Timeouts(
             run_s=_or(file.run_s, default.timeouts.run_s),
             queue_s=_or(file.queue_s, default.timeouts.queue_s),
@@ -211,6 +212,18 @@ def _image(file: JobFile, engine: Engine) -> str:
             "write 'engine: container' for one that the provider has"
         )
     return base_name(image) if is_path(image) else image
+
+
+def _gpus(file: JobFile, engine: Engine) -> tuple[Gpus, ...]:
+    """Return the GPUs that are asked for, checked against the engine."""
+    if file.gpus is None:
+        return ()
+    if engine not in (Engine.CONTAINER, Engine.PROCESS):
+        raise JobFileError(
+            f"engine {engine} reaches no GPU; write 'engine: process' or "
+            "'engine: container'"
+        )
+    return (file.gpus,)
 
 
 def _kept_in(file: JobFile, engine: Engine) -> Isolation | None:

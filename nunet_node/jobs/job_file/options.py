@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from nunet_node.errors import PeerError
 from nunet_node.jobs.job_file.description import JobFile
+from nunet_node.jobs.job_file.gpu import GPU_SCHEMA, read_gpu
 from nunet_node.jobs.job_file.plain_yaml import JobFileError, Value, read_yaml
 from nunet_node.jobs.job_file.values import (
     ENV_NAME_PATTERN,
@@ -209,6 +210,7 @@ RESOURCE_OPTIONS: Final[Mapping[str, JobOption]] = {
             "Disk for inputs and outputs, such as 1GiB; 128MiB unless given.", _SIZE
         ),
     ),
+    "gpu": JobOption(sets="gpus", read=read_gpu, schema=GPU_SCHEMA),
 }
 """What a job needs; it is stopped if it takes more."""
 

@@ -56,6 +56,7 @@ resources:
   cpus: 1
   memory: 256MiB
   disk: 128MiB
+  # gpu: {count: 1, vendor: nvidia, model: H100, vram: 40GB}   # or a number: any
 
 # How long it may run, and how long it may wait for room.
 timeouts:

@@ -26,6 +26,7 @@ from nunet_node.protocol.facts import (
     ReplicaPlaced,
     ResultExpired,
 )
+from nunet_node.quantities import Gpus, ResourceVector
 from nunet_node.wire.cid import Cid
 
 
@@ -66,6 +67,8 @@ class Job:
     cpu_ms: int = 0
     memory_peak_bytes: int = 0
     fuel: int = 0
+    gpus: tuple[Gpus, ...] = ()
+    """The kinds that it holds, while it holds its room."""
     result: Cid | None = None
     receipt: bytes | None = None
     history: tuple[Move, ...] = ()
@@ -88,6 +91,12 @@ class Job:
     def holding(self) -> bool:
         """Whether its resources are reserved."""
         return self.state in HOLDING
+
+    @property
+    def room(self) -> ResourceVector:
+        """What it holds, or needs while it waits: a GPU that is held has its kind."""
+        need = self.spec.resources
+        return need.with_gpus(self.gpus) if self.holding and self.gpus else need
 
     @property
     def started(self) -> bool:
@@ -187,6 +196,7 @@ def _moved(job: Job, fact: JobMoved) -> Job:
         cpu_ms=fact.cpu_ms or job.cpu_ms,
         memory_peak_bytes=fact.memory_peak_bytes or job.memory_peak_bytes,
         fuel=fact.fuel or job.fuel,
+        gpus=fact.gpus or (job.gpus if fact.state in HOLDING else ()),
         result=fact.result or job.result,
         receipt=fact.receipt or job.receipt,
         kept_bytes=fact.kept_bytes or job.kept_bytes,

@@ -67,7 +67,7 @@ class Desk:
 
     def free(self, turn: Turn) -> ResourceVector:
         """Return what no job has reserved."""
-        held = (j.spec.resources for j in turn.ledger.active_jobs() if j.holding)
+        held = (j.room for j in turn.ledger.active_jobs() if j.holding)
         return free_of(self.total, held)
 
     @property
@@ -99,7 +99,7 @@ class Desk:
     def holding(self, turn: Turn) -> tuple[Holding, ...]:
         """Return the jobs that have room, and for how long at most."""
         return tuple(
-            Holding(need=job.spec.resources, ends_in_s=_ends_in_s(job, turn))
+            Holding(need=job.room, ends_in_s=_ends_in_s(job, turn))
             for job in turn.ledger.active_jobs()
             if job.holding
         )

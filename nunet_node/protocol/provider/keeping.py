@@ -40,6 +40,7 @@ from nunet_node.protocol.provider.telling import confirm, queue_of, receipt_of
 from nunet_node.protocol.sessions import LASTING_TTL_S
 from nunet_node.protocol.trust.standing import why_void
 from nunet_node.protocol.turn import Turn
+from nunet_node.quantities import Gpus
 
 QUEUE_TIMER: Final = "queue"
 STAGING_TIMER: Final = "staging"
@@ -63,7 +64,11 @@ def move(desk: Desk, turn: Turn, moved: JobMoved) -> Job:
         moved: the move, its notice still empty.
     """
     job = turn.ledger.jobs[moved.job]
-    moved = msgspec.structs.replace(moved, reason=moved.reason[:REASON_CHARS_MAX])
+    moved = msgspec.structs.replace(
+        moved,
+        reason=moved.reason[:REASON_CHARS_MAX],
+        gpus=_gpus_for(desk, turn, job, moved.state),
+    )
     data = desk.voice.state(
         turn, NOTICE, _notice(desk, turn, job, moved), job.owner, LASTING_TTL_S
     )
@@ -81,6 +86,13 @@ def move(desk: Desk, turn: Turn, moved: JobMoved) -> Job:
     )
     _set_timers(turn, moved.state, turn.ledger.jobs[job.job])
     return turn.ledger.jobs[job.job]
+
+
+def _gpus_for(desk: Desk, turn: Turn, job: Job, state: State) -> tuple[Gpus, ...]:
+    """Return which kinds of GPU a job gets with its room; decided once, in the fact."""
+    if state is not State.ALLOCATED:
+        return ()
+    return job.spec.resources.taken_from(desk.free(turn)).gpu_kinds
 
 
 def to(turn: Turn, job: Job, state: State, reason: str = "") -> JobMoved:
@@ -107,7 +119,11 @@ def schedule(desk: Desk, turn: Turn) -> None:
             move(desk, turn, to(turn, job, State.STARTING))
             turn.do(
                 StartJob(
-                    job=job.job, attempt=job.attempt, owner=job.owner, spec=job.spec
+                    job=job.job,
+                    attempt=job.attempt,
+                    owner=job.owner,
+                    spec=job.spec,
+                    gpus=job.gpus,
                 )
             )
 

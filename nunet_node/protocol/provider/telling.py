@@ -18,7 +18,6 @@ from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.sessions import LASTING_TTL_S
 from nunet_node.protocol.turn import Turn
-from nunet_node.quantities import amount_text
 
 
 def queue_of(desk: Desk, turn: Turn, job: Job) -> Queue:
@@ -39,8 +38,7 @@ def place_of(desk: Desk, turn: Turn, waiting: Waiting, reason: str) -> Queue:
     ahead = [w for w in in_order(desk.waiting(turn)) if (w.tag, w.sequence) < key]
     short = waiting.need.shortfall(desk.free(turn))
     if short is not None:
-        wanted = amount_text(short, getattr(waiting.need, short))
-        left = amount_text(short, getattr(desk.free(turn), short))
+        wanted, left = waiting.need.text(short), desk.free(turn).text(short)
         room = f"no room now: {short}: {wanted} wanted, {left} free"
     else:
         room = reason or f"no room now: {len(ahead)} jobs are ahead of it"

@@ -33,7 +33,7 @@ from nunet_node.protocol.order import Order
 from nunet_node.protocol.requester.memory import Call, Memory, Pursuit
 from nunet_node.protocol.sessions import FRESH_TTL_S, Voice
 from nunet_node.protocol.turn import Turn
-from nunet_node.quantities import amount_text, price_text
+from nunet_node.quantities import largest, price_text
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
 
@@ -304,12 +304,11 @@ def _why_never(heard: list[Candidate], spec: JobSpec) -> str:
             f"offered by none {who}"
         )
     for name in spec.resources.__struct_fields__:
-        wanted = getattr(spec.resources, name)
-        largest = max(getattr(room, name) for c in able for room in c.advert.rooms)
-        if wanted > largest:
+        rooms = [room for c in able for room in c.advert.rooms]
+        if not any(spec.resources.has(name, room) for room in rooms):
             return (
-                f"no room ever: {name}: {amount_text(name, wanted)} wanted, "
-                f"the largest offer {who} is {amount_text(name, largest)}"
+                f"no room ever: {name}: {spec.resources.text(name)} wanted, "
+                f"the largest offer {who} is {largest(name, rooms).text(name)}"
             )
     limit = spec.price_micro_ntx_max
     cheapest = min(c.advert.price_micro_ntx for c in able)

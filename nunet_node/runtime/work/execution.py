@@ -326,6 +326,7 @@ def _run_order(order: StartJob) -> RunOrder:
         output_bytes_max=spec.output_bytes_max or spec.resources.disk_bytes,
         log_bytes_max=LOG_BYTES_MAX,
         outputs=spec.outputs,
+        gpus=order.gpus,
     )
 
 

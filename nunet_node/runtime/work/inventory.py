@@ -12,12 +12,14 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from nunet_node.executors.sandbox.devices import Device, kinds_of
 from nunet_node.market.offers import GPUS_MAX, Figures, Gpu, Machine
+from nunet_node.quantities import KINDS_MAX, Gpus
 
 MEASURED_BYTES: Final = 16 << 20
 """Bytes hashed, copied and written: some 10 ms each on a machine of today."""
@@ -27,20 +29,42 @@ _NS_PER_S: Final = 1_000_000_000
 _log = logging.getLogger("nunet_node.runtime.work.inventory")
 
 
-def machine(scratch: Path, nvml: Any = None) -> Machine:
+def machine(scratch: Path, devices: Iterable[Device] = ()) -> Machine:
     """Look the machine over. Blocks for a moment.
 
     Args:
         scratch: a directory on the file system in which jobs run.
-        nvml: the module ``pynvml`` or one like it; the installed one if None.
+        devices: its GPUs, as they were found.
     """
     return Machine(
-        architecture=platform.machine(), gpus=gpus(nvml), figures=figures(scratch)
+        architecture=platform.machine(), gpus=gpus(devices), figures=figures(scratch)
     )
 
 
-def gpus(nvml: Any = None) -> tuple[Gpu, ...]:
-    """Return the GPUs that the driver shows; none without driver or library."""
+def gpus(devices: Iterable[Device]) -> tuple[Gpu, ...]:
+    """Return what an advert tells of the GPUs that the driver shows."""
+    return tuple(
+        Gpu(
+            vendor=each.kind.vendor,
+            model=each.kind.model,
+            memory_bytes=each.kind.memory_bytes,
+        )
+        for each in devices
+    )
+
+
+def usable_devices() -> tuple[Device, ...]:
+    """Return the GPUs whose nodes are here: a container may show its driver alone."""
+    found = find_devices()
+    return tuple(d for d in found if all(Path(node).exists() for node in d.nodes))
+
+
+def find_devices(nvml: Any = None) -> tuple[Device, ...]:
+    """Return the GPUs that the driver shows; none without driver or library.
+
+    Args:
+        nvml: the module ``pynvml`` or one like it; the installed one if None.
+    """
     library = nvml or _library()
     if library is None:
         return ()
@@ -51,7 +75,8 @@ def gpus(nvml: Any = None) -> tuple[Gpu, ...]:
         return ()
     try:
         count = min(library.nvmlDeviceGetCount(), GPUS_MAX)
-        return tuple(_gpu(library, place) for place in range(count))
+        found = tuple(_device(library, place) for place in range(count))
+        return found if len(kinds_of(found)) <= KINDS_MAX else ()
     except Exception as error:  # noqa: BLE001 - a driver that fails has no GPU to offer
         _log.warning("the GPUs cannot be told: %s", error)
         return ()
@@ -76,13 +101,19 @@ def _library() -> Any:
         return None
 
 
-def _gpu(library: Any, place: int) -> Gpu:
+def _device(library: Any, place: int) -> Device:
     handle = library.nvmlDeviceGetHandleByIndex(place)
     name = library.nvmlDeviceGetName(handle)
     # Older releases of the library answer in bytes.
     model = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
     memory_bytes = int(library.nvmlDeviceGetMemoryInfo(handle).total)
-    return Gpu(vendor="nvidia", model=model[:64], memory_bytes=memory_bytes)
+    # The number in the name of its node; it need not be its place in the list.
+    number = int(library.nvmlDeviceGetMinorNumber(handle))
+    return Device(
+        name=f"nvidia{number}",
+        kind=Gpus(vendor="nvidia", model=model[:64], memory_bytes=memory_bytes),
+        nodes=(f"/dev/nvidia{number}",),
+    )
 
 
 def _disk_rate(scratch: Path, data: bytearray) -> int:

@@ -15,7 +15,9 @@ import trio
 
 from nunet_node.errors import PeerError
 from nunet_node.executors.cluster.executors import ClusterExecutors
+from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Executors
+from nunet_node.executors.sandbox.devices import Devices, kinds_of
 from nunet_node.market.offers import EngineOffer, Machine
 from nunet_node.protocol.inputs import CapacityProbed
 from nunet_node.quantities import ResourceVector
@@ -41,17 +43,21 @@ class Offering:
     total: ResourceVector = field(default_factory=ResourceVector)
     engines: tuple[EngineOffer, ...] = ()
     machine: Machine | None = None
+    devices: Devices = field(default_factory=Devices)
+    """The graphics processors, which the executors give to jobs."""
 
     async def start(self) -> None:
         """Offer what is known at once."""
-        found = await trio.to_thread.run_sync(detect.detect, self.scratch)
-        self.total = self.provide.offer(found)
+        self.devices.present = await trio.to_thread.run_sync(self.provide.devices)
+        self.total = self.provide.offer(await self._found())
         self.engines = await detect.engines(self.executors)
         await self.driver.tell(self._probed())
 
     async def keep_up(self, *, every_s: float = LOOK_AGAIN_S) -> None:
         """Offer what takes longer to know, and from then on what has changed."""
-        self.machine = await trio.to_thread.run_sync(inventory.machine, self.scratch)
+        self.machine = await trio.to_thread.run_sync(
+            inventory.machine, self.scratch, self.devices.present
+        )
         if detect.some_wait(self.engines):
             await self._prepare()
         await self.driver.post(self._probed())
@@ -61,7 +67,7 @@ class Offering:
 
     async def look_again(self) -> None:
         """Offer more or less processors and memory, if the machine has."""
-        found = await trio.to_thread.run_sync(detect.detect, self.scratch)
+        found = await self._found()
         # The disk fills with jobs and results that are counted already.
         total = msgspec.structs.replace(
             self.provide.offer(found), disk_bytes=self.total.disk_bytes
@@ -70,6 +76,10 @@ class Offering:
             _log.info("the machine now has %s", total)
             self.total = total
             await self.driver.post(self._probed())
+
+    async def _found(self) -> ResourceVector:
+        found = await trio.to_thread.run_sync(detect.detect, self.scratch)
+        return found.with_gpus(kinds_of(self.devices.present))
 
     async def _prepare(self) -> None:
         try:
@@ -91,6 +101,9 @@ def offering_of(
     """Return what offers the machine, or the cluster, behind these executors."""
     if isinstance(executors, ClusterExecutors):
         return ClusterOffering(executors=executors, offer=provide.offer, driver=driver)
-    return Offering(
+    offering = Offering(
         executors=executors, scratch=scratch, provide=provide, driver=driver
     )
+    if isinstance(executors, LocalExecutors):
+        offering.devices = executors.devices
+    return offering

@@ -78,7 +78,12 @@ def test_a_status_has_resources_queue_history_and_bids():
     )
     shown = plain(status_document(order))
 
-    assert shown["resources"] == {"cpu_millis": 1, "memory_bytes": 2, "disk_bytes": 3}
+    assert shown["resources"] == {
+        "cpu_millis": 1,
+        "memory_bytes": 2,
+        "disk_bytes": 3,
+        "gpus": [],
+    }
     assert shown["queue"] == {"position": 2, "reason": "busy", "estimate_s": 60}
     assert shown["history"] == [{"state": "queued", "at": 7, "reason": "busy"}]
     assert shown["bids"] == [
@@ -162,5 +167,5 @@ def test_a_node_shows_its_ready_engines_and_its_room():
 
     assert (shown["did"], shown["peer_id"]) == (PROVIDER.did, "p")
     assert shown["engines"] == ["wasm"]
-    assert shown["total"] == shown["free"] == plain(ROOM)
+    assert shown["total"] == shown["free"] == {**plain(ROOM), "gpus": []}
     assert shown["seen_s"] == 7

@@ -92,7 +92,7 @@ def test_a_module_keeps_its_words():
     [
         (("Type: batch", "Type: service"), "batch"),
         (("Type: docker", "Type: firecracker"), "docker and wasm"),
-        (("Disk: 1GB", "GPU: 1"), "no engine here"),
+        (("Disk: 1GB", "TPU: 1"), "no engine here"),
         (("localDirectory", "s3"), "only local files"),
         (("Count: 3", "Count: many"), "count"),
         (("Tasks:", "Tasks: []\nOther:"), "exactly one task"),

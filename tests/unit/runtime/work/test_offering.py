@@ -1,7 +1,8 @@
 """What a machine gains or loses while a node runs is offered without a restart."""
 
 from nunet_node.executors.port import Capability
-from nunet_node.quantities import ResourceVector
+from nunet_node.executors.sandbox.devices import Device
+from nunet_node.quantities import Gpus, ResourceVector
 from nunet_node.runtime.settings import Provide
 from nunet_node.runtime.work import detect
 from nunet_node.runtime.work.offering import Offering
@@ -31,6 +32,22 @@ class Told:
 
 def room(cpu_millis, disk_bytes=100):
     return ResourceVector(cpu_millis=cpu_millis, memory_bytes=10, disk_bytes=disk_bytes)
+
+
+async def test_the_gpus_that_were_found_are_offered_and_can_be_held(tmp_path):
+    kind = Gpus(vendor="nvidia", model="Tesla T4", memory_bytes=15 << 30)
+    found = (Device(name="nvidia0", kind=kind, nodes=("/dev/nvidia0",)),)
+    told = Told()
+    provide = Provide(devices=lambda: found)
+    offering = Offering(
+        executors=Engines(), scratch=tmp_path, provide=provide, driver=told
+    )
+
+    await offering.start()
+
+    assert told.given[0].total.gpu_kinds == (kind,)
+    with offering.devices.held([kind]) as nodes:
+        assert nodes[0] == "/dev/nvidia0"
 
 
 async def test_only_a_change_is_told(monkeypatch, tmp_path):

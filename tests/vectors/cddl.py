@@ -80,7 +80,9 @@ class _Writer:
     def _optional(self, each: Any) -> str:
         default = _default(each)
         kind, notes = each.type, [_note(each.type)]
-        if default in (None, NODEFAULT):
+        if default is NODEFAULT:
+            text = self.type(kind)
+        elif default is None:
             text = self.type(_without_none(kind))
         elif default in ((), {}):
             text = self.type(kind).replace("0*", "1*", 1)

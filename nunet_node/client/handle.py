@@ -44,6 +44,7 @@ from nunet_node.protocol.inputs import (
 from nunet_node.protocol.messages import CANCEL, LOGS, STATUS
 from nunet_node.protocol.order import Order
 from nunet_node.results.sealing import Seal
+from nunet_node.runtime.exchange.bulk.gathering import Listener
 from nunet_node.runtime.exchange.fetching import Progress
 from nunet_node.runtime.exchange.logs import Follow
 from nunet_node.runtime.peer import Peer
@@ -262,12 +263,12 @@ class JobHandle:
         granted = await self._questions.read()
         self._check_receipt(granted.receipt)
         await self._peer.transfers.fetch(
-            granted.peer_id,
+            (granted.peer_id,),
             granted.receipt.result,
             target,
             seal=self._seal_of(granted.receipt),
             beside={RECEIPT_FILE: granted.receipt_data},
-            on_progress=on_progress,
+            listener=Listener(on_progress=on_progress),
         )
         path = Path.cwd() / target
         await self._peer.tell(ResultWritten(job=self.job, path=str(path)))

@@ -194,6 +194,12 @@ class Libp2pHost:
             if any(not connection.is_closed for connection in connections)
         )
 
+    def ip_of(self, peer_id: str) -> str | None:
+        """Return the numeric address at which a connected peer is reached."""
+        connection = self._connection(peer_id)
+        place = connection and connection.muxed_conn.get_remote_address()
+        return str(place[0]) if place else None
+
     async def disconnect(self, peer_id: str) -> None:
         """Close every connection to this peer."""
         await self._close_connections(self._connections(peer_id))

@@ -173,6 +173,10 @@ class MemoryHost:
         """Return the peers with a connection."""
         return self._network.neighbours(self._peer_id)
 
+    def ip_of(self, peer_id: str) -> str | None:
+        """Return where a connected peer is: in this process, and so on this machine."""
+        return "127.0.0.1" if peer_id in self.connected_peers() else None
+
     async def disconnect(self, peer_id: str) -> None:
         """Close the connection to this peer."""
         await trio.lowlevel.checkpoint()

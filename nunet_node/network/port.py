@@ -135,6 +135,9 @@ class Host(Protocol):
     def connected_peers(self) -> frozenset[str]:
         """Return the peers with at least one live connection."""
 
+    def ip_of(self, peer_id: str) -> str | None:
+        """Return the numeric address at which a connected peer is reached, if any."""
+
     async def disconnect(self, peer_id: str) -> None:
         """Close every connection to this peer; nothing happens if there is none."""
 

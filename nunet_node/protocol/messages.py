@@ -16,8 +16,9 @@ from nunet_node.wire.schema import Record
 
 CONTROL_PROTOCOL: Final = "/nunet/control/1"
 BLOCKS_PROTOCOL: Final = "/nunet/blocks/1"
+BULK_PROTOCOL: Final = "/nunet/bulk/1"
 LOGS_PROTOCOL: Final = "/nunet/logs/1"
-"""libp2p protocol ids of the three streams."""
+"""libp2p protocol ids of the four streams."""
 
 ADVERTS_PER_ANSWER_MAX: Final = 128
 """Adverts in one answer: at most 1.5 KiB each, they fit a frame."""

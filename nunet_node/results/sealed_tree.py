@@ -137,7 +137,9 @@ class SealedReader:
         SealError: this is no sealed tree.
     """
 
-    def __init__(self, tree: Tree, seal: Seal, get: Callable[[Cid], bytes]) -> None:
+    def __init__(
+        self, tree: Tree, seal: Seal, get: Callable[[Cid], bytes | memoryview]
+    ) -> None:
         self._pieces = tuple(cid for file in tree.files for cid in file.chunks)
         if not self._pieces or tree.files != _parts(self._pieces, tree.size_bytes):
             raise SealError("the tree is not laid out as a sealed one")

@@ -112,7 +112,7 @@ class PieceOpener:
         self._context = seal.context
         self._plain = memoryview(bytearray(PIECE_BYTES))
 
-    def open(self, number: int, data: bytes, *, last: bool) -> memoryview:
+    def open(self, number: int, data: bytes | memoryview, *, last: bool) -> memoryview:
         """Return what a piece holds; it is good until the next one is opened.
 
         Args:

@@ -139,6 +139,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Price of one CPU-hour in NTX, such as ``0.25``; work is free when absent."""
     gpus: bool = True
     """Whether to offer the graphics processors that the machine has."""
+    bulk: bool = True
+    """Whether peers may fetch large results by connections of their own, beside
+    libp2p's; without, they come by libp2p's streams."""
+    bulk_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    """The port of those connections; 0 is any that is free."""
     mdns: bool = True
     """Whether to look for peers on the local network, when listening beyond this
     machine."""

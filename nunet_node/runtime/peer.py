@@ -57,6 +57,7 @@ from nunet_node.runtime.settings import (
     addresses,
     bootstrap,
     executors,
+    listen_hosts,
     node_settings,
 )
 from nunet_node.runtime.store.upkeep import DiskCare
@@ -252,6 +253,9 @@ class Peer:
         if self._settings.is_node:
             void = await trio.to_thread.run_sync(tokens.voids, self._settings.home)
             await self.driver.tell(open_revocations(void.values()))
+        if self._settings.bulk_port is not None and self._settings.is_node:
+            hosts = listen_hosts(self._settings)
+            await self._world.open_door(hosts, self._settings.bulk_port)
         if self.executors is not None:
             await self._offer_room(self.executors)
             await self.driver.tell(AddressesChanged(addresses=self.addresses()))
@@ -296,7 +300,7 @@ class Peer:
         return self._users.keys() | self.holdings.subjects()
 
     def _peer_gone(self, peer_id: str) -> None:
-        self._world.grants.forget(peer_id)
+        self._world.forget(peer_id)
 
     def _open_frame(
         self, session: SessionId, data: bytes

@@ -17,6 +17,7 @@ from nunet_node.executors.sandbox.devices import Device
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer, SigningKey
 from nunet_node.identity.peer_id import peer_id_of
+from nunet_node.network.discovery import parse_listen_address
 from nunet_node.protocol.node import NodeSettings
 from nunet_node.protocol.trust.admission import Admission
 from nunet_node.quantities import ResourceVector
@@ -49,6 +50,8 @@ class PeerSettings:
     listen: tuple[str, ...] = ()
     announce: tuple[str, ...] = ()
     """Where others are told to dial instead, without the peer id."""
+    bulk_port: int | None = None
+    """The port of a node's bulk door: 0 for any, None for no door."""
     bootstrap: tuple[str, ...] = ()
     is_node: bool = False
     """Whether this is the home's `up`: it holds the home's lock and its ledger, and
@@ -109,3 +112,13 @@ def bootstrap(settings: PeerSettings) -> tuple[str, ...]:
     """Return whom to start from: those named, and the node that runs on this home."""
     running = None if settings.is_node else settings.home.running_node()
     return (*settings.bootstrap, *(running.addresses if running is not None else ()))
+
+
+def listen_hosts(settings: PeerSettings) -> tuple[str, ...]:
+    """Return the numeric addresses that the peer listens on, each once.
+
+    Raises:
+        AddressError: one is no address to listen on.
+    """
+    parsed = map(parse_listen_address, settings.listen)
+    return tuple(dict.fromkeys(each.host for each in parsed))

@@ -6,7 +6,7 @@ through the driver's one queue.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -34,6 +34,7 @@ from nunet_node.protocol.node import Node
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.runtime.driver import Driver
 from nunet_node.runtime.exchange.blocks import blocks_under
+from nunet_node.runtime.exchange.bulk.serving import BulkServer
 from nunet_node.runtime.exchange.control import Opener, Sessions
 from nunet_node.runtime.exchange.fetching import Transfers
 from nunet_node.runtime.exchange.grants import Expected, Grants
@@ -101,6 +102,7 @@ class World:
             self._keep_inputs,
             self._replicas.keep if self._replicas else None,
         )
+        self._bulk = BulkServer(store, self.grants.reads_any, self.grants.may_read)
         self._book = LogBook()
         self._logs = LogServer(self._book, store, self.grants, self._stand)
         self._acts: dict[type[Any], Callable[[Any], None]] = {
@@ -113,7 +115,7 @@ class World:
             fx.ExpectInputs: self._expect_inputs,
             fx.GrantRead: self._grant_read,
             fx.GrantLogs: self._grant_logs,
-            fx.EndGrants: lambda effect: self.grants.forget(effect.peer_id),
+            fx.EndGrants: lambda effect: self.forget(effect.peer_id),
             fx.DeliverInputs: self._deliver_inputs,
             fx.Tell: self._tell,
         }
@@ -130,7 +132,22 @@ class World:
         """Let peers talk to us."""
         self._sessions.serve()
         self._blocks.serve(self._around.host)
+        self._bulk.serve(self._around.host)
         self._logs.serve(self._around.host)
+
+    async def open_door(self, hosts: Sequence[str], port: int) -> None:
+        """Let peers fetch by connections of their own, besides streams."""
+        try:
+            listeners = await self._bulk.door.listen(hosts, port)
+        except NetworkError as error:
+            _log.warning("%s; results are fetched by streams", error)
+            return
+        self._tasks.start_soon(self._bulk.door.run, listeners)
+
+    def forget(self, peer_id: str) -> None:
+        """End everything that a peer may read or follow."""
+        self.grants.forget(peer_id)
+        self._bulk.door.forget(peer_id)
 
     def perform(self, effect: fx.Effect) -> None:
         """Begin to carry out one effect.

@@ -14,8 +14,8 @@ from nunet_node.network.host import open_host
 from nunet_node.network.port import HostSettings
 from nunet_node.network.stream import Stream, StreamBroken
 from nunet_node.protocol.messages import BLOCKS_PROTOCOL, LOGS_PROTOCOL
-from nunet_node.runtime.exchange.blocks import No, Want
 from nunet_node.runtime.exchange.logs import Follow
+from nunet_node.runtime.exchange.requests import No, Want
 from nunet_node.runtime.home import open_home
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.framing import frame

@@ -104,6 +104,12 @@ _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 )
 @click.option("--no-provide", is_flag=True, help="Run no jobs of others.")
 @click.option("--no-gpus", is_flag=True, help="Offer none of this machine's GPUs.")
+@click.option(
+    "--bulk-port",
+    type=click.IntRange(0, 65_535),
+    help="Where large results are fetched, if not by libp2p's streams. [any]",
+)
+@click.option("--no-bulk", is_flag=True, help="Serve results by libp2p's streams only.")
 @click.option("--no-mdns", is_flag=True, help="Do not look around the local network.")
 @click.pass_obj
 def up_command(settings: Settings, /, **given: Any) -> None:
@@ -148,6 +154,7 @@ def _config(
     config_file: Path | None,
     no_provide: bool,
     no_gpus: bool,
+    no_bulk: bool,
     no_mdns: bool,
     **given: Any,
 ) -> Config:
@@ -158,6 +165,8 @@ def _config(
         changes["provide"] = False
     if no_gpus:
         changes["gpus"] = False
+    if no_bulk:
+        changes["bulk"] = False
     if no_mdns:
         changes["mdns"] = False
     config = msgspec.structs.replace(config, **changes)
@@ -181,6 +190,7 @@ def _peer_settings(home: Home, config: Config) -> PeerSettings:
         is_node=True,
         provide=provide if config.provide else None,
         gossip=True,
+        bulk_port=config.bulk_port if config.bulk else None,
         mdns=config.mdns,
         drain_s=config.drain_s,
         admission=config.admitted,

@@ -1,46 +1,29 @@
-"""Blocks between two peers: `/nunet/blocks/1`.
-
-After the frames of `Want`, each naming some blocks, come the answers in their order:
-a frame that says how many bytes follow, then those bytes as they are; or a frame that
-says no. Several requests may be on their way at once.
+"""Whole trees and parts of them from one peer, over one stream of `/nunet/blocks/1`.
 
 Rule: whoever receives checks every block against its name before it is stored, reads
 on while others are being written, and keeps what came when the stream breaks, so that
-the next try asks for the rest only. No is one answer: what is absent and what is not
-for this peer cannot be told apart, and the disk is not asked before the grant is.
+the next try asks for the rest only.
 """
 
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterator,
     Callable,
-    Iterable,
-    Iterator,
     Sequence,
 )
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from itertools import islice
-from typing import Annotated, ClassVar, Final
+from typing import Final
 
-import msgspec
 import trio
 
 from nunet_node.errors import PeerError
 from nunet_node.network.stream import Stream
 from nunet_node.results.manifest import Tree, TreeLimits, parse_root, parse_tree
 from nunet_node.results.plan import WantedBlock, check_block, missing_blocks
+from nunet_node.runtime.exchange.requests import request
 from nunet_node.storage.blocks import BlockStore
-from nunet_node.storage.errors import BlockDamagedError, BlockMissingError
+from nunet_node.storage.errors import BlockDamagedError
 from nunet_node.wire.cid import Cid
-from nunet_node.wire.limits import BLOCK_BYTES_MAX, BLOCK_DECODE_BYTES_MAX
-from nunet_node.wire.schema import Record, decode_record, encode_record
-
-WANT_CIDS_MAX: Final = 256
-"""Blocks in one request: some ten kilobytes of ids for up to 256 MiB of answers."""
-
-REQUESTS_IN_FLIGHT: Final = 4
-"""Requests sent before the first is answered, so that the sender never waits."""
 
 GROUP_BYTES: Final = 8 << 20
 """Bytes stored with one sync: large enough to make syncs cheap, small enough that a
@@ -49,46 +32,10 @@ broken transfer loses little."""
 GROUPS_WAITING_MAX: Final = 2
 """Groups that wait for the disk while more are read."""
 
-STALL_S: Final = 60
-"""How long a sender may send nothing: a large block's turn on a slow disk fits in."""
-
-FRAME_BYTES_MAX: Final = 16_384
-"""Largest frame of this protocol: a full request has eleven kilobytes."""
-
 
 _NO_LIMITS: Final = TreeLimits()
 
 _Group = list[tuple[Cid, bytes]]
-
-
-class Want(Record, tag_field="kind", tag="want"):
-    """Ask for blocks."""
-
-    cids: Annotated[
-        tuple[Cid, ...], msgspec.Meta(min_length=1, max_length=WANT_CIDS_MAX)
-    ]
-
-
-class Block(Record, tag_field="kind", tag="block"):
-    """A block's bytes follow."""
-
-    size_bytes: Annotated[int, msgspec.Meta(ge=0, le=BLOCK_DECODE_BYTES_MAX)]
-
-
-class No(Record, tag_field="kind", tag="no"):
-    """There is nothing here for you."""
-
-
-class BlockRefusedError(PeerError):
-    """The peer has no such block for us."""
-
-    code: ClassVar[str] = "blocks.refused"
-
-
-class BlockProtocolError(PeerError):
-    """The peer broke the rules of the block protocol."""
-
-    code: ClassVar[str] = "blocks.protocol"
 
 
 def tree_of(store: BlockStore, root: Cid) -> Tree:
@@ -113,35 +60,6 @@ def blocks_under(store: BlockStore, root: Cid) -> frozenset[Cid]:
         return frozenset()
     chunks = (chunk for file in tree.files for chunk in file.chunks)
     return frozenset((root, *manifest.pages, *chunks))
-
-
-async def answer(
-    stream: Stream, want: Want, allowed: Callable[[Cid], bool], store: BlockStore
-) -> None:
-    """Answer one request.
-
-    Args:
-        stream: where it came from.
-        want: the request.
-        allowed: tells whether the peer may have a block; runs in a thread.
-        store: where the blocks are.
-    """
-
-    def load(cid: Cid) -> bytes | None:
-        if not allowed(cid):
-            return None
-        try:
-            return store.get(cid)
-        except (BlockMissingError, BlockDamagedError):
-            return None
-
-    for cid in want.cids:
-        data = await trio.to_thread.run_sync(load, cid)
-        if data is None:
-            await stream.send(encode_record(No()))
-        else:
-            await stream.send(encode_record(Block(size_bytes=len(data))))
-            await stream.send_raw(data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,50 +261,3 @@ class _Writer:
             for cid, data in group:
                 check_block(self._wanted[cid], data)
                 batch.put(data, cid, checked=True)
-
-
-async def request(
-    stream: Stream, cids: Sequence[Cid]
-) -> AsyncGenerator[tuple[Cid, bytes], None]:
-    """Ask for blocks, and yield them in order."""
-    requests = list(_pieces(cids, WANT_CIDS_MAX // REQUESTS_IN_FLIGHT))
-    for request in requests[:REQUESTS_IN_FLIGHT]:
-        await stream.send(encode_record(Want(cids=request)))
-    for number, request in enumerate(requests):
-        for cid in request:
-            yield cid, await _take_block(stream, cid)
-        following = number + REQUESTS_IN_FLIGHT
-        if following < len(requests):
-            await stream.send(encode_record(Want(cids=requests[following])))
-
-
-async def _take_block(stream: Stream, cid: Cid) -> bytes:
-    with trio.move_on_after(STALL_S) as patience:
-        data = await stream.receive()
-    if patience.cancelled_caught:
-        raise BlockProtocolError(f"the peer sent nothing for {STALL_S} s")
-    if data is None:
-        raise BlockProtocolError("the peer ended the transfer early")
-    said: Block | No = decode_record(Block | No, data, bytes_max=FRAME_BYTES_MAX)
-    if isinstance(said, No):
-        raise BlockRefusedError(f"{stream.peer_id} has no block {cid} for us")
-    return await _take_bytes(stream, said.size_bytes)
-
-
-async def _take_bytes(stream: Stream, size_bytes: int) -> bytes:
-    taken = bytearray()
-    while len(taken) < size_bytes:
-        rest_bytes = min(size_bytes - len(taken), BLOCK_BYTES_MAX)
-        data = b""
-        with trio.move_on_after(STALL_S):
-            data = await stream.receive_some(rest_bytes)
-        if not data:
-            raise BlockProtocolError("the peer ended the transfer within a block")
-        taken += data
-    return bytes(taken)
-
-
-def _pieces(cids: Iterable[Cid], length: int) -> Iterator[tuple[Cid, ...]]:
-    rest = iter(cids)
-    while piece := tuple(islice(rest, length)):
-        yield piece

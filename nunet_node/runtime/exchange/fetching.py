@@ -16,6 +16,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -23,7 +24,7 @@ import msgspec
 import trio
 
 from nunet_node.errors import PeerError
-from nunet_node.network.port import Host, NotConnected
+from nunet_node.network.port import Host, NetworkError, NotConnected
 from nunet_node.network.stream import Stream, StreamBroken
 from nunet_node.protocol.effects import DeliverInputs
 from nunet_node.protocol.inputs import (
@@ -32,17 +33,15 @@ from nunet_node.protocol.inputs import (
     InputsNotDelivered,
 )
 from nunet_node.protocol.messages import BLOCKS_PROTOCOL, LOGS_PROTOCOL
-from nunet_node.results.errors import SealError
+from nunet_node.results.errors import BlockError, SealError
 from nunet_node.results.layout import STDERR, STDOUT, check_result
 from nunet_node.results.manifest import Tree
+from nunet_node.results.plan import missing_blocks
 from nunet_node.results.sealed_tree import SealedIndex, SealedReader
 from nunet_node.results.sealing import Seal
-from nunet_node.runtime.exchange.blocks import (
-    Taking,
-    take_blocks,
-    take_manifest,
-    take_tree,
-)
+from nunet_node.runtime.exchange.blocks import Taking, take_blocks, take_manifest
+from nunet_node.runtime.exchange.bulk.gathering import Listener, OnDropped, gather
+from nunet_node.runtime.exchange.bulk.haul import Haul
 from nunet_node.runtime.exchange.handover import Offer, deliver
 from nunet_node.runtime.exchange.logs import (
     PIECE_BYTES_MAX,
@@ -50,12 +49,12 @@ from nunet_node.runtime.exchange.logs import (
     Follow,
     follow,
 )
+from nunet_node.runtime.exchange.requests import BlockRefusedError, TransferEndedError
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockDamagedError
 from nunet_node.storage.materialise import (
     NewFile,
     check_target,
-    materialise,
     write_whole,
 )
 from nunet_node.storage.read_tree import Source, read_tree
@@ -73,6 +72,8 @@ Rest = Callable[[Follow], AsyncGenerator[tuple[str, bytes], None]]
 
 _T = TypeVar("_T")
 
+_NOBODY: Final = Listener()
+
 _log = logging.getLogger("nunet_node.runtime.exchange.fetching")
 
 
@@ -85,51 +86,72 @@ class Transfers:
 
     async def fetch(
         self,
-        peer_id: str,
+        peers: Sequence[str],
         root: Cid,
         target: Path,
         *,
         seal: Seal | None = None,
         beside: Mapping[str, bytes] | None = None,
-        on_progress: Progress = lambda _done, _total: None,
+        listener: Listener = _NOBODY,
     ) -> None:
-        """Fetch a result that this peer granted, and write it to ``target``.
+        """Fetch a result that these peers granted, and write it to ``target``.
 
         Args:
-            peer_id: who granted it; the connection must be the same one.
+            peers: who granted it; the connections must be the same ones.
             root: the result's id, as its receipt names it.
             target: a directory that does not exist or is empty.
             seal: what opens it; None for a public result.
             beside: small files to put beside the result, such as its receipt.
-            on_progress: hears of bytes that are here, and of those in all.
+            listener: hears of bytes that are here and of those in all, and of peers
+                that sent other bytes than were asked for.
 
         Raises:
-            PeerError: the peer said no, sent what is no result, or was lost; or the
+            PeerError: each peer said no, sent what is no result, or was lost; or the
                 target cannot be written. Then the target is as it was.
         """
         await trio.to_thread.run_sync(check_target, target)
+        left = list(peers)
 
-        def write(tree: Tree) -> None:
-            if seal is None:
-                check_result(tree)
-                materialise(tree, self._store.get, target, beside=beside)
-            else:
-                # A piece that opens is the right one; to hash it too costs as much.
-                reader = SealedReader(tree, seal, self._store.peek)
-                write_whole(_unsealed(reader), target, beside=beside)
+        def drop(peer_id: str, why: str) -> None:
+            left.remove(peer_id)
+            listener.on_dropped(peer_id, why)
 
-        async def take(has: Callable[[Cid], bool]) -> Tree:
-            taking = Taking(has=has, durable=False, on_bytes=on_progress)
-            return await self._taken(
-                peer_id, lambda stream: take_tree(stream, root, self._store, taking)
+        tree = await self._manifest(left, root, drop)
+
+        async def take(has: Callable[[Cid], bool]) -> None:
+            missing = await trio.to_thread.run_sync(missing_blocks, tree, has)
+            haul = Haul(
+                self._store, missing, tree.size_bytes, _in_loop(listener.on_progress)
             )
+            write = partial(_write, tree, seal, haul, target, beside)
+            await gather(self._host, tuple(left), haul, write, drop)
 
         try:
-            await trio.to_thread.run_sync(write, await take(self._store.has))
-        except (BlockDamagedError, SealError) as error:
+            await take(self._store.has)
+        except (BlockDamagedError, BlockError, SealError) as error:
+            if not left:
+                raise
             # An earlier transfer left it, before a power cut, and perhaps others.
             _log.info("%s; what is damaged is fetched again", error)
-            await trio.to_thread.run_sync(write, await take(self._store.is_intact))
+            await take(self._store.is_intact)
+
+    async def _manifest(self, left: list[str], root: Cid, drop: OnDropped) -> Tree:
+        """Return the tree that the first of some peers to have it lists."""
+        taking = Taking(has=self._store.has, durable=False)
+        for peer_id in tuple(left):
+            try:
+                return await self._taken(
+                    peer_id,
+                    lambda stream: take_manifest(stream, root, self._store, taking),
+                )
+            except (NetworkError, StreamBroken, TransferEndedError, BlockRefusedError):
+                if peer_id == left[-1]:
+                    raise
+            except PeerError as error:
+                drop(peer_id, str(error))
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
     async def result_logs(
         self, peer_id: str, root: Cid, seal: Seal, asked: Follow
@@ -241,6 +263,38 @@ class Transfers:
             return built.root, built.tree.size_bytes
 
         return await trio.to_thread.run_sync(read)
+
+
+def _write(
+    tree: Tree,
+    seal: Seal | None,
+    haul: Haul,
+    target: Path,
+    beside: Mapping[str, bytes] | None,
+) -> None:
+    """Write a tree whose blocks are coming. Blocks on the disk, and on them."""
+    if seal is None:
+        check_result(tree)
+        write_whole(_plain(tree, haul), target, beside=beside)
+    else:
+        reader = SealedReader(tree, seal, haul.get)
+        write_whole(_unsealed(reader), target, beside=beside)
+
+
+def _in_loop(on_progress: Progress) -> Progress:
+    """Return what calls ``on_progress`` in the loop that runs now, from any thread."""
+    token = trio.lowlevel.current_trio_token()
+
+    def hear(done: int, total: int) -> None:
+        token.run_sync_soon(on_progress, done, total, idempotent=True)
+
+    return hear
+
+
+def _plain(tree: Tree, haul: Haul) -> Iterator[NewFile]:
+    for file in tree.files:
+        data = map(haul.get, file.chunks)
+        yield NewFile(path=file.path, executable=file.executable, data=data)
 
 
 def _unsealed(reader: SealedReader) -> Iterator[NewFile]:

@@ -76,6 +76,11 @@ class Grants:
         """Let a peer hand over a job's inputs."""
         _keep(self._of(peer_id).inputs, (job, attempt), inputs)
 
+    def reads_any(self, peer_id: str) -> bool:
+        """Tell whether a peer may read anything at all."""
+        allowed = self._peers.get(peer_id)
+        return allowed is not None and bool(allowed.roots)
+
     def may_read(self, peer_id: str, cid: Cid) -> bool:
         """Tell whether a peer may have a block. Blocks on the disk at times."""
         allowed = self._peers.get(peer_id)

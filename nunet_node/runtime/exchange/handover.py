@@ -27,18 +27,16 @@ from nunet_node.protocol.inputs import InputsArrived, InputsNotKept
 from nunet_node.protocol.messages import BLOCKS_PROTOCOL
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.results.manifest import TreeLimits
-from nunet_node.runtime.exchange.blocks import (
+from nunet_node.runtime.exchange.blocks import Taking, blocks_under, take_tree
+from nunet_node.runtime.exchange.grants import Expected, ExpectedCopy, Grants
+from nunet_node.runtime.exchange.requests import (
     FRAME_BYTES_MAX,
     BlockProtocolError,
     BlockRefusedError,
     No,
-    Taking,
     Want,
     answer,
-    blocks_under,
-    take_tree,
 )
-from nunet_node.runtime.exchange.grants import Expected, ExpectedCopy, Grants
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import StoreUnavailableError
 from nunet_node.wire.cid import Cid

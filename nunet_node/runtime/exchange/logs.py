@@ -29,13 +29,13 @@ from nunet_node.protocol.messages import LOGS_PROTOCOL
 from nunet_node.quantities import Count
 from nunet_node.results.layout import STDERR, STDOUT
 from nunet_node.results.manifest import CHUNK_BYTES
-from nunet_node.runtime.exchange.blocks import (
+from nunet_node.runtime.exchange.blocks import tree_of
+from nunet_node.runtime.exchange.grants import Grants
+from nunet_node.runtime.exchange.requests import (
     BlockProtocolError,
     BlockRefusedError,
     No,
-    tree_of,
 )
-from nunet_node.runtime.exchange.grants import Grants
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.limits import FRAME_BYTES_MAX

@@ -41,12 +41,12 @@ from nunet_node.results.plan import (
 )
 from nunet_node.runtime.exchange.blocks import (
     Taking,
-    request,
     take_manifest,
     take_tree,
 )
 from nunet_node.runtime.exchange.grants import ExpectedCopy, Grants
 from nunet_node.runtime.exchange.handover import Offer, deliver
+from nunet_node.runtime.exchange.requests import request
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.wire.cid import Cid
 

@@ -5,6 +5,7 @@ import pytest
 from nunet_node.results.errors import BlockError, ManifestError
 from nunet_node.results.manifest import CHUNK_BYTES, FileEntry, build
 from nunet_node.results.plan import (
+    Shares,
     WantedBlock,
     check_block,
     chunk_sizes,
@@ -78,3 +79,79 @@ def test_the_wanted_block_is_accepted():
 def test_any_other_block_is_refused(data, why):
     with pytest.raises(BlockError, match=why):
         check_block(WantedBlock(cid=ONE, size_bytes=3), data)
+
+
+def wanted(*cids):
+    return [WantedBlock(cid=cid, size_bytes=3) for cid in cids]
+
+
+def shares(*cids, sources=("a", "b")):
+    made = Shares(wanted(*cids))
+    for source in sources:
+        made.join(source)
+    return made
+
+
+def taken(made, source, blocks_max=1):
+    return [block.cid for block in made.take(source, blocks_max)]
+
+
+def test_no_two_sources_are_asked_for_one_block_while_others_wait():
+    made = shares(ONE, TWO, THREE)
+    assert taken(made, "a", 2) == [ONE, TWO]
+    assert taken(made, "b", 2) == [THREE]
+
+
+def test_a_source_that_has_brought_all_takes_what_another_owes():
+    made = shares(ONE, TWO)
+    assert taken(made, "a", 2) == [ONE, TWO]
+    assert taken(made, "b") == [TWO]
+    assert taken(made, "b") == []
+    assert made.arrived(TWO)
+    assert taken(made, "b") == [ONE]
+    assert made.arrived(ONE)
+    assert made.done
+
+
+def test_a_third_source_is_not_asked_for_the_same():
+    made = shares(ONE, sources=("a", "b", "c"))
+    assert [taken(made, each) for each in "abc"] == [[ONE], [ONE], []]
+
+
+def test_what_a_lost_source_owes_comes_first():
+    made = shares(ONE, TWO, THREE)
+    assert taken(made, "a", 2) == [ONE, TWO]
+    made.leave("a")
+    assert taken(made, "b", 3) == [ONE, TWO, THREE]
+
+
+def test_what_one_source_has_not_is_asked_of_another():
+    made = shares(ONE, TWO)
+    assert taken(made, "a") == [ONE]
+    made.refused("a", ONE)
+    assert taken(made, "a", 2) == [TWO]
+    assert taken(made, "b", 2) == [ONE]
+
+
+def test_a_source_that_has_none_of_the_rest_is_spent():
+    made = shares(ONE, TWO)
+    assert taken(made, "a", 2) == [ONE, TWO]
+    made.refused("a", ONE)
+    assert not made.spent("a")
+    made.refused("a", TWO)
+    assert made.spent("a")
+    assert not made.spent("b")
+
+
+def test_an_urgent_block_comes_before_the_others():
+    made = shares(ONE, TWO, THREE)
+    made.urge(THREE)
+    assert taken(made, "a", 3) == [THREE, ONE, TWO]
+
+
+def test_a_block_that_comes_twice_was_lacking_once():
+    made = shares(ONE)
+    assert taken(made, "a") == taken(made, "b") == [ONE]
+    assert made.arrived(ONE)
+    assert not made.arrived(ONE)
+    assert made.done

@@ -28,8 +28,8 @@ from nunet_node.protocol.inputs import (
 )
 from nunet_node.quantities import ResourceVector
 from nunet_node.runtime import orders as orders_module
-from nunet_node.runtime.exchange.blocks import BlockRefusedError
 from nunet_node.runtime.exchange.logs import Follow
+from nunet_node.runtime.exchange.requests import BlockRefusedError
 from nunet_node.runtime.home import open_home
 from nunet_node.runtime.ledger import read_orders
 from nunet_node.runtime.peer import open_peer
@@ -133,7 +133,7 @@ async def test_a_job_runs_from_its_inputs_to_a_verified_result(town, tmp_path):
         read = await granted(user, news, ReadWanted(job=job), ReadGranted)
         target = tmp_path / "out"
         await user.transfers.fetch(
-            read.peer_id,
+            (read.peer_id,),
             read.receipt.result,
             target,
             seal=seal_of(read.receipt, user.users, user.holdings),
@@ -267,7 +267,7 @@ async def test_a_stranger_learns_and_gets_nothing(town, tmp_path):
             assert refusals[0].code == "job.unknown"
             with pytest.raises(BlockRefusedError):
                 await stranger.transfers.fetch(
-                    provider.peer_id, provider.jobs[job].result, tmp_path / "stolen"
+                    (provider.peer_id,), provider.jobs[job].result, tmp_path / "stolen"
                 )
         assert not (tmp_path / "stolen").exists()
 
@@ -283,11 +283,11 @@ async def test_a_result_is_served_after_a_restart_on_a_fresh_grant(town, tmp_pat
         result = user.orders[job].result
         with pytest.raises(BlockRefusedError):
             await user.transfers.fetch(
-                town.provider.peer_id, result, tmp_path / "early"
+                (town.provider.peer_id,), result, tmp_path / "early"
             )
         read = await granted(user, news, ReadWanted(job=job), ReadGranted)
         seal = seal_of(read.receipt, user.users, user.holdings)
-        await user.transfers.fetch(read.peer_id, result, tmp_path / "out", seal=seal)
+        await user.transfers.fetch((read.peer_id,), result, tmp_path / "out", seal=seal)
     assert (tmp_path / "out/stdout").read_bytes() == b"kept\n"
 
 

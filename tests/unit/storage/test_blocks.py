@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nunet_node.errors import MisuseError
+from nunet_node.storage import blocks as blocks_module
 from nunet_node.storage import files
 from nunet_node.storage.batch import PENDING_BLOCKS_MAX, UNSURE_S
 from nunet_node.storage.blocks import QUARANTINE_FILES_MAX, BlockStore, StoreUsage
@@ -416,3 +417,49 @@ def test_a_store_that_cannot_be_made_says_so(tmp_path):
     (tmp_path / "store").write_text("in the way")
     with pytest.raises(StoreUnavailableError, match="cannot open"):
         BlockStore(tmp_path / "store")
+
+
+def test_a_block_for_a_peer_is_hashed_again_once_its_file_has_changed(tmp_path, store):
+    cid = store.put(b"data")
+    assert store.get_for_peer(cid) == b"data"
+    assert store.get_for_peer(cid) == b"data"
+    [path] = (tmp_path / "store" / "blocks").rglob(str(cid))
+    path.write_bytes(b"dato")
+    with pytest.raises(BlockDamagedError):
+        store.get_for_peer(cid)
+    with pytest.raises(BlockMissingError):
+        store.get_for_peer(cid)
+
+
+def test_a_block_is_hashed_for_a_peer_again_after_a_while(store, monkeypatch):
+    cid = store.put(b"data")
+    hashed = []
+    matches = Cid.matches
+
+    def counted(cid, data):
+        hashed.append(cid)
+        return matches(cid, data)
+
+    monkeypatch.setattr(Cid, "matches", counted)
+    store.get_for_peer(cid)
+    store.get_for_peer(cid)
+    assert hashed == [cid]
+    monkeypatch.setattr(blocks_module, "HASHED_S", 0)
+    other = store.put(b"other")
+    store.get_for_peer(other)
+    store.get_for_peer(other)
+    assert hashed == [cid, other, other]
+
+
+def test_what_was_hashed_for_peers_is_forgotten_at_last(store, monkeypatch):
+    monkeypatch.setattr(blocks_module, "HASHED_MAX", 2)
+    cids = [store.put(bytes([number])) for number in range(5)]
+    for cid in cids:
+        store.get_for_peer(cid)
+    assert [store.get_for_peer(cid) for cid in cids] == [
+        b"\0",
+        b"\1",
+        b"\2",
+        b"\3",
+        b"\4",
+    ]

@@ -7,17 +7,15 @@ from nunet_node.network.stream import StreamBroken
 from nunet_node.results.errors import BlockError, TreeTooLargeError
 from nunet_node.results.manifest import CHUNK_BYTES, TreeLimits
 from nunet_node.runtime.exchange import blocks as blocks_module
-from nunet_node.runtime.exchange.blocks import (
+from nunet_node.runtime.exchange import requests as requests_module
+from nunet_node.runtime.exchange.blocks import Taking, blocks_under, take_tree, tree_of
+from nunet_node.runtime.exchange.requests import (
     Block,
     BlockProtocolError,
     BlockRefusedError,
     No,
-    Taking,
     Want,
     answer,
-    blocks_under,
-    take_tree,
-    tree_of,
 )
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockDamagedError
@@ -133,7 +131,7 @@ async def test_a_transfer_that_broke_goes_on_where_it_was(stores, built, monkeyp
 
 
 async def test_more_blocks_than_fit_one_request_arrive(stores, tmp_path, monkeypatch):
-    monkeypatch.setattr(blocks_module, "WANT_CIDS_MAX", 8)
+    monkeypatch.setattr(requests_module, "WANT_CIDS_MAX", 8)
     theirs, ours = stores
     files = {f"f{n:03}": b"%d" % n for n in range(100)}
     built = store_files(theirs, tmp_path / "many", files)

@@ -11,7 +11,6 @@ from nunet_node.results.sealing import Seal, unwrap_key
 from nunet_node.runtime.exchange.fetching import Transfers
 from nunet_node.runtime.work.packing import Leaving, pack_sealed
 from nunet_node.storage.blocks import BlockStore
-from nunet_node.storage.errors import BlockDamagedError
 from tests.runtime_kit import linked_hosts, store_files
 from tests.unit.runtime.exchange.test_blocks import serving
 
@@ -35,7 +34,7 @@ async def fetch(stores, root, target, seal=None):
     async with linked_hosts() as (provider, user):
         provider.serve(BLOCKS_PROTOCOL, serving(theirs))
         transfers = Transfers(user, ours)
-        await transfers.fetch(provider.peer_id, root, target, seal=seal)
+        await transfers.fetch((provider.peer_id,), root, target, seal=seal)
 
 
 async def test_a_block_that_a_power_cut_left_empty_is_fetched_again(stores, tmp_path):
@@ -92,16 +91,13 @@ async def test_a_result_under_another_key_writes_nothing(stores, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-async def test_a_disk_that_keeps_nothing_is_not_tried_for_ever(
+async def test_a_disk_that_keeps_nothing_does_not_stop_a_fetch(
     stores, tmp_path, monkeypatch
 ):
     root = store_files(stores[0], tmp_path / "files", FILES).root
+    await fetch(stores, root, tmp_path / "one")
     ours = stores[1]
-
-    def damaged(cid):
-        raise BlockDamagedError(f"block {cid} is damaged on disk")
-
-    monkeypatch.setattr(ours, "get", damaged)
-    with pytest.raises(BlockDamagedError):
-        await fetch(stores, root, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    read = ours._read_marked
+    monkeypatch.setattr(ours, "_read_marked", lambda cid: (b"damaged", read(cid)[1]))
+    await fetch(stores, root, tmp_path / "two")
+    assert (tmp_path / "two" / OUTPUTS / "model").read_bytes() == MODEL

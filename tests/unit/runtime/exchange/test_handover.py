@@ -10,16 +10,14 @@ from nunet_node.network.port import ProtocolRefused
 from nunet_node.network.stream import StreamBroken
 from nunet_node.protocol.inputs import InputsArrived, InputsNotKept
 from nunet_node.runtime.exchange import handover as handover_module
-from nunet_node.runtime.exchange.blocks import (
+from nunet_node.runtime.exchange.blocks import Taking, blocks_under, take_tree
+from nunet_node.runtime.exchange.grants import Expected, Grants
+from nunet_node.runtime.exchange.handover import BlockServer, Offer, deliver
+from nunet_node.runtime.exchange.requests import (
     BlockProtocolError,
     BlockRefusedError,
     No,
-    Taking,
-    blocks_under,
-    take_tree,
 )
-from nunet_node.runtime.exchange.grants import Expected, Grants
-from nunet_node.runtime.exchange.handover import BlockServer, Offer, deliver
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import StoreUnavailableError
 from nunet_node.wire.cid import Cid

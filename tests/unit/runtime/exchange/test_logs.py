@@ -8,7 +8,6 @@ from trio.testing import wait_all_tasks_blocked
 
 from nunet_node.network.stream import StreamBroken
 from nunet_node.runtime.exchange import logs as logs_module
-from nunet_node.runtime.exchange.blocks import BlockProtocolError, BlockRefusedError
 from nunet_node.runtime.exchange.grants import Grants
 from nunet_node.runtime.exchange.logs import (
     End,
@@ -19,6 +18,7 @@ from nunet_node.runtime.exchange.logs import (
     Stand,
     follow,
 )
+from nunet_node.runtime.exchange.requests import BlockProtocolError, BlockRefusedError
 from nunet_node.storage.blocks import BlockStore
 from tests.runtime_kit import linked_hosts, store_files
 

@@ -1,0 +1,1 @@
+"""Bulk bytes at speed: blocks from several peers at once, and the bulk connection."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 from nunet_node.errors import MisuseError
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
+from nunet_node.simulator.medium.oracle import UNREACHED_NS, shortest_ns
 from nunet_node.simulator.plan import NS_PER_S, WARM_UP_NS, Plan
 from nunet_node.simulator.watch.measures import Measures, percentiles
 from nunet_node.simulator.watch.promises import BrokenPromiseError, Promises
@@ -27,6 +28,12 @@ STEP_NS: Final = NS_PER_S
 
 SETTLE_STEP_NS: Final = 10 * NS_PER_S
 """Between two looks at whether everything has ended."""
+
+BOUND_MACHINES_MAX: Final = 3_000
+"""Machines up to which shortest paths are laid beside simulated gossip."""
+
+BOUND_ORIGINS: Final = 30
+"""Machines from which they are looked for: some milliseconds each."""
 
 Progress = Callable[[int, int], None]
 """Called with the virtual seconds done, and those to do."""
@@ -153,6 +160,16 @@ class Run:
             reach_us=[ns // 1000 for ns in world.overlay.reach_ns],
         )
 
+    def _gossip_bound_us(self) -> list[int]:
+        """Return the shortest paths over mean delays, if gossip was simulated."""
+        world, count = self.world, self.plan.scenario.machines
+        if not world.overlay.reach_ns or count > BOUND_MACHINES_MAX:
+            return []
+        edges = world.edges(world.paths.mean_ns)
+        origins = range(0, count, -(-count // BOUND_ORIGINS))
+        found = (shortest_ns(edges, origin) for origin in origins)
+        return [ns // 1000 for taken in found for ns in taken if 0 < ns < UNREACHED_NS]
+
     def _measured(self) -> dict[str, Any]:
         measures, world = self.measures, self.world
         jobs = max(1, len(measures.times.placed))
@@ -172,6 +189,7 @@ class Run:
             "gossip_sent": world.overlay.sent,
             "gossip_bytes": world.overlay.sent_bytes,
             "gossip_reach_us": percentiles(n // 1000 for n in world.overlay.reach_ns),
+            "gossip_bound_us": percentiles(self._gossip_bound_us()),
             "fairness_permille": measures.fairness_permille(),
             "results_fetched": len(fetched),
             "results_wrong": wrong,

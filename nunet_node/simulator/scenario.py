@@ -65,7 +65,12 @@ class Links(_Part, frozen=True):
     """Mean of what comes on top, exponentially distributed."""
     frame_us: Count = 0
     """What handling takes for each frame, at both ends together; see
-    `simulations/results/calibration`."""
+    `docs/calibration.md`."""
+    gossip_us: Count = 0
+    """What handling takes for each advert that a machine hears."""
+    cores: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
+    """Processors that all machines share, as processes on one computer do, so that
+    handling has to wait; each machine has enough of its own if it is 0."""
     bandwidth_bytes_per_s: Annotated[int, msgspec.Meta(ge=1)] = 12_500_000
     gossip: str = "overlay"
     """``overlay`` simulates every transmission, ``oracle`` computes arrival times."""

@@ -55,6 +55,11 @@ class Ray:
         return f"http://127.0.0.1:{self._http}"
 
     @property
+    def address_of_tasks(self) -> str:
+        """Where a program joins that spreads its own work over the cluster."""
+        return f"127.0.0.1:{self._gcs}"
+
+    @property
     def adapter(self) -> RayCluster:
         return RayCluster(self.address)
 

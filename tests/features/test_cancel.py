@@ -1,9 +1,11 @@
 """Steps of the feature: cancel a compute job."""
 
+import pytest
 from pytest_bdd import parsers, scenarios, then, when
 
 from tests.features.conftest import World
 
+pytestmark = pytest.mark.real_processes
 scenarios("cancel.feature")
 
 

@@ -1,9 +1,11 @@
 """Steps of the feature: retrieve compute results."""
 
+import pytest
 from pytest_bdd import scenarios, then, when
 
 from tests.features.conftest import World
 
+pytestmark = pytest.mark.real_processes
 scenarios("retrieve.feature")
 
 

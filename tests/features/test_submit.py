@@ -1,10 +1,12 @@
 """Steps of the feature: submit a compute job."""
 
+import pytest
 from pytest_bdd import given, parsers, scenarios, then, when
 
 from tests.e2e.held import running
 from tests.features.conftest import World
 
+pytestmark = pytest.mark.real_processes
 scenarios("submit.feature")
 
 

@@ -1,5 +1,7 @@
 """A checker that never complains proves nothing: each is shown a broken promise."""
 
+import pickle
+
 import msgspec
 import pytest
 
@@ -11,6 +13,7 @@ from nunet_node.simulator.plan import make_plan
 from nunet_node.simulator.run import Run
 from nunet_node.simulator.scenario import Faults, Fleet, Scenario, Work
 from nunet_node.simulator.shrink import shrink
+from nunet_node.simulator.sweep import Point, play_all
 from nunet_node.simulator.watch.promises import BrokenPromiseError, Promises
 from nunet_node.wire.cid import Cid
 
@@ -207,6 +210,16 @@ def test_a_disk_that_forgets_is_noticed():
     broken = Run(make_plan(CRASHING, 3), extra=(Forgetful(),)).play().broken
     assert broken is not None
     assert broken.invariant == "I6"
+
+
+def test_a_broken_promise_comes_back_from_another_process():
+    short = msgspec.structs.replace(CALM, settle_s=1, run_s=1)
+    work = msgspec.structs.replace(short.work, run_ms=60_000, every_ms=1, run_s_max=600)
+    point = Point(scenario=msgspec.structs.replace(short, work=work), seed=1)
+    [(_, here)] = play_all([point], workers=1)
+    there = pickle.loads(pickle.dumps(here))
+    assert here.broken.invariant == there.broken.invariant == "I10"
+    assert str(here.broken) == str(there.broken)
 
 
 def test_a_failure_is_made_small():

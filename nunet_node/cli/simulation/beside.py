@@ -77,14 +77,16 @@ async def both_sides(plan: p.Plan, homes: Path, say: Say) -> Mapping[str, Any]:
     own = await real.play()
     run_us = {str(h.number): h.run_ms * 1000 for h in _placed(plan)}
     measured = _measures(real.seen, real.seen.course, run_us, real.ready_ns)
-    simulated = simulate_beside(plan, real)
+    boots = tuple(real.boots_ns.get(each.index, 0) for each in real.machines)
     return {
         "scenario": plan.scenario.name,
         "nodes": plan.scenario.machines,
         "seed": plan.seed,
         "left_out": left_out(plan.scenario),
+        "boots_ns": boots,
+        "begun_ns": real.begun_ns,
         "real": {**measured, **own},
-        "simulated": simulated,
+        "simulated": simulated_measures(moved(plan, boots, real.begun_ns)),
     }
 
 
@@ -104,16 +106,13 @@ def beside_rows(both: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return lines
 
 
-def simulate_beside(plan: p.Plan, real: RealRun) -> Mapping[str, Any]:
-    """Simulate what real processes did: with their moments of booting."""
-    machines = real.machines
-    boots = tuple(real.boots_ns.get(each.index, 0) for each in machines)
+def moved(plan: p.Plan, boots_ns: tuple[int, ...], begun_ns: int) -> p.Plan:
+    """Return the plan with the moments at which real processes were ready."""
     later = [
-        msgspec.structs.replace(h, at_ns=h.at_ns + real.begun_ns)
-        for h in plan.happenings
+        msgspec.structs.replace(each, at_ns=each.at_ns + begun_ns)
+        for each in plan.happenings
     ]
-    shifted = msgspec.structs.replace(plan, happenings=tuple(later), boots_ns=boots)
-    return simulated_measures(shifted)
+    return msgspec.structs.replace(plan, happenings=tuple(later), boots_ns=boots_ns)
 
 
 def simulated_measures(plan: p.Plan) -> Mapping[str, Any]:

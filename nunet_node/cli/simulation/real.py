@@ -14,7 +14,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-import msgspec
 import trio
 
 from nunet_node.cli.simulation.processes import START_S, Child, Processes, RealNodeError
@@ -66,9 +65,8 @@ class RealRun:
     def __post_init__(self) -> None:
         scenario = self.plan.scenario
         self.machines = populate(scenario, self.plan.seed)
-        calm = msgspec.structs.replace(scenario.links, frame_us=0)
         chance = Random(f"{self.plan.seed}:real")  # noqa: S311 - the links' jitter
-        paths = Paths(calm, scenario.faults, chance)
+        paths = Paths(scenario.links, scenario.faults, chance)
         self.proxy = Proxy(paths, self._machine_of)
 
     @property

@@ -7,6 +7,7 @@ the liveness probe notices (`nunet_node.network.liveness`: eight to twenty secon
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heapreplace
 from itertools import cycle
 from random import Random
 from typing import Final
@@ -32,6 +33,13 @@ JITTERS: Final = 16_381
 """Jitter is drawn so often, and then over again: a logarithm for each packet would
 take longer than all else about it. A prime, so that no pattern of traffic meets the
 same draws each time round."""
+
+CONNECT_ROUND_TRIPS: Final = 6
+"""What a new connection takes: TCP, noise, yamux, and agreeing on the two; as measured
+through the proxy, see `docs/calibration.md`."""
+
+STREAM_ROUND_TRIPS: Final = 2
+"""What a new stream takes: multistream-select asks for itself and for the protocol."""
 
 DIAL_NS: Final = 10 * NS_PER_S
 """Patience of a dial that nobody answers."""
@@ -74,11 +82,14 @@ class Paths:
     """Each partition under way, with the side of every machine; the bridge has 2."""
 
     _bases_ns: list[list[int]] = field(default_factory=list)
+    _free_ns: list[int] = field(default_factory=list)
+    """When each of the shared processors has nothing left to do, as a heap."""
     jitter_ns: Callable[[], int] = field(init=False)
     """What comes on top of the least delay of the next packet."""
 
     def __post_init__(self) -> None:
         links, regions = self.links, range(self.links.regions)
+        self._free_ns = [0] * links.cores
         apart = [min(gap, links.regions - gap) for gap in regions]
         least_ns = [(links.near_us + gap * links.far_us) * NS_PER_US for gap in apart]
         self._bases_ns = [[least_ns[abs(a - b)] for b in regions] for a in regions]
@@ -98,6 +109,10 @@ class Paths:
         """Return the delay without jitter, which a shortest path is made of."""
         return self._bases_ns[one.region][other.region]
 
+    def mean_ns(self, one: Machine, other: Machine) -> int:
+        """Return the delay with as much jitter as there is on the whole."""
+        return self.least_ns(one, other) + self.links.jitter_us * NS_PER_US
+
     def transfer_ns(self, size_bytes: int) -> int:
         """Return how long bytes take besides the delay."""
         return size_bytes * NS_PER_S // self.links.bandwidth_bytes_per_s
@@ -105,7 +120,6 @@ class Paths:
     def frame_ns(self, sender: Machine, receiver: Machine, size: int) -> int | None:
         """Return how long a frame takes; None if its stream breaks."""
         after_ns = self.delay_ns(sender, receiver) + self.transfer_ns(size)
-        after_ns += self.links.frame_us * NS_PER_US
         if self.healed:
             return after_ns
         faults, chance = self.faults, self.chance
@@ -118,6 +132,15 @@ class Paths:
         if faults.delay_permille and chance.randrange(1000) < faults.delay_permille:
             after_ns += chance.randrange(faults.delay_ms_max + 1) * NS_PER_MS
         return after_ns
+
+    def handled_ns(self, now_ns: int, cost_us: int) -> int:
+        """Return how long it takes until something is handled that costs so much."""
+        cost_ns, free_ns = cost_us * NS_PER_US, self._free_ns
+        if not free_ns:
+            return cost_ns
+        done_ns = max(now_ns, free_ns[0]) + cost_ns
+        heapreplace(free_ns, done_ns)
+        return done_ns - now_ns
 
     @property
     def calm(self) -> bool:

@@ -17,7 +17,7 @@ from random import Random
 from typing import Any, Final
 
 from nunet_node.simulator.medium.links import Paths
-from nunet_node.simulator.plan import NS_PER_S
+from nunet_node.simulator.plan import NS_PER_S, WARM_UP_NS
 from nunet_node.simulator.world.agenda import Agenda
 from nunet_node.simulator.world.machine import Machine
 
@@ -81,7 +81,7 @@ class Overlay:
         self.sent = 0
         self.sent_bytes = 0
         self.reach_ns: list[int] = []
-        """How long each first copy took, for measures."""
+        """How long each first copy took, of what was said when all had joined."""
         self.connected: list[list[int]] = [[] for _ in machines]
         self.mesh: list[list[int]] = [[] for _ in machines]
         self._waiting: list[list[Message]] = [[] for _ in machines]
@@ -198,7 +198,7 @@ class Overlay:
             self._agenda.at(late_ns, self._again, (receiver, message))
 
     def _again(self, about: tuple[int, Message]) -> None:
-        """Deliver a copy that nothing filtered: the node itself has to cope."""
+        """Deliver a copy later, or once more: the node itself has to cope."""
         receiver, message = about
         machine = self._machines[receiver]
         if machine.up:
@@ -213,14 +213,19 @@ class Overlay:
             message.due[receiver] = NEVER_NS
             return
         seen[receiver] = 1
-        if len(self.reach_ns) < REACHES_MAX:
+        if message.at_ns >= WARM_UP_NS and len(self.reach_ns) < REACHES_MAX:
             self.reach_ns.append(self._agenda.now_ns - message.at_ns)
         self._spread(receiver, self.mesh[receiver], message)
         waiting = self._waiting[receiver]
         waiting.append(message)
         if len(waiting) == 1:
             self._beat(receiver)
-        self.deliver(machine, message)
+        cost_us = self._paths.links.gossip_us
+        if cost_us:
+            after_ns = self._paths.handled_ns(self._agenda.now_ns, cost_us)
+            self._agenda.after(after_ns, self._again, (receiver, message))
+        else:
+            self.deliver(machine, message)
 
     def _beat(self, machine: int) -> None:
         """Act at the machine's next heartbeat; each has its own phase."""

@@ -1,6 +1,6 @@
 """Sessions: dialled, spoken over, and ended by either side or by the network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from nunet_node.errors import PeerError
@@ -11,7 +11,13 @@ from nunet_node.protocol import effects as fx
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.messages import Frame, Invoke, Stated
 from nunet_node.protocol.sessions import FRESH_TTL_S, NONCE_BYTES
-from nunet_node.simulator.medium.links import DIAL_NS, Link, Paths
+from nunet_node.simulator.medium.links import (
+    CONNECT_ROUND_TRIPS,
+    DIAL_NS,
+    STREAM_ROUND_TRIPS,
+    Link,
+    Paths,
+)
 from nunet_node.simulator.medium.reading import Reader
 from nunet_node.simulator.world.agenda import Agenda
 from nunet_node.simulator.world.keys import Nonces
@@ -26,6 +32,9 @@ START_S: Final = 1_700_000_000
 """Unix time at which every run begins."""
 
 NS_PER_S: Final = 1_000_000_000
+
+JOINING_NS: Final = 3 * NS_PER_S
+"""Until then a machine that has booted is still dialling its neighbours."""
 
 Give = Callable[[Machine, ins.Input], None]
 
@@ -56,23 +65,28 @@ class Wires:
         self.dials = 0
         self.dialled: dict[int, set[int]] = {}
         """Who has dialled whom: a peer behind a NAT is reached over its own dials."""
+        self.neighbours: Sequence[Sequence[int]] = ()
+        """With whom each machine is connected for the sake of gossip."""
 
     def open(self, machine: Machine, effect: fx.OpenSession) -> None:
-        """Dial: a round trip for the connection, and half for the stream."""
+        """Open a stream, over a new connection if there is none."""
         self.dials += 1
         other = self._peers.get(effect.peer_id)
         about = (machine, machine.boot, effect)
         if other is None or other.gone or not self._paths.joined(machine, other):
             self._agenda.after(DIAL_NS, self._failed, about)
             return
-        there_ns = self._paths.delay_ns(machine, other)
-        back_ns = self._paths.delay_ns(other, machine)
+        round_ns = self._paths.delay_ns(machine, other)
+        round_ns += self._paths.delay_ns(other, machine)
+        rounds = STREAM_ROUND_TRIPS
+        if not self._are_connected(machine, other):
+            rounds += CONNECT_ROUND_TRIPS
         if other.traits.unreachable and machine.index not in self.dialled.get(
             other.index, ()
         ):
             self._agenda.after(DIAL_NS, self._failed, about)
             return
-        self._agenda.after(2 * there_ns + back_ns, self._opened, (*about, other))
+        self._agenda.after(rounds * round_ns, self._opened, (*about, other))
 
     def send(self, machine: Machine, effect: fx.Send) -> None:
         """Send a frame, behind those that were sent before it."""
@@ -113,6 +127,9 @@ class Wires:
             self.end(link, other, after_ns + self._paths.delay_ns(machine, other))
             told[other.index] = other
         machine.sessions.clear()
+        self.dialled.pop(machine.index, None)
+        for others in self.dialled.values():
+            others.discard(machine.index)
         return list(told.values())
 
     def break_paths(self, machines: list[Machine]) -> None:
@@ -122,8 +139,20 @@ class Wires:
                 if link.dialler is machine:
                     self._agenda.after(self._paths.notice_ns(), self._cut, link)
 
+    def _are_connected(self, machine: Machine, other: Machine) -> bool:
+        """Tell whether either has dialled the other since both are up."""
+        if other.index in self.dialled.get(machine.index, ()):
+            return True
+        if machine.index in self.dialled.get(other.index, ()):
+            return True
+        settled_ns = self._agenda.now_ns - JOINING_NS
+        near = other.index in self.neighbours[machine.index]
+        return near and max(machine.booted_ns, other.booted_ns) < settled_ns
+
     def _cut(self, link: Link) -> None:
         if link.open and not self._paths.joined(link.dialler, link.listener):
+            self.dialled.get(link.dialler.index, set()).discard(link.listener.index)
+            self.dialled.get(link.listener.index, set()).discard(link.dialler.index)
             self.end(link, link.dialler, 0)
             self.end(link, link.listener, 0)
 
@@ -177,6 +206,9 @@ class Wires:
             self.end(link, machine, self._paths.notice_ns())
             self.end(link, other, self._paths.notice_ns())
             return
+        after_ns += self._paths.handled_ns(
+            self._agenda.now_ns, self._paths.links.frame_us
+        )
         arrives_ns = max(link.free_ns[side], self._agenda.now_ns + after_ns)
         link.free_ns[side] = arrives_ns
         self._agenda.at(arrives_ns, self._arrived, (link, other, data))

@@ -36,6 +36,7 @@ HEAD: Final = (
     "messages/job",
     "KiB/job",
     "gossip p99 ms",
+    "shortest path p99 ms",
     "fairness",
     "promises",
 )
@@ -124,10 +125,15 @@ def _row(point: Point, outcome: Outcome) -> list[str]:
         f"{started['p99'] / US_PER_S:.2f}",
         f"{measures['frames_per_job_permille'] / 1000:.1f}",
         f"{measures['bytes_per_job'] / 1024:.1f}",
-        f"{measures['gossip_reach_us']['p99'] / 1000:.0f}",
+        _ms(measures["gossip_reach_us"]["p99"]),
+        _ms(measures["gossip_bound_us"]["p99"]),
         f"{measures['fairness_permille'] / 1000:.3f}",
         "kept" if outcome.broken is None else f"{outcome.broken.invariant} broken",
     ]
+
+
+def _ms(time_us: int) -> str:
+    return f"{time_us / 1000:.0f}" if time_us else "-"
 
 
 def _label(point: Point) -> str:

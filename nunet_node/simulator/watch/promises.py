@@ -33,6 +33,10 @@ class BrokenPromiseError(NunetNodeError):
         super().__init__(f"{invariant} at {at_ns / 1e9:.6f} s: {said}")
         self.invariant, self.at_ns, self.said = invariant, at_ns, said
 
+    def __reduce__(self) -> tuple[type, tuple[str, int, str]]:
+        """Let it come back from another process of a sweep."""
+        return type(self), (self.invariant, self.at_ns, self.said)
+
 
 @dataclass(slots=True)
 class Custody:

@@ -17,13 +17,14 @@ from nunet_node.simulator.world.agenda import Agenda
 from nunet_node.simulator.world.machine import Machine
 from nunet_node.wire.cid import Cid
 
-START_NS: Final = 30 * NS_PER_MS
-"""From the order to start until the first process runs: a sandbox and a spawn."""
+START_NS: Final = 12 * NS_PER_MS
+"""From the order to start until the first process runs: a sandbox and a spawn, as
+measured beside real processes (`docs/calibration.md`)."""
 
 KILL_NS: Final = 20 * NS_PER_MS
 """Until a process tree is gone."""
 
-STORE_NS: Final = 15 * NS_PER_MS
+STORE_NS: Final = 12 * NS_PER_MS
 """Collecting and syncing a small result."""
 
 Give = Callable[[Machine, ins.Input], None]

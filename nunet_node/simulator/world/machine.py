@@ -74,6 +74,9 @@ class Machine:
     gone: bool = False
     """It never returns."""
     boot: int = 0
+    booted_ns: int = 0
+    joined_ns: int = 0
+    """When it has a neighbour to gossip with."""
     offset_s: int = 0
     """How wrong its wall clock is."""
     disk_full: bool = False

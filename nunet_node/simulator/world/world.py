@@ -15,7 +15,11 @@ from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.messages import REVOCATIONS_TOPIC
 from nunet_node.protocol.turn import Batch
 from nunet_node.quantities import Now
-from nunet_node.simulator.medium.links import Paths
+from nunet_node.simulator.medium.links import (
+    CONNECT_ROUND_TRIPS,
+    STREAM_ROUND_TRIPS,
+    Paths,
+)
 from nunet_node.simulator.medium.oracle import Oracle, OracleTable
 from nunet_node.simulator.medium.overlay import Message, Overlay
 from nunet_node.simulator.medium.reading import (
@@ -64,6 +68,7 @@ class World:
         self.overlay = Overlay(self.machines, self.agenda, self.paths, overlay_chance)
         self.overlay.deliver = self._heard
         self.overlay.connect(scenario.fleet.degree)
+        self.wires.neighbours = self.overlay.connected
         self.oracle = self._make_oracle()
         self.watch(watchers)
         self.inputs = 0
@@ -95,6 +100,8 @@ class World:
         if self.oracle is not None:
             table = OracleTable(self.oracle, machine.index)
         machine.boot_node(table)
+        machine.booted_ns = self.agenda.now_ns
+        machine.joined_ns = machine.booted_ns + self._joining_ns(machine)
         for watcher in self.watchers:
             watcher.booted(self.agenda.now_ns, machine)
         self.overlay.returned(machine.index)
@@ -235,12 +242,21 @@ class World:
 
     def _publish(self, machine: Machine, effect: fx.Publish) -> None:
         if self.oracle is None:
-            self.overlay.publish(machine, effect.topic, effect.data)
+            about = (machine, machine.boot, effect)
+            if machine.joined_ns > self.agenda.now_ns:
+                self.agenda.at(machine.joined_ns, self._say, about)
+            else:
+                self._say(about)
             return
         now_s = unix_s(machine, self.agenda.now_ns)
         heard = self.reader.advert(effect.data, now_s)
         if heard is not None:
             self.oracle.publish(machine.index, heard)
+
+    def _say(self, about: tuple[Machine, int, fx.Publish]) -> None:
+        machine, boot, effect = about
+        if machine.up and machine.boot == boot:
+            self.overlay.publish(machine, effect.topic, effect.data)
 
     def _heard(self, machine: Machine, message: Message) -> None:
         if message.topic == REVOCATIONS_TOPIC:
@@ -254,6 +270,16 @@ class World:
         if message.given is None:
             message.given = ins.AdvertsHeard(adverts=(heard,))
         self.give(machine, message.given)
+
+    def _joining_ns(self, machine: Machine) -> int:
+        """Return how long it takes until a first neighbour can be told anything."""
+        near = self.overlay.connected[machine.index]
+        up = [self.machines[index] for index in near if self.machines[index].up]
+        if not up:
+            return 0
+        rounds = CONNECT_ROUND_TRIPS + STREAM_ROUND_TRIPS
+        round_ns = self.paths.delay_ns(machine, up[0])
+        return rounds * (round_ns + self.paths.delay_ns(up[0], machine))
 
     def _join(self, machine: Machine) -> None:
         near = self.overlay.connected[machine.index]
@@ -274,17 +300,22 @@ class World:
         self.boot(machine)
         self.returned(machine)
 
-    def _make_oracle(self) -> Oracle | None:
-        if self.plan.scenario.links.gossip != "oracle":
-            return None
-        edges = [
+    def edges(
+        self, delay_ns: Callable[[Machine, Machine], int]
+    ) -> list[list[tuple[int, int]]]:
+        """Return each machine's connections, with what that function says of them."""
+        return [
             [
-                (other, self.paths.least_ns(machine, self.machines[other]))
+                (other, delay_ns(machine, self.machines[other]))
                 for other in self.overlay.connected[machine.index]
             ]
             for machine in self.machines
         ]
-        return Oracle(self.agenda, edges)
+
+    def _make_oracle(self) -> Oracle | None:
+        if self.plan.scenario.links.gossip != "oracle":
+            return None
+        return Oracle(self.agenda, self.edges(self.paths.least_ns))
 
 
 def _pass(machine: Machine, effect: fx.GrantLogs) -> None:

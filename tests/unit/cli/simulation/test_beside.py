@@ -6,6 +6,7 @@ from nunet_node.cli.simulation.beside import (
     beside_rows,
     comparable,
     left_out,
+    moved,
     simulated_measures,
 )
 from nunet_node.simulator import plan as p
@@ -34,13 +35,7 @@ def test_a_simulation_is_measured_by_what_its_nodes_tell():
     calm = msgspec.structs.replace(STORMY, faults=Faults())
     plan = comparable(calm, 4, 1)
     boots = tuple(n * p.NS_PER_S for n in range(4))
-    later = [
-        msgspec.structs.replace(h, at_ns=h.at_ns + 5 * p.NS_PER_S)
-        for h in plan.happenings
-    ]
-    plan = msgspec.structs.replace(plan, happenings=tuple(later), boots_ns=boots)
-
-    told = simulated_measures(plan)
+    told = simulated_measures(moved(plan, boots, 5 * p.NS_PER_S))
     assert told["broken"] is None
     assert told["jobs"] == sum(told["states"].values()) == 4
     assert told["pairs_known"] == told["pairs"] == 6

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from nunet_node.executors.inside.main import EXIT_NOT_STARTED
 from nunet_node.executors.jobdir import JobDir
+from nunet_node.executors.modules import COMPONENT_SUFFIX
 from nunet_node.executors.port import Limit, RunEnd, RunOrder
 from nunet_node.executors.sandbox import bubblewrap, seccomp
 from nunet_node.executors.sandbox.cgroups import ControlGroup, GroupLimits
@@ -30,6 +31,9 @@ ADDRESS_SPACE_FACTOR: Final = 2
 ADDRESS_SPACE_ALLOWANCE_BYTES: Final = 256 << 20
 """Programs reserve far more addresses than they use; without a control group this
 only slows a memory bomb down until the supervisor has seen it."""
+PYTHON_PATH: Final = "PYTHONPATH"
+PACKAGES_FOLDER: Final = "site-packages"
+"""A directory of this name among the inputs is where a script finds packages."""
 EXIT_NOT_FOUND: Final = 127
 """Exit code of a command that could not be started, as shells have it."""
 
@@ -122,9 +126,13 @@ def _wasm_launch(
         "kind": "wasm",
         "module": str(module),
         "trusted": python,
+        "component": module.name.endswith(COMPONENT_SUFFIX),
         # -u: what is printed is seen at once; -B: no compiled files in the outputs.
         "argv": ["python", "-u", "-B", *order.argv] if python else list(order.argv),
-        "env": environment(order, bubblewrap.JOB_PATH),
+        "env": [
+            *environment(order, bubblewrap.JOB_PATH),
+            *(_python_path(order, job_dir) if python else ()),
+        ],
         # WASI has no working directory: libc looks relative names up below ".".
         "directories": [
             (job, bubblewrap.JOB_PATH),
@@ -137,6 +145,22 @@ def _wasm_launch(
         "limits": _limits(order, job_dir),
     }
     return Launch(request=request, barriers=("wasm", *_grouped(group)))
+
+
+def _python_path(order: RunOrder, job_dir: JobDir) -> list[tuple[str, str]]:
+    """Return where a script finds what was brought for it, beside its own directory.
+
+    A wheel is imported as it is: Python reads what is zipped. The job's own words on
+    the matter come first.
+    """
+    own = [value for name, value in order.env if name == PYTHON_PATH]
+    tops = {path.partition("/")[0] for path in job_dir.inputs}
+    brought = [
+        f"{bubblewrap.JOB_PATH}/{top}"
+        for top in sorted(tops)
+        if top.endswith(".whl") or top == PACKAGES_FOLDER
+    ]
+    return [(PYTHON_PATH, ":".join((*own, *brought)))] if brought else []
 
 
 def _process_launch(

@@ -23,6 +23,7 @@ import trio
 
 from nunet_node.errors import PeerError
 from nunet_node.executors import jobdir
+from nunet_node.executors.inside.preamble import is_component
 from nunet_node.executors.port import ScratchError
 from nunet_node.executors.sandbox import cgroups, seccomp
 from nunet_node.executors.sandbox.cgroups import GroupLimits
@@ -44,6 +45,8 @@ COMPILED_BYTES_MAX: Final = 512 << 20
 """Largest compiled module; CPython's is 30 MiB."""
 CACHE_BYTES_MAX: Final = 2 << 30
 """Most compiled code kept; the longest unused goes first, CPython never."""
+COMPONENT_SUFFIX: Final = ".component.cwasm"
+"""What a compiled component's name ends with: nothing in it tells it from a module."""
 _CONFIGS: Final = {True: "fuel-1", False: "fuel-copied-1"}
 """Of what is trusted and what is not; one changes whenever `inside.wasm.engine` does,
 so that old artefacts are not met."""
@@ -123,6 +126,8 @@ class ModuleCache:
         if len(module_bytes) > MODULE_BYTES_MAX:
             raise ModuleError(f"the module exceeds {MODULE_BYTES_MAX} bytes")
         place = self._place(hashlib.sha256(module_bytes).hexdigest(), trusted=False)
+        if is_component(module_bytes):
+            place = place.with_suffix(COMPONENT_SUFFIX)
         if self._has(place):
             with contextlib.suppress(FileNotFoundError):
                 os.utime(place)

@@ -1,6 +1,6 @@
 """Compile and run a WASI module with wasmtime.
 
-Guests see preview 1 of WASI: arguments, variables, clocks, random bytes, their own
+Modules see preview 1 of WASI: arguments, variables, clocks, random bytes, their own
 output and the given directories, nothing else. They can exit with 0 to 125 only;
 wasmtime treats anything above as a trap. Fuel meters instructions; only
 killing this process interrupts a guest for sure, because fuel and epochs do not
@@ -18,6 +18,7 @@ from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasiConfig, Wasmtime
 
 from nunet_node.executors.inside import confine
 from nunet_node.executors.inside.main import REASON_CHARS_MAX
+from nunet_node.executors.inside.preamble import is_component
 
 FUEL_MAX: Final = 2**62
 """More instructions than any deadline allows: fuel only counts here."""
@@ -25,6 +26,17 @@ TABLE_ELEMENTS_MAX: Final = 1_000_000
 """Most table entries; each costs the host 16 bytes outside the guest's memory."""
 EXIT_TRAPPED: Final = 134
 """Exit code of a guest that trapped: 128 + SIGABRT, as a shell shows an abort."""
+
+TABLES_MAX: Final = 8
+"""Most tables; compilers make one, adapters another."""
+INSTANCES_MAX: Final = 32
+"""Most core instances in a component: adapters, shims and what was composed."""
+MEMORIES_MAX: Final = 4
+"""Most memories of a component; each may grow to the job's limit, and the job's group
+holds all of them together."""
+
+Ended = tuple[int | None, str | None]
+"""An exit code, or None and why there is none."""
 
 Tell = Callable[[int, dict[str, Any]], None]
 Descriptors = dict[str, int]
@@ -61,9 +73,10 @@ def compile_module(request: dict[str, Any], fds: Descriptors, tell: Tell) -> Non
     maker = engine(trusted=request["trusted"], parallel=request["parallel"])
     with os.fdopen(fds["source"], "rb") as source:
         module_bytes = source.read()
+    compiler = _compiler(module_bytes)
     confine.confine(request)
     try:
-        compiled = Module(maker, module_bytes).serialize()
+        compiled = compiler(maker, module_bytes)
     except WasmtimeError as error:
         tell(fds["status"], {"failed": f"module: {_short(error)}"})
         os._exit(1)
@@ -73,34 +86,48 @@ def compile_module(request: dict[str, Any], fds: Descriptors, tell: Tell) -> Non
     os._exit(0)
 
 
+def _compiler(content: bytes) -> Callable[[wasmtime.Engine, bytes], bytes]:
+    """Load what compiles such bytes, which the barriers forbid later."""
+    if is_component(content):
+        from nunet_node.executors.inside import component  # noqa: PLC0415
+
+        return component.compiled
+    return lambda maker, module_bytes: bytes(Module(maker, module_bytes).serialize())
+
+
 def run(request: dict[str, Any], fds: Descriptors, tell: Tell) -> None:
     """Load the compiled module, confine this process, run the guest, and exit."""
-    linker, module = load(trusted=request["trusted"]), _module(request)
+    run_it = _guest(request)
     # Opened now: the barriers forbid opening it when the guest has ended.
     own_status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
     achieved = confine.confine(request)
     store = _store(request)
     tell(fds["status"], {"started": achieved})
-    record = _ending(store, linker, module)
+    record = _ending(store, run_it)
     record["fuel"] = FUEL_MAX - store.get_fuel()
     record["peak_kib"] = _peak_kib(own_status)
     tell(fds["status"], record)
     os._exit(record["exit"])
 
 
-def _module(request: dict[str, Any]) -> Callable[[], Module]:
+def _guest(request: dict[str, Any]) -> Callable[[Store], Ended]:
     """Load what is compiled; what was a stranger's, only once this is confined.
 
     The compiler may have been deceived by the module it read, so its work is not even
     opened up while this process can still do harm.
     """
-    maker = engine(trusted=request["trusted"])
+    maker, linker = engine(trusted=request["trusted"]), load(trusted=request["trusted"])
     if request["trusted"]:
         ready = Module.deserialize_file(maker, request["module"])
-        return lambda: ready
+        return lambda store: _run_module(store, linker, ready)
     with open(request["module"], "rb") as source:  # noqa: PTH123 - start-up time
         compiled = source.read()
-    return lambda: Module.deserialize(maker, compiled)
+    if request["component"]:
+        # Imported now: the barriers forbid reading it later.
+        from nunet_node.executors.inside import component  # noqa: PLC0415
+
+        return lambda store: component.ending(maker, store, compiled)
+    return lambda store: _run_module(store, linker, Module.deserialize(maker, compiled))
 
 
 def _store(request: dict[str, Any]) -> Store:
@@ -115,30 +142,34 @@ def _store(request: dict[str, Any]) -> Store:
     store.set_limits(
         memory_size=request["memory_bytes"],
         table_elements=TABLE_ELEMENTS_MAX,
-        instances=1,
-        tables=8,
-        memories=1,
+        instances=INSTANCES_MAX if request["component"] else 1,
+        tables=TABLES_MAX,
+        memories=MEMORIES_MAX if request["component"] else 1,
     )
     store.set_fuel(FUEL_MAX)
     store.set_wasi(wasi)
     return store
 
 
-def _ending(
-    store: Store, linker: Linker, module: Callable[[], Module]
-) -> dict[str, Any]:
+def _run_module(store: Store, linker: Linker, module: Module) -> Ended:
+    exports = linker.instantiate(store, module).exports(store)
+    if "_start" not in exports:
+        return None, "module: it exports no _start"
     try:
-        start = linker.instantiate(store, module()).exports(store)["_start"]
-        start(store)
+        exports["_start"](store)
     except ExitTrap as end:
-        return {"exit": end.code & 0xFF}
-    except KeyError:
-        return {"exit": EXIT_TRAPPED, "reason": "module: it exports no _start"}
+        return end.code & 0xFF, None
+    return 0, None
+
+
+def _ending(store: Store, run_it: Callable[[Store], Ended]) -> dict[str, Any]:
+    try:
+        code, why = run_it(store)
     except Trap as trap:
         return {"exit": EXIT_TRAPPED, "reason": f"trap: {_short(trap)}"}
     except WasmtimeError as error:
         return {"exit": EXIT_TRAPPED, "reason": f"module: {_short(error)}"}
-    return {"exit": 0}
+    return {"exit": EXIT_TRAPPED, "reason": why} if code is None else {"exit": code}
 
 
 def _peak_kib(own_status: int) -> int:

@@ -119,6 +119,7 @@ def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec
     """
     default = JobSpec(name="-", engine=Engine.PROCESS, command=("-",))
     engine = engine_of(file)
+    _check_wheels(file, engine)
     spec = JobSpec(
         name=name_of(file),
         engine=engine,
@@ -212,6 +213,23 @@ def _image(file: JobFile, engine: Engine) -> str:
             "write 'engine: container' for one that the provider has"
         )
     return base_name(image) if is_path(image) else image
+
+
+def _check_wheels(file: JobFile, engine: Engine) -> None:
+    """Refuse what Python in WebAssembly cannot import, before it travels.
+
+    A wheel's name ends with what it runs on: Python, ABI and platform (PEP 427).
+    """
+    for each in file.inputs if engine is Engine.PYTHON else ():
+        name = base_name(each.dest)
+        if not name.endswith(".whl"):
+            continue
+        *_, abi, platform = ("", "", *name.removesuffix(".whl").split("-"))
+        if (abi, platform) != ("none", "any"):
+            raise JobFileError(
+                f"{each.path} has compiled code, which a python job cannot load; bring "
+                "a wheel whose name ends with none-any.whl, or write 'engine: process'"
+            )
 
 
 def _gpus(file: JobFile, engine: Engine) -> tuple[Gpus, ...]:

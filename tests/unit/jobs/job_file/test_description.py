@@ -160,3 +160,22 @@ def test_a_demanded_level_and_no_network_are_in_the_specification():
 def test_a_level_that_its_engine_never_has_is_refused_at_once(said, level):
     with pytest.raises(JobFileError, match=f"isolation {level} is demanded"):
         spec_of(**said, isolation=level)
+
+
+@pytest.mark.parametrize(
+    "name", ["a-1.0-py3-none-any.whl", "a-1.0-1-py2.py3-none-any.whl", "a.tar"]
+)
+def test_a_script_may_bring_what_it_can_import(name):
+    wheel = FileInput(path=f"w/{name}", dest=name)
+    job_spec(JobFile(program="a.py", inputs=(wheel,)), inputs=None, inputs_bytes=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["a-1.0-cp311-cp311-manylinux_2_17_x86_64.whl", "a-1.0-py3-none-win32.whl"]
+)
+def test_a_wheel_with_compiled_code_is_refused_with_the_remedy(name):
+    wheel = FileInput(path=f"w/{name}", dest=name)
+    with pytest.raises(JobFileError, match=r"none-any\.whl, or write 'engine: process"):
+        job_spec(JobFile(program="a.py", inputs=(wheel,)), inputs=None, inputs_bytes=0)
+    native = JobFile(program="a.py", engine=Engine.PROCESS, inputs=(wheel,))
+    job_spec(native, inputs=None, inputs_bytes=0)

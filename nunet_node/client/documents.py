@@ -100,6 +100,7 @@ def node_documents(adverts: Iterable[Statement[Advert]], now_s: int) -> list[Doc
             "engines": [offer.engine for offer in heard.payload.engines if offer.ready],
             "total": _resources(heard.payload.total),
             "free": _resources(heard.payload.free),
+            "largest": [_resources(room) for room in heard.payload.rooms],
             "seen_s": max(0, now_s - heard.issued_at_s),
             "price": _price(heard.payload.price_micro_ntx),
             "queued": heard.payload.queued,

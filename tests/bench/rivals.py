@@ -134,12 +134,16 @@ async def _with_ray(made: Table, stack: AsyncExitStack) -> None:
         return
     cluster = stack.enter_context(rays.ray())
     client = await stack.enter_async_context(
-        httpx.AsyncClient(base_url=cluster.address, timeout=60)
+        httpx.AsyncClient(base_url=cluster.address, timeout=60, headers=cluster.headers)
     )
     made.job("Ray: Jobs API", partial(_ray_job, client))
     words = (program, "job", "submit", "--address", cluster.address, "--", *TRUE)
     quietly = partial(
-        subprocess.run, words, env=clean_environment(), capture_output=True, check=True
+        subprocess.run,
+        words,
+        env=cluster.environment(),
+        capture_output=True,
+        check=True,
     )
     made.call("Ray: ray job submit", quietly)
     place = made.place / "ray"

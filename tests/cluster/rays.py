@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ from tests.cluster.daemons import (
 
 MIB = 1 << 20
 _QUIET = {
+    "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": 0,
     "RAY_enable_metrics_collection": 0,
     "RAY_health_check_period_ms": 1000,
@@ -48,6 +50,8 @@ class Ray:
         self._top = top
         self._stack = stack
         self._gcs, self._http = free_ports(2)
+        self.token_file.touch(mode=0o600)
+        self.token_file.write_text(secrets.token_hex(32))
         self._second: subprocess.Popen[bytes] | None = None
 
     @property
@@ -60,11 +64,24 @@ class Ray:
         return f"127.0.0.1:{self._gcs}"
 
     @property
+    def token_file(self) -> Path:
+        """What admits to it, because anybody else on this machine is not to."""
+        return self._top / "token"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token_file.read_text()}"}
+
+    @property
     def adapter(self) -> RayCluster:
-        return RayCluster(self.address)
+        return RayCluster(self.address, token=self.token_file.read_text())
 
     def settings(self) -> str:
-        return f'address = "{self.address}"'
+        return f'address = "{self.address}"\ntoken_file = "{self.token_file}"'
+
+    def environment(self) -> dict[str, str]:
+        """Return what its programs see."""
+        return clean_environment(**_QUIET, RAY_AUTH_TOKEN_PATH=self.token_file)
 
     def start_head(self) -> None:
         self._start(
@@ -89,7 +106,8 @@ class Ray:
     def count(self) -> int:
         """Return how many machines Ray says to live."""
         try:
-            found = httpx.get(f"{self.address}/nodes?view=summary", timeout=10).json()
+            url = f"{self.address}/nodes?view=summary"
+            found = httpx.get(url, headers=self.headers, timeout=10).json()
         except (httpx.HTTPError, ValueError):
             return 0
         states = [each["raylet"].get("state") for each in found["data"]["summary"]]
@@ -110,7 +128,7 @@ class Ray:
             *(f"--{option}={port}" for option, port in ports),
             *words,
             log=self._top / f"{name}.out",
-            env=clean_environment(**_QUIET),
+            env=self.environment(),
         )
         return self._stack.enter_context(started)
 

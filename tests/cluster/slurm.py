@@ -71,7 +71,7 @@ class Slurm:
 
     def start(self, name: str) -> None:
         log = self.top / f"{name}.out"
-        running = daemon("slurmd", "-D", "-N", name, log=log, env=self._env())
+        running = daemon("slurmd", "-D", "-N", name, log=log, env=self.environment())
         self.machines[name] = self._stack.enter_context(running)
 
     def lose_power(self, process: psutil.Process) -> None:
@@ -87,7 +87,7 @@ class Slurm:
     def ran(self, *words: str) -> str:
         """Run one of Slurm's own commands."""
         ended = subprocess.run(
-            words, env=self._env(), capture_output=True, check=True, text=True
+            words, env=self.environment(), capture_output=True, check=True, text=True
         )
         return ended.stdout
 
@@ -98,7 +98,8 @@ class Slurm:
             return False
         return said.split() == ["idle"] * len(CPUS)
 
-    def _env(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return what its programs see."""
         return {**os.environ, "PATH": _path()}
 
 
@@ -120,13 +121,16 @@ def slurm(top: Path) -> Iterator[Slurm]:
         key.chmod(0o400)
         files = {"socket": "socket", "pid-file": "pid", "log-file": "log"}
         named = [f"--{name}={munge / file}" for name, file in files.items()]
-        options = [*named, f"--key-file={key}", f"--seed-file={munge / 'seed'}"]
+        words = ["munged", "--foreground", *named, f"--key-file={key}"]
+        words.append(f"--seed-file={munge / 'seed'}")
         stack.enter_context(
-            daemon("munged", "--foreground", *options, log=top / "munge.out")
+            daemon(*words, log=top / "munge.out", env=made.environment())
         )
         wait_for("munge's socket", (munge / "socket").is_socket)
-        controller = daemon("slurmctld", "-D", "-c", log=top / "controller.out")
-        stack.enter_context(controller)
+        words = ["slurmctld", "-D", "-c"]
+        stack.enter_context(
+            daemon(*words, log=top / "controller.out", env=made.environment())
+        )
         for name in CPUS:
             made.start(name)
         wait_for("idle machines of Slurm", made.is_ready)

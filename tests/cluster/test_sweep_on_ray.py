@@ -55,6 +55,7 @@ def test_a_sweep_on_a_cluster_has_the_digests_of_one_at_home(tmp_path, monkeypat
                 *(*words, "--ray", cluster.address_of_tasks),
             ],
             cwd=tmp_path,
+            env=cluster.environment(),
             check=True,
             capture_output=True,
             text=True,

@@ -97,7 +97,7 @@ def _report(found: Checkup) -> str:
     )
     backend = f"jobs run on: {visible(found.backend)}"
     if found.machines:
-        backend += f", {len(found.machines)} machines, one of them examined"
+        backend += f" (machines: {len(found.machines)}; one of them was examined)"
     lines = [table(head, map(_row, found.capabilities)), "", backend, offered]
     for number, gap in enumerate(found.gaps, start=1):
         lines += ["", f"{number}. {gap.engine}: {visible(gap.what)}"]

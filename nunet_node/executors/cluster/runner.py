@@ -118,7 +118,6 @@ class Runner:
         )
 
     async def _work(self, order: RunOrder) -> None:
-        await self._require(order.engine)
         job_dir = await self.executors.open_job(order.job, 1)
         try:
             if await self._inputs_came(job_dir):
@@ -192,6 +191,7 @@ class Runner:
         self.scope.cancel()
 
     async def _run(self, order: RunOrder, job_dir: JobDir) -> None:
+        await self._require(order.engine)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tell, job_dir)
             end = await self.executors.run(

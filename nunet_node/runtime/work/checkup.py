@@ -14,17 +14,22 @@ from typing import Final
 import trio
 
 from nunet_node.errors import PeerError
+from nunet_node.executors.cluster.capacity import RUNNER_BYTES, ClusterRoom
 from nunet_node.executors.cluster.executors import ClusterExecutors
 from nunet_node.executors.cluster.port import MachineRoom
 from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Capability
 from nunet_node.executors.probing.examine import CONTROL_GROUPS
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import ResourceVector, size_text
 from nunet_node.runtime.work.detect import detect
 
 _UNGROUPED: Final = (
     "no control group: memory is measured, and a share of a processor is not held"
+)
+_NO_ROOM: Final = (
+    "no machine has a processor, and memory for a job beside our runner's own: "
+    f"{size_text(RUNNER_BYTES)}"
 )
 _WEAKNESSES: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "wasm": (
@@ -77,7 +82,7 @@ async def check_up_cluster(executors: ClusterExecutors) -> Checkup:
         machines = await executors.machines()
     return Checkup(
         capabilities=found,
-        gaps=tuple(gaps(found)),
+        gaps=(*_without_room(backend, room), *gaps(found)),
         room=room.total,
         backend=backend,
         machines=machines,
@@ -101,6 +106,12 @@ async def check_up(scratch: Path, cache: Path) -> Checkup:
     found = await executors.probe(thorough=True)
     room = await trio.to_thread.run_sync(detect, scratch)
     return Checkup(capabilities=found, gaps=tuple(gaps(found)), room=room)
+
+
+def _without_room(backend: str, room: ClusterRoom) -> tuple[Gap, ...]:
+    if room.largest:
+        return ()
+    return (Gap(engine="backend", what=_NO_ROOM, remedy=f"look after {backend}"),)
 
 
 def gaps(found: Iterable[Capability]) -> Iterable[Gap]:

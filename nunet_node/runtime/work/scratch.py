@@ -98,5 +98,9 @@ def _drop(scratch: Path) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    found = path.lstat()
+    try:
+        found = path.lstat()
+    except OSError:
+        # Its own node has just taken it away.
+        return False
     return path.is_dir() and not path.is_symlink() and found.st_uid == os.geteuid()

@@ -167,5 +167,7 @@ def test_a_node_shows_its_ready_engines_and_its_room():
 
     assert (shown["did"], shown["peer_id"]) == (PROVIDER.did, "p")
     assert shown["engines"] == ["wasm"]
-    assert shown["total"] == shown["free"] == {**plain(ROOM), "gpus": []}
+    whole = {**plain(ROOM), "gpus": []}
+    assert shown["total"] == shown["free"] == whole
+    assert shown["largest"] == [whole]
     assert shown["seen_s"] == 7

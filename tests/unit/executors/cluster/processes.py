@@ -9,10 +9,11 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import trio
 
@@ -45,6 +46,8 @@ class Processes:
     starts: bool = True
     never: bool = False
     broken: bool = False
+    waits: bool = False
+    """Every runner has ended when it was started: for tests under virtual time."""
     jobs: dict[str, ClusterJob] = field(default_factory=dict)
     running: dict[str, subprocess.Popen] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
@@ -74,6 +77,8 @@ class Processes:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        if self.waits:
+            self.running[handle].wait()
 
     async def state(self, handle):
         if self.broken:
@@ -110,25 +115,34 @@ class Processes:
             process.wait()
 
 
-@contextlib.asynccontextmanager
-async def some_cluster(
-    cluster: Processes | None = None, **settings
-) -> AsyncIterator[tuple[ClusterExecutors, Processes]]:
-    """Executors on a cluster, and the cluster; every runner ends with the block."""
+@contextlib.contextmanager
+def a_cluster(
+    cluster: Processes | None = None, **settings: Any
+) -> Iterator[ClusterExecutors]:
+    """Executors on a cluster; every runner ends with the block."""
     cluster = cluster or Processes()
     with TemporaryDirectory(prefix="nunet-node-test-") as top:
         os.chmod(top, 0o711)
         _with_compiled_python(Path(top) / "runner")
         runner = (*RUNNER, "--scratch", f"{top}/runner")
         chosen = {"host": "127.0.0.1", "runner": runner, "owner": "us", **settings}
-        executors = ClusterExecutors(
-            cluster, ClusterSettings(**chosen), Path(top) / "scratch"
-        )
         try:
-            async with executors.warmed():
-                yield executors, cluster
+            yield ClusterExecutors(
+                cluster, ClusterSettings(**chosen), Path(top) / "scratch"
+            )
         finally:
             cluster.kill()
+
+
+@contextlib.asynccontextmanager
+async def some_cluster(
+    cluster: Processes | None = None, **settings: Any
+) -> AsyncIterator[tuple[ClusterExecutors, Processes]]:
+    """Executors that are ready for jobs, and their cluster."""
+    cluster = cluster or Processes()
+    with a_cluster(cluster, **settings) as executors:
+        async with executors.warmed():
+            yield executors, cluster
 
 
 def _with_compiled_python(runner: Path) -> None:

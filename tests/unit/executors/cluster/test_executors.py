@@ -27,6 +27,9 @@ mkdir out; echo made > out/a; chmod 755 out/a; echo more > out/b; echo rest > c
 ln -s /etc/passwd out/link; echo changed > in.txt
 """
 
+FALSE = ("/bin/false",)
+"""A runner that ends without a word."""
+
 
 @pytest.fixture(autouse=True)
 async def _needs_a_sandbox():
@@ -285,7 +288,7 @@ async def test_a_runner_that_starts_after_its_job_was_given_up_does_nothing():
 
 
 async def test_a_runner_that_ends_without_a_word_loses_its_job(autojump_clock):
-    async with some_cluster(runner=("/bin/false",)) as (executors, _):
+    async with some_cluster(Processes(waits=True), runner=FALSE) as (executors, _):
         made = await attempt(executors, "true")
         await made.run()
         assert made.end.limit == "lost"
@@ -343,6 +346,6 @@ async def test_a_disk_that_the_cluster_does_not_tell_is_the_one_that_was_seen():
 
 
 async def test_a_runner_without_a_cluster_says_why(autojump_clock):
-    async with some_cluster(runner=("/bin/false",)) as (executors, _):
+    async with some_cluster(Processes(waits=True), runner=FALSE) as (executors, _):
         with pytest.raises(LostError, match="exit code 1"):
             await executors.prepare()

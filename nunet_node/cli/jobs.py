@@ -16,7 +16,7 @@ import trio
 
 from nunet_node.capability.held.terms import link_of
 from nunet_node.cli.identity import ensure_identity
-from nunet_node.cli.options import BOOTSTRAP, IDENTITY
+from nunet_node.cli.options import BOOTSTRAP, IDENTITY, Parsed
 from nunet_node.cli.output import Echo, Settings, fields, table
 from nunet_node.cli.progress import Teller, exit_code_of, queue_text, short
 from nunet_node.cli.submit import INTERRUPTED, free_target, until_ended
@@ -31,7 +31,7 @@ from nunet_node.client import (
 from nunet_node.jobs.lifecycle import is_final
 from nunet_node.jobs.statements import Report
 from nunet_node.protocol.order import Order
-from nunet_node.quantities import cpu_text, size_text
+from nunet_node.quantities import cpu_text, parse_duration_s, size_text
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.ledger import read_orders
 from nunet_node.runtime.wallet.tokens import (
@@ -158,6 +158,11 @@ def wait_command(
 
 @click.command("logs", epilog="Next: nunet-node get JOB")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option(
+    "--since",
+    type=Parsed(parse_duration_s, "DURATION"),
+    help="Only what was written in the last so long.",
+)
 @JOB
 @BOOTSTRAP
 @IDENTITY
@@ -166,6 +171,7 @@ def logs_command(
     settings: Settings,
     job: str,
     follow: bool,  # noqa: FBT001 - click passes by name
+    since: int | None,
     bootstrap: tuple[str, ...],
     identity: str,
 ) -> int:
@@ -175,7 +181,8 @@ def logs_command(
         # A piece may end within a character; the rest comes with the next one.
         decode = {name: _UTF8(errors="replace").decode for name in ("stdout", "stderr")}
         echo = Echo(settings)
-        async for piece in handle.logs(follow=follow):
+        since_s = 0 if since is None else max(1, _now_s() - since)
+        async for piece in handle.logs(follow=follow, since_s=since_s):
             if settings.json:
                 text = decode[piece.stream](piece.data)
                 settings.document({"stream": piece.stream, "text": text})

@@ -18,9 +18,9 @@ from nunet_node.client.asking import Question, Questions
 from nunet_node.client.errors import (
     ClientError,
     ProviderUnreachableError,
-    UnknownJobError,
     refused,
 )
+from nunet_node.client.logs import LogReader
 from nunet_node.jobs.lifecycle import STARTED, State
 from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Confirmation, Notice, Receipt, Report
@@ -29,7 +29,6 @@ from nunet_node.network.stream import StreamBroken
 from nunet_node.protocol.effects import (
     CancelConfirmed,
     CommandRefused,
-    LogsGranted,
     News,
     OrderChanged,
     ProviderUnreachable,
@@ -37,11 +36,10 @@ from nunet_node.protocol.effects import (
 )
 from nunet_node.protocol.inputs import (
     CancelWanted,
-    LogsWanted,
     ReportWanted,
     ResultWritten,
 )
-from nunet_node.protocol.messages import CANCEL, LOGS, STATUS
+from nunet_node.protocol.messages import CANCEL, STATUS
 from nunet_node.protocol.order import Order
 from nunet_node.results.sealing import Seal
 from nunet_node.runtime.exchange.bulk.gathering import Listener
@@ -184,32 +182,35 @@ class JobHandle:
         return answer.report
 
     async def logs(
-        self, *, follow: bool = True, skip: Mapping[str, int] | None = None
+        self,
+        *,
+        follow: bool = True,
+        skip: Mapping[str, int] | None = None,
+        since_s: int = 0,
     ) -> AsyncGenerator[LogPiece, None]:
         """Yield what the newest attempt wrote; with ``follow``, until its end.
 
         Args:
             follow: whether to wait for what is still to come.
             skip: how many bytes of ``stdout`` and of ``stderr`` to leave out.
+            since_s: leave out what was written before this unix time, as far as the
+                provider remembers when that was.
 
         Raises:
+            LogTamperedError: they are not what the provider signed.
             UnknownJobError: the provider has no such job, or it is not ours.
             ProviderUnreachableError: it does not answer.
         """
-        granted = await self._logs_granted()
         asked = Follow(
             job=self.job,
-            attempt=granted.attempt if granted else max(1, self.attempt),
+            attempt=1,
             stdout_from=skip.get("stdout", 0) if skip else 0,
             stderr_from=skip.get("stderr", 0) if skip else 0,
             follow=follow,
+            since_s=since_s,
         )
-        pieces = self._logs_in_result(asked)
-        if granted is not None:
-            pieces = self._peer.transfers.follow_logs(
-                granted.peer_id, asked, self._logs_in_result
-            )
-        async with aclosing(pieces):
+        reader = LogReader(self._peer, self.order, self._questions)
+        async with aclosing(reader.pieces(asked)) as pieces:
             async for stream, data in pieces:
                 yield LogPiece(stream, data)
 
@@ -322,31 +323,6 @@ class JobHandle:
         order = self.order
         if order.owner is not None and receipt.owner != order.owner:
             raise ClientError(f"{self.job}: the receipt is for {receipt.owner}")
-
-    async def _logs_granted(self) -> LogsGranted | None:
-        """Return leave to follow the logs; None if a copy of the result has them."""
-        wish = LogsWanted(job=self.job)
-        try:
-            return await self._questions.ask(wish, LOGS, LogsGranted)
-        except (ProviderUnreachableError, UnknownJobError):
-            if self.order.result is None:
-                raise
-            return None
-
-    async def _logs_in_result(
-        self, asked: Follow
-    ) -> AsyncGenerator[tuple[str, bytes], None]:
-        granted = await self._questions.read()
-        self._check_receipt(granted.receipt)
-        seal = self._seal_of(granted.receipt)
-        if seal is None:
-            raise ClientError(f"{self.job}: its provider did not seal the result")
-        pieces = self._peer.transfers.result_logs(
-            granted.peer_id, granted.receipt.result, seal, asked
-        )
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
 
     def _seal_of(self, receipt: Receipt) -> Seal | None:
         return seal_of(receipt, self._peer.users, self._peer.holdings)

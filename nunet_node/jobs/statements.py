@@ -35,6 +35,7 @@ HISTORY_MAX: Final = 128
 
 Reason = Annotated[str, msgspec.Meta(max_length=REASON_CHARS_MAX)]
 SealedKey = Annotated[bytes, msgspec.Meta(max_length=SEALED_KEY_BYTES_MAX)]
+LogDigest = Annotated[bytes, msgspec.Meta(max_length=32)]
 Attempt = Annotated[int, msgspec.Meta(ge=1, le=16)]
 
 
@@ -80,6 +81,9 @@ class Notice(Record):
     """The result's key, so that the owner can let others read without asking."""
     link: str = ""
     queue: Queue | None = None
+    log_links: Count = 0
+    log_digest: LogDigest = b""
+    """How far the logs go, and what they come to, where no result has them."""
 
 
 class Move(Record):
@@ -113,6 +117,9 @@ class Report(Record):
     """The result was kept for as long as was agreed, and is gone."""
     replicas: Annotated[tuple[Did, ...], msgspec.Meta(max_length=REPLICAS_MAX)] = ()
     """The nodes that keep a copy of it."""
+    log_links: Count = 0
+    log_digest: LogDigest = b""
+    """As in the last notice."""
 
 
 class Receipt(Record):

@@ -12,6 +12,7 @@ from nunet_node.market.offers import Bid, Refusal
 from nunet_node.protocol.inputs import SessionId
 from nunet_node.protocol.replicas.events import ReplicaEffect
 from nunet_node.quantities import Gpus
+from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
 
 
@@ -263,6 +264,8 @@ class LogsGranted:
     job: JobId
     peer_id: str
     attempt: int
+    head: LogHead | None = None
+    """What the provider signed of them, if the job ended without a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

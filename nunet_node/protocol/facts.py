@@ -16,6 +16,7 @@ from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.jobs.statements import Accepted, Attempt, Confirmation, Notice
 from nunet_node.market.offers import ADDRESSES_MAX
 from nunet_node.quantities import KINDS_MAX, Count, Gpus
+from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record
 
@@ -84,6 +85,8 @@ class JobMoved(Record, tag_field="fact", tag="job-moved"):
     """Length of the result as it is stored."""
     gpus: Annotated[tuple[Gpus, ...], msgspec.Meta(max_length=KINDS_MAX)] = ()
     """The kinds of GPU that the job got with its room."""
+    log: LogHead | None = None
+    """How far its logs go, which no result has."""
 
 
 class CancelAccepted(Record, tag_field="fact", tag="cancel-accepted"):

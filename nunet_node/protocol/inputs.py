@@ -34,20 +34,22 @@ from nunet_node.protocol.messages import (
     RevocationsKept,
     RevocationsWanted,
 )
-from nunet_node.protocol.replicas.events import ReplicaInput, ReplicaWanted
+from nunet_node.protocol.replicas.events import ReplicaNews
 from nunet_node.quantities import ResourceVector
+from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
 
 SessionId = int
-"""A session's number in this process; never used twice.
-
-The node numbers the sessions that it dials, from 1. The shell numbers those that are
-dialled to us, from 2**40, so that the two never meet."""
+"""A session's number in this process, never used twice: odd ones are the node's, for
+those that it dials, and even ones the shell's, for those that are dialled to us."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStarted:
     """The journal was read to its end, and the world may now be touched."""
+
+    logs: tuple[tuple[JobId, int, LogHead], ...] = ()
+    """How far those of attempts go that were under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +230,7 @@ class JobExited:
     memory_peak_bytes: int = 0
     fuel: int = 0
     """WebAssembly instructions that it took; 0 of a native job."""
+    log: LogHead | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,6 +395,5 @@ Input = (
     | InputsNotDelivered
     | ResultWritten
     | NeighbourFound
-    | ReplicaInput
-    | ReplicaWanted
+    | ReplicaNews
 )

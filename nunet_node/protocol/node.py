@@ -299,7 +299,8 @@ class Node:
         match given:
             case NodeStarted():
                 desk.awake = True
-                keeping.resume(desk, turn)
+                logs = {(job, attempt): head for job, attempt, head in given.logs}
+                keeping.resume(desk, turn, logs)
                 self._upkeep.begin(turn)
             case DrainBegan():
                 self._provider.drain(turn, given)

@@ -39,6 +39,12 @@ class SealError(ResultError):
     code = "results.sealed"
 
 
+class LogTamperedError(ResultError):
+    """A chain of logs is not what its provider signed."""
+
+    code = "results.log-tampered"
+
+
 class NoAgreementKeyError(ResultError):
     """The reader's DID has no key that something could be sealed to."""
 

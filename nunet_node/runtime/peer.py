@@ -63,7 +63,7 @@ from nunet_node.runtime.settings import (
 from nunet_node.runtime.store.upkeep import DiskCare
 from nunet_node.runtime.wallet import tokens
 from nunet_node.runtime.wallet.reading import may_use
-from nunet_node.runtime.work.custody import Custody
+from nunet_node.runtime.work.custody import Custody, LogHeads
 from nunet_node.runtime.work.offering import offering_of
 from nunet_node.runtime.work.scratch import held_scratch, sweep_others
 from nunet_node.runtime.world import Surroundings, World
@@ -125,7 +125,7 @@ class Peer:
             changed=self._orders.changed,
         )
         self._world = World(around, tasks)
-        self._care = DiskCare(custody, store) if custody is not None else None
+        self._custody, self._store = custody, store
         self._tasks = tasks
         for fact in ledger.provider_facts():
             self.node.apply(fact)
@@ -247,9 +247,11 @@ class Peer:
         """Begin to live: take inputs, serve peers, join the network, offer room."""
         self._tasks.start_soon(self.driver.run, self._world.perform)
         self._world.serve()
-        await self.driver.tell(NodeStarted())
-        if self._care is not None:
-            self._tasks.start_soon(self._care.run)
+        logs: LogHeads = ()
+        if self._custody is not None:
+            logs = await trio.to_thread.run_sync(self._custody.log_heads, self.jobs)
+            self._tasks.start_soon(DiskCare(self._custody, self._store).run)
+        await self.driver.tell(NodeStarted(logs=logs))
         if self._settings.is_node:
             void = await trio.to_thread.run_sync(tokens.voids, self._settings.home)
             await self.driver.tell(open_revocations(void.values()))

@@ -39,7 +39,7 @@ from nunet_node.runtime.exchange.control import Opener, Sessions
 from nunet_node.runtime.exchange.fetching import Transfers
 from nunet_node.runtime.exchange.grants import Expected, Grants
 from nunet_node.runtime.exchange.handover import BlockServer
-from nunet_node.runtime.exchange.logs import LogBook, LogServer, Stand
+from nunet_node.runtime.exchange.logs import LogBook, LogServer, Stand, no_records
 from nunet_node.runtime.exchange.neighbours import Neighbours
 from nunet_node.runtime.store.replicas import Replicas
 from nunet_node.runtime.work.custody import Custody
@@ -88,12 +88,7 @@ class World:
         self._sessions = Sessions(
             host, self._post, self._open, self._addresses_of, tasks
         )
-        self._replicas: Replicas | None = None
-        if self._custody is not None:
-            tell, post = around.driver.tell, around.driver.post
-            self._replicas = Replicas(
-                host, self._custody, self.grants, tell, post, tasks
-            )
+        self._replicas = self._make_replicas()
         self._blocks = BlockServer(
             store,
             self.grants,
@@ -104,7 +99,8 @@ class World:
         )
         self._bulk = BulkServer(store, self.grants.reads_any, self.grants.may_read)
         self._book = LogBook()
-        self._logs = LogServer(self._book, store, self.grants, self._stand)
+        records = self._custody.chains.records if self._custody else no_records
+        self._logs = LogServer(self._book, store, self.grants, self._stand, records)
         self._acts: dict[type[Any], Callable[[Any], None]] = {
             fx.OpenSession: self._sessions.open,
             fx.CloseSession: self._sessions.close,
@@ -127,6 +123,19 @@ class World:
                 around.executors, self._custody, self._book, self._post, tasks
             )
             self._acts.update(_job_acts(self._execution))
+
+    def _make_replicas(self) -> Replicas | None:
+        if self._custody is None:
+            return None
+        around, driver = self._around, self._around.driver
+        return Replicas(
+            around.host,
+            self._custody,
+            self.grants,
+            driver.tell,
+            driver.post,
+            self._tasks,
+        )
 
     def serve(self) -> None:
         """Let peers talk to us."""
@@ -256,7 +265,11 @@ class World:
             _log.info("job %s is %s: %s", news.job, news.state, news.reason or "-")
             self._book.changed(news.job)
             if self._custody is not None and is_final(State(news.state)):
-                ended = partial(self._custody.ended, news.job, news.attempt)
+                kept = self._job_of(news.job)
+                has_result = kept is not None and kept.result is not None
+                ended = partial(
+                    self._custody.ended, news.job, news.attempt, has_result=has_result
+                )
                 self._tasks.start_soon(trio.to_thread.run_sync, ended)
         elif isinstance(news, fx.OrderChanged):
             self._around.changed(news.job)
@@ -270,7 +283,10 @@ class World:
         if kept is None or kept.attempt != attempt:
             return Stand(ended=True)
         sealed = kept.spec.results is ResultKind.SEALED
-        return Stand(ended=kept.ended, result=kept.result, sealed=sealed)
+        chained = kept.log is not None and not kept.expired
+        return Stand(
+            ended=kept.ended, result=kept.result, sealed=sealed, chained=chained
+        )
 
 
 def _job_acts(execution: Execution) -> Mapping[type[Any], Callable[[Any], None]]:

@@ -1,6 +1,8 @@
 """Results that outlive the machine that computed them."""
 
-from tests.e2e.network import Network, Node, User
+import time
+
+from tests.e2e.network import DEADLINE_S, Network, Node, User
 
 STORE = ("--no-provide", "--store", "256MiB")
 
@@ -42,3 +44,55 @@ def test_a_result_outlives_its_provider(net: Network):
     found = stranger.run("get", *joined, name, "--out", "theirs")
     assert found.code == 3
     assert not (stranger.cwd / "theirs").exists()
+
+
+def _speaking(user: User, provider: Node) -> str:
+    """Leave a job running that has written something; return it."""
+    found = user.detached("--", "sh", "-c", "echo begun; echo why >&2; sleep 600")
+    job: str = found["job"]
+    provider.moved(job, "running")
+    logs = user.start("logs", "-f", job, json=False)
+    assert logs.out.wait(lambda line: line == "begun\n"), str(logs)
+    logs.kill()
+    return job
+
+
+def _chained(node: Node, job: str) -> None:
+    """Wait until what a job wrote is in its chain."""
+    path = node.home / "kept/logs" / f"{job}.1"
+    deadline = time.monotonic() + DEADLINE_S
+    while not path.exists() or b"why" in path.read_bytes():
+        assert time.monotonic() < deadline, "there is no chain"
+        time.sleep(0.05)
+
+
+def test_logs_survive_a_cancel(net: Network):
+    provider = net.provider(cpus=1)
+    user = net.user(provider)
+    job = _speaking(user, provider)
+    user.run("cancel", job).must()
+
+    logs = user.run("logs", job, json=False).must()
+    assert (logs.out, "why\n" in logs.err) == ("begun\n", True)
+
+
+def test_logs_survive_the_death_of_their_provider_and_tampering_shows(net: Network):
+    provider = net.provider(cpus=1)
+    user = net.user(provider)
+    job = _speaking(user, provider)
+    _chained(provider, job)
+    provider.kill()
+    listen = ("--listen", provider.address.partition("/p2p/")[0])
+    provider = net.provider(*listen, cpus=1, home=provider.home)
+    provider.moved(job, "lost")
+
+    logs = user.run("logs", job, json=False).must()
+    assert (logs.out, "why\n" in logs.err) == ("begun\n", True)
+
+    chain = provider.home / "kept/logs" / f"{job}.1"
+    bent = bytearray(chain.read_bytes())
+    bent[-40] ^= 1
+    chain.write_bytes(bent)
+    shown = user.run("logs", job, json=False)
+    assert shown.code != 0
+    assert "changed, moved or left out" in shown.err

@@ -26,9 +26,9 @@ from nunet_node.protocol.opening import STATEMENTS
 from nunet_node.protocol.provider.commands import JobArgs, WatchArgs
 from nunet_node.protocol.provider.submission import SubmitArgs
 from nunet_node.protocol.replicas.holding import KeepArgs
-from nunet_node.runtime.exchange.blocks import Block, No, Want
 from nunet_node.runtime.exchange.handover import Offer, Staged
-from nunet_node.runtime.exchange.logs import End, Follow, Piece
+from nunet_node.runtime.exchange.logs import Begin, End, Follow, Kept, Piece
+from nunet_node.runtime.exchange.requests import Block, No, Want
 from nunet_node.wire import cbor
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record, encode_record, to_plain
@@ -47,7 +47,7 @@ BODIES = (
     messages.RevocationsWanted,
     messages.Revocations,
 )
-BULK = (Want, Block, No, Offer, Staged, Follow, Piece, End)
+BULK = (Want, Block, No, Offer, Staged, Follow, Begin, Kept, Piece, End)
 """What the frames of block and log streams carry."""
 ARGUMENTS = {
     "submit": SubmitArgs,

@@ -27,6 +27,7 @@ from nunet_node.protocol.facts import (
     ResultExpired,
 )
 from nunet_node.quantities import Gpus, ResourceVector
+from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
 
 
@@ -78,6 +79,7 @@ class Job:
     mandate: tuple[bytes, ...] = ()
     """By what right its result is kept elsewhere."""
     kept_bytes: int = 0
+    log: LogHead | None = None
     expired: bool = False
     """Its result was kept for as long as was agreed, and is gone."""
     replicas: tuple[Placement, ...] = ()
@@ -105,8 +107,8 @@ class Job:
 
     @property
     def kept_until_s(self) -> int:
-        """Until when its result is kept, unix time; 0 while there is none."""
-        if not self.ended or self.result is None:
+        """Until when its result or its logs are kept, unix time; 0 without either."""
+        if not self.ended or (self.result is None and self.log is None):
             return 0
         return self.history[-1].at_s + self.spec.retention_s
 
@@ -200,6 +202,7 @@ def _moved(job: Job, fact: JobMoved) -> Job:
         result=fact.result or job.result,
         receipt=fact.receipt or job.receipt,
         kept_bytes=fact.kept_bytes or job.kept_bytes,
+        log=fact.log or (None if again else job.log),
         history=(*job.history, move)[-HISTORY_MAX:],
         notices=(*job.notices, fact.notice),
     )

@@ -6,6 +6,7 @@ moves; a job that was cancelled never starts; one job has at most one process tr
 at a time; what a crash interrupted is lost, unless its owner allowed another try.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -41,6 +42,7 @@ from nunet_node.protocol.sessions import LASTING_TTL_S
 from nunet_node.protocol.trust.standing import why_void
 from nunet_node.protocol.turn import Turn
 from nunet_node.quantities import Gpus
+from nunet_node.results.logs.chain import LogHead
 
 QUEUE_TIMER: Final = "queue"
 STAGING_TIMER: Final = "staging"
@@ -158,11 +160,12 @@ def job_exited(desk: Desk, turn: Turn, given: JobExited) -> None:
     if job is None or job.state not in {State.STARTING, State.RUNNING}:
         return
     if job.cancelling:
-        end(desk, turn, to(turn, job, State.CANCELLED, "cancelled by its owner"))
+        moved = to(turn, job, State.CANCELLED, "cancelled by its owner")
+        end(desk, turn, msgspec.structs.replace(moved, log=given.log))
     elif given.limit == "cancelled":
-        _interrupted(desk, turn, job, "the provider was stopped")
+        _interrupted(desk, turn, job, "the provider was stopped", given.log)
     elif given.limit == "lost":
-        _interrupted(desk, turn, job, given.reason)
+        _interrupted(desk, turn, job, given.reason, given.log)
     else:
         moved = msgspec.structs.replace(
             to(turn, job, State.STORING, given.reason),
@@ -172,6 +175,7 @@ def job_exited(desk: Desk, turn: Turn, given: JobExited) -> None:
             cpu_ms=given.cpu_ms,
             memory_peak_bytes=given.memory_peak_bytes,
             fuel=given.fuel,
+            log=given.log,
         )
         move(desk, turn, moved)
         turn.do(
@@ -270,14 +274,22 @@ def staging_timed_out(desk: Desk, turn: Turn, name: JobId) -> None:
         end(desk, turn, to(turn, job, State.FAILED, "its inputs were not handed over"))
 
 
-def resume(desk: Desk, turn: Turn) -> None:
-    """Take up every job again after a restart; nothing runs yet."""
+def resume(desk: Desk, turn: Turn, logs: Mapping[tuple[JobId, int], LogHead]) -> None:
+    """Take up every job again after a restart; nothing runs yet.
+
+    Args:
+        desk: the provider's working memory.
+        turn: the turn in which it is decided.
+        logs: how far the logs go of what was under way.
+    """
     for job in turn.ledger.active_jobs():
         if job.cancelling:
-            reason = "cancelled by its owner"
-            end(desk, turn, to(turn, job, State.CANCELLED, reason))
+            moved = to(turn, job, State.CANCELLED, "cancelled by its owner")
+            log = logs.get((job.job, job.attempt))
+            end(desk, turn, msgspec.structs.replace(moved, log=log))
         elif job.started:
-            _interrupted(desk, turn, job, "the provider went down while it ran")
+            log = logs.get((job.job, job.attempt))
+            _interrupted(desk, turn, job, "the provider went down while it ran", log)
         elif job.state is State.ALLOCATED:
             # What this machine offers may be less than before: room is given anew.
             move(desk, turn, to(turn, job, State.QUEUED, "the provider restarted"))
@@ -293,12 +305,15 @@ def drain(turn: Turn) -> None:
             turn.do(StopJob(job=job.job, attempt=job.attempt))
 
 
-def _interrupted(desk: Desk, turn: Turn, job: Job, reason: str) -> None:
+def _interrupted(
+    desk: Desk, turn: Turn, job: Job, reason: str, log: LogHead | None
+) -> None:
     if _may_retry(job, RetryCause.LOST):
         turn.do(DiscardScratch(job=job.job, attempt=job.attempt))
         _again(desk, turn, job, reason)
     else:
-        end(desk, turn, to(turn, job, State.LOST, reason))
+        moved = to(turn, job, State.LOST, reason)
+        end(desk, turn, msgspec.structs.replace(moved, log=log))
 
 
 def _again(desk: Desk, turn: Turn, job: Job, reason: str) -> None:
@@ -333,6 +348,7 @@ def _notice(desk: Desk, turn: Turn, job: Job, moved: JobMoved) -> Notice:
     same = moved.attempt == job.attempt
     exit_code = job.exit_code if same and moved.exit_code is None else moved.exit_code
     ends = is_final(moved.state)
+    log = (moved.log or job.log) if ends and moved.result is None else None
     return Notice(
         job=job.job,
         owner=job.owner,
@@ -345,6 +361,8 @@ def _notice(desk: Desk, turn: Turn, job: Job, moved: JobMoved) -> Notice:
         exit_code=exit_code,
         result=moved.result,
         sealed_key=moved.sealed_key,
+        log_links=log.links if log is not None else 0,
+        log_digest=log.digest if log is not None else b"",
         link=format_link(job.job, job.owner, desk.voice.did, desk.addresses)
         if ends
         else "",

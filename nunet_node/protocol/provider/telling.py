@@ -49,6 +49,7 @@ def place_of(desk: Desk, turn: Turn, waiting: Waiting, reason: str) -> Queue:
 def report_of(desk: Desk, turn: Turn, job: Job) -> Report:
     """Return where a job stands, for its owner."""
     state = job.state or State.QUEUED
+    log = job.log if job.ended and job.result is None else None
     return Report(
         job=job.job,
         owner=job.owner,
@@ -65,6 +66,8 @@ def report_of(desk: Desk, turn: Turn, job: Job) -> Report:
         kept_until_s=job.kept_until_s,
         expired=job.expired,
         replicas=tuple(each.holder for each in job.replicas),
+        log_links=log.links if log is not None else 0,
+        log_digest=log.digest if log is not None else b"",
     )
 
 

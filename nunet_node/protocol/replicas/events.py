@@ -113,3 +113,5 @@ class ReplicaWanted:
 ReplicaEffect = ExpectReplica | DeliverReplica | TakeSample | DropReplica | DropResult
 
 ReplicaInput = ReplicaArrived | ReplicaDelivered | ReplicaNotDelivered | SampleTaken
+
+ReplicaNews = ReplicaInput | ReplicaWanted

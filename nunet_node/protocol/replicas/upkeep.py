@@ -91,7 +91,7 @@ class Upkeep:
             self.begin(turn)
         for fact in turn.facts:
             match fact:
-                case JobMoved(result=result) if result and is_final(fact.state):
+                case JobMoved(state=state) if is_final(state):
                     self._look_after(turn, fact.job)
                 case ReplicaTaken():
                     self._copies_at(turn, fact.at_s + holding.HANDING_S_MIN)

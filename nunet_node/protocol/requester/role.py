@@ -43,9 +43,10 @@ from nunet_node.protocol.order import Order
 from nunet_node.protocol.replicas.events import ReplicaWanted
 from nunet_node.protocol.replicas.upkeep import Upkeep
 from nunet_node.protocol.requester import calling, errands, pursuing, spreading
-from nunet_node.protocol.requester.memory import Memory, Outcome, Pursuit
+from nunet_node.protocol.requester.memory import Errand, Memory, Outcome, Pursuit
 from nunet_node.protocol.sessions import Session, Voice
 from nunet_node.protocol.turn import Turn
+from nunet_node.results.logs.chain import LogHead
 
 Wish = (
     OrderWanted
@@ -330,11 +331,7 @@ class RequesterRole:
                     )
                 )
             case Report() if payload.job == errand.job:
-                turn.tell(
-                    LogsGranted(
-                        job=errand.job, peer_id=errand.peer_id, attempt=payload.attempt
-                    )
-                )
+                turn.tell(_logs_granted(errand, payload))
             case Receipt() if payload.job == errand.job:
                 turn.tell(
                     ReadGranted(
@@ -381,3 +378,11 @@ def _read(given: FrameReceived | FrameRejected) -> tuple[Refusal | None, Any]:
     if isinstance(body.payload, Refusal):
         return body.payload, None
     return None, body
+
+
+def _logs_granted(errand: Errand, said: Report) -> LogsGranted:
+    digest = said.log_digest
+    head = LogHead(links=said.log_links, digest=digest) if digest else None
+    return LogsGranted(
+        job=errand.job, peer_id=errand.peer_id, attempt=said.attempt, head=head
+    )

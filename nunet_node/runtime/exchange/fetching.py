@@ -45,11 +45,13 @@ from nunet_node.runtime.exchange.bulk.haul import Haul
 from nunet_node.runtime.exchange.handover import Offer, deliver
 from nunet_node.runtime.exchange.logs import (
     PIECE_BYTES_MAX,
+    Begin,
     End,
     Follow,
     follow,
 )
 from nunet_node.runtime.exchange.requests import BlockRefusedError, TransferEndedError
+from nunet_node.runtime.store.chains import beginning_of, chain_of
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockDamagedError
 from nunet_node.storage.materialise import (
@@ -243,10 +245,33 @@ class Transfers:
                 breaks += 1
         if end is None:
             raise NotConnected(f"the logs from {peer_id} break again and again")
-        if end.in_result:
+        if end.in_result or end.in_chain:
             async with aclosing(rest(asked)) as pieces:
                 async for name, data in pieces:
                     yield name, data
+
+    async def log_chain(
+        self, peer_id: str, asked: Follow
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the records of the chain of logs that a peer granted.
+
+        Raises:
+            PeerError: the peer granted no such logs, or was lost.
+        """
+        stream = await self._host.open_stream(peer_id, LOGS_PROTOCOL)
+        async with stream, aclosing(chain_of(stream, asked)) as records:
+            async for record in records:
+                yield record
+
+    async def logs_since(self, peer_id: str, asked: Follow) -> Begin:
+        """Return from where on the streams were written since ``asked.since_s``.
+
+        Raises:
+            PeerError: the peer granted no such logs, or was lost.
+        """
+        stream = await self._host.open_stream(peer_id, LOGS_PROTOCOL)
+        async with stream:
+            return await beginning_of(stream, asked)
 
     async def store_inputs(self, sources: Sequence[Source]) -> tuple[Cid, int]:
         """Read files and directories into the home's store, to be handed over.

@@ -12,7 +12,8 @@ a missing grant get one answer. A follower sleeps until something changes.
 import logging
 import os
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -28,6 +29,7 @@ from nunet_node.network.stream import Stream
 from nunet_node.protocol.messages import LOGS_PROTOCOL
 from nunet_node.quantities import Count
 from nunet_node.results.layout import STDERR, STDOUT
+from nunet_node.results.logs.chain import RECORD_BYTES_MAX
 from nunet_node.results.manifest import CHUNK_BYTES
 from nunet_node.runtime.exchange.blocks import tree_of
 from nunet_node.runtime.exchange.grants import Grants
@@ -51,13 +53,28 @@ ENDED_KEPT_MAX: Final = 1024
 """Attempts whose logs' lengths are remembered for those who were just following; who
 comes later looks into the result."""
 
+MARKS_MAX: Final = 1024
+"""Moments of one attempt that are remembered; beyond it half of them are forgotten, so
+that a month is told to two hours."""
+
 ASK_S: Final = 30
 """How long a peer that opened a stream may take to ask."""
 
 StreamName = Literal["stdout", "stderr"]
 NAMES: Final[tuple[StreamName, ...]] = (STDOUT, STDERR)
 
+Mark = tuple[int, int, int]
+"""Unix seconds, and how far output and errors had come by then."""
+
+Records = Callable[[JobId, int], Generator[bytes, None, None]]
+"""Yields the records of an attempt's chain; blocks."""
+
 _log = logging.getLogger("nunet_node.runtime.logs")
+
+
+def no_records(_job: JobId, _attempt: int) -> Generator[bytes, None, None]:
+    """Yield nothing: a peer that keeps nothing for others has no chains."""
+    yield from ()
 
 
 class Follow(Record, tag_field="kind", tag="follow"):
@@ -68,6 +85,23 @@ class Follow(Record, tag_field="kind", tag="follow"):
     stdout_from: Count = 0
     stderr_from: Count = 0
     follow: bool = True
+    since_s: Count = 0
+    """Send a `Begin` alone: where what was written since this unix time begins."""
+    chain: bool = False
+    """Send the chain of a job that ended without a result, from its header on."""
+
+
+class Begin(Record, tag_field="kind", tag="begin"):
+    """What was written since some moment begins at these offsets, or later."""
+
+    stdout_from: Count = 0
+    stderr_from: Count = 0
+
+
+class Kept(Record, tag_field="kind", tag="kept"):
+    """One record of a chain; see `results.logs.chain`."""
+
+    data: Annotated[bytes, msgspec.Meta(max_length=RECORD_BYTES_MAX)]
 
 
 class Piece(Record, tag_field="kind", tag="piece"):
@@ -83,6 +117,8 @@ class End(Record, tag_field="kind", tag="end"):
     complete: bool = True
     in_result: bool = False
     """The job has ended, and whatever is lacking stands in its sealed result."""
+    in_chain: bool = False
+    """The job has ended without a result, and what is lacking stands in its chain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +129,8 @@ class Stand:
     result: Cid | None = None
     sealed: bool = False
     """Whether the result is for its owner's eyes, so that its logs are no more ours."""
+    chained: bool = False
+    """Whether what an attempt without a result wrote stands in a chain."""
 
 
 class LogBook:
@@ -102,6 +140,21 @@ class LogBook:
         self._live: dict[tuple[JobId, int], tuple[Path, Path]] = {}
         self._ended: OrderedDict[tuple[JobId, int], dict[str, int]] = OrderedDict()
         self._changes: dict[JobId, trio.Event] = {}
+        self._marks: OrderedDict[tuple[JobId, int], list[Mark]] = OrderedDict()
+
+    def mark(self, job: JobId, attempt: int, at_s: int, ends: tuple[int, int]) -> None:
+        """Note how much of either stream was written by a moment, unix time."""
+        marks = self._marks.setdefault((job, attempt), [])
+        marks.append((at_s, *ends))
+        if len(marks) > MARKS_MAX:
+            self._marks[(job, attempt)] = _thinned(marks)
+        if len(self._marks) > ENDED_KEPT_MAX:
+            self._marks.popitem(last=False)
+
+    def place_at(self, job: JobId, attempt: int, since_s: int) -> tuple[int, int]:
+        """Return from where on either stream was written since then, at the latest."""
+        before = [m for m in self._marks.get((job, attempt), ()) if m[0] < since_s]
+        return before[-1][1:] if before else (0, 0)
 
     def begin(self, job: JobId, attempt: int, stdout: Path, stderr: Path) -> None:
         """Say that an attempt writes its logs to these files from now on."""
@@ -160,6 +213,7 @@ class LogServer:
         store: where the results of ended jobs are.
         grants: who may follow what.
         stand: says where an attempt stands.
+        records: yields the chain of an attempt that has one.
     """
 
     def __init__(
@@ -168,11 +222,13 @@ class LogServer:
         store: BlockStore,
         grants: Grants,
         stand: Callable[[JobId, int], Stand],
+        records: Records,
     ) -> None:
         self._book = book
         self._store = store
         self._grants = grants
         self._stand = stand
+        self._records = records
         self._followers: Counter[str] = Counter()
 
     def serve(self, host: Host) -> None:
@@ -210,6 +266,13 @@ class LogServer:
             nursery.cancel_scope.cancel()
 
     async def _follow(self, stream: Stream, job: JobId, asked: Follow) -> None:
+        if asked.chain:
+            await self._send_chain(stream, job, asked.attempt)
+            return
+        if asked.since_s:
+            out, err = self._book.place_at(job, asked.attempt, asked.since_s)
+            await stream.send(encode_record(Begin(stdout_from=out, stderr_from=err)))
+            return
         at = {STDOUT: asked.stdout_from, STDERR: asked.stderr_from}
         while True:
             change = self._book.change(job)
@@ -234,8 +297,22 @@ class LogServer:
         stand = self._stand(job, attempt)
         if not stand.sealed:
             await self._send_stored(stream, stand.result, at)
-        lacking = stand.result is not None and not self._book.is_all(job, attempt, at)
-        await stream.send(encode_record(End(in_result=stand.sealed and lacking)))
+        stored = stand.result is not None
+        lacking = not self._book.is_all(job, attempt, at)
+        end = End(
+            in_result=stand.sealed and stored and lacking,
+            in_chain=stand.chained and not stored and lacking,
+        )
+        await stream.send(encode_record(end))
+
+    async def _send_chain(self, stream: Stream, job: JobId, attempt: int) -> None:
+        with closing(self._records(job, attempt)) as records:
+            while True:
+                data = await trio.to_thread.run_sync(next, records, None)
+                if data is None:
+                    break
+                await stream.send(encode_record(Kept(data=data)))
+        await stream.send(encode_record(End()))
 
     async def _send_live(
         self, stream: Stream, job: JobId, attempt: int, at: dict[str, int]
@@ -264,6 +341,16 @@ class LogServer:
                     piece = data[start : start + PIECE_BYTES_MAX]
                     await stream.send(encode_record(Piece(stream=name, data=piece)))
                 skip = 0
+
+
+def _thinned(marks: list[Mark]) -> list[Mark]:
+    """Return about half as many moments, evenly apart."""
+    apart_s = 2 * (marks[-1][0] - marks[0][0]) // MARKS_MAX
+    kept = marks[:1]
+    for mark in marks:
+        if mark[0] - kept[-1][0] > apart_s:
+            kept.append(mark)
+    return kept
 
 
 def _size(path: Path) -> int:

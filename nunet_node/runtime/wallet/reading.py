@@ -16,6 +16,7 @@ from nunet_node.identity.keys import Signer, SigningKey
 from nunet_node.jobs.statements import Receipt
 from nunet_node.protocol.order import Order
 from nunet_node.results.errors import SealError
+from nunet_node.results.logs.chain import LogChain, LogHeader, key_of
 from nunet_node.results.sealing import Seal, unwrap_key
 
 
@@ -73,6 +74,22 @@ def seal_of(
         "opens it; the owner gives its key with `nunet-node share`, once the job has "
         "ended"
     )
+
+
+def open_chain(header: LogHeader, users: Mapping[Did, Signer]) -> LogChain:
+    """Return a chain of logs, to be read from its first link on.
+
+    Raises:
+        SealError: it is sealed to somebody whose key is not here.
+    """
+    if not header.sealed_key:
+        return LogChain(header=header)
+    signer = users.get(header.owner)
+    if not isinstance(signer, SigningKey):
+        raise SealError(
+            f"these logs are sealed to {header.owner}, whose key is not here"
+        )
+    return LogChain(header=header, key=key_of(header, signer.key_agreement_secret()))
 
 
 def _ways(receipt: Receipt, holdings: Holdings) -> Iterator[tuple[Did, bytes]]:

@@ -18,7 +18,9 @@ from nunet_node.identity.did import Did
 from nunet_node.jobs.specification import JobId
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.replicas.record import Replica, ReplicaKey
+from nunet_node.results.logs.chain import LogHead
 from nunet_node.runtime.exchange.blocks import blocks_under
+from nunet_node.runtime.store.chains import Chains
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockMissingError
 from nunet_node.storage.pins import Pins
@@ -34,6 +36,10 @@ _COPY_NAME_CHARS: Final = 40
 _log = logging.getLogger("nunet_node.runtime.custody")
 
 
+LogHeads = tuple[tuple[JobId, int, LogHead], ...]
+"""How far the logs of each of some attempts go."""
+
+
 class Custody:
     """The blocks of the jobs in custody; calls block on the disk and take turns."""
 
@@ -46,6 +52,7 @@ class Custody:
         self.store = store
         self._pins = Pins(root, store)
         self._turn = threading.Lock()
+        self.chains = Chains(root.parent / "logs")
         self._labels: defaultdict[str, set[str]] = defaultdict(set)
         for label in self._pins.labels():
             self._labels[_job_of(label)].add(label)
@@ -76,7 +83,24 @@ class Custody:
         for label, root in needed.items():
             if not self._pins.keeps(label, root):
                 self._keep_again(label, root)
+        self.chains.keep_only(
+            {
+                (job.job, job.attempt)
+                for job in jobs.values()
+                if not job.expired
+                and job.result is None
+                and (job.log is not None or not job.ended)
+            }
+        )
         return self._pins.sweep()
+
+    def log_heads(self, jobs: Mapping[JobId, Job]) -> LogHeads:
+        """Return how far the logs go of jobs that were under way. Blocks."""
+        under_way = {(job.job, job.attempt) for job in jobs.values() if job.started}
+        heads = self.chains.heads(under_way)
+        return tuple(
+            (JobId(job), attempt, head) for (job, attempt), head in heads.items()
+        )
 
     def keep_inputs(self, job: JobId, attempt: int, root: Cid) -> None:
         """Keep the inputs of an attempt, all of which are in the store.
@@ -113,13 +137,19 @@ class Custody:
     def drop_result(self, job: JobId) -> None:
         """Let go of everything of a job, whose result's time is over."""
         self._drop(job)
+        self.chains.drop(job)
 
     def clear(self, *, grace_s: int) -> int:
         """Delete old blocks that nothing keeps, such as a broken hand-over's."""
         return self._pins.clear(grace_s)
 
-    def ended(self, job: JobId, attempt: int) -> None:
-        """Let go of everything of a job but the result of its last attempt."""
+    def ended(self, job: JobId, attempt: int, *, has_result: bool) -> None:
+        """Let go of everything of a job but the result of its last attempt.
+
+        A result has the logs too; without one they stay by themselves.
+        """
+        if has_result:
+            self.chains.drop(job)
         newer = {
             _label(job, later, _INPUTS) for later in range(attempt + 1, attempt + 16)
         }

@@ -8,6 +8,7 @@ directories that are left over are swept.
 """
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -43,9 +44,11 @@ from nunet_node.results.layout import (
     STDOUT,
     exit_code_text,
 )
+from nunet_node.results.logs.chain import LogHead
 from nunet_node.results.manifest import FileEntry
 from nunet_node.runtime.exchange.blocks import tree_of
 from nunet_node.runtime.exchange.logs import LogBook
+from nunet_node.runtime.store.chains import LogWriter
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.packing import (
     Leaving,
@@ -93,6 +96,8 @@ class _Run:
     """Set when nothing reads or writes the directory any more."""
     job_dir: JobDir | None = None
     over: bool = False
+    log: LogWriter | None = None
+    logging: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
 class Execution:
@@ -159,7 +164,19 @@ class Execution:
             run.over = True
             run.quiet.set()
         self._book.changed(order.job)
-        await self._post(_exited(order, end))
+        head = await self._log_head(run, stopped=end is None)
+        await self._post(dataclasses.replace(_exited(order, end), log=head))
+
+    async def _log_head(self, run: _Run, *, stopped: bool) -> LogHead | None:
+        """Return how far the logs go, if they may be needed without a result."""
+        run.logging.cancel()
+        if run.log is None or not (stopped or run.log.begun):
+            return None
+        return await trio.to_thread.run_sync(run.log.finish)
+
+    async def _keep_log(self, log: LogWriter, run: _Run) -> None:
+        with run.logging:
+            await log.run()
 
     async def _attempt(self, order: StartJob, run: _Run) -> RunEnd:
         try:
@@ -168,6 +185,9 @@ class Execution:
             self._book.begin(
                 order.job, order.attempt, job_dir.stdout_path, job_dir.stderr_path
             )
+            sources = (job_dir.stdout_path, job_dir.stderr_path)
+            run.log = LogWriter.of(self._custody.chains, self._book, order, sources)
+            self._tasks.start_soon(self._keep_log, run.log, run)
             if order.spec.inputs is not None:
                 await trio.to_thread.run_sync(self._lay_inputs, order, job_dir)
             return await self._execute(order, run, job_dir)

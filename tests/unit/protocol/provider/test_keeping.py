@@ -1,12 +1,15 @@
 """How a job in custody moves: exits, limits, retries, time-outs, restarts, drains."""
 
+from dataclasses import replace
+
 import pytest
 
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import Retry, RetryCause, Timeouts
 from nunet_node.protocol import inputs as ins
-from nunet_node.protocol.effects import StartJob
+from nunet_node.protocol.effects import LogsGranted, StartJob
 from nunet_node.protocol.provider.keeping import STAGING_S_MIN
+from nunet_node.results.logs.chain import LogHead
 from tests.unit.protocol.world import (
     INPUT,
     OUTPUT,
@@ -309,3 +312,57 @@ def test_a_full_disk_starts_nothing_until_there_is_room(provider, user, world):
     provider.give(ins.StoreFilled(full=False))
 
     assert provider.jobs[waits].state is State.STARTING
+
+
+HEAD = LogHead(links=3, digest=b"d" * 32)
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_logs_that_no_result_has_are_signed_for_at_the_end(
+    world, provider, user, cancelled
+):
+    job = place(user, spec())
+    if cancelled:
+        provider.node._ledger.jobs[job] = replace(provider.jobs[job], cancelling=True)
+    provider.finish(exit_code=None, limit="cancelled", log=HEAD)
+
+    assert provider.jobs[job].log == HEAD
+    notice = user.orders[job].notice
+    assert (notice.log_links, notice.log_digest) == (3, HEAD.digest)
+    user.give(ins.LogsWanted(job=job))
+    world.run()
+    (granted,) = user.told(LogsGranted)
+    assert granted.head == HEAD
+
+
+def test_a_restart_signs_for_the_logs_that_were_found(world, provider, user):
+    job = place(user, spec())
+    provider.kill()
+    provider.boot_node()
+    provider.give(provider.capacity)
+    provider.give(ins.NodeStarted(logs=((job, 1, HEAD),)))
+    world.run()
+
+    assert provider.jobs[job].state is State.LOST
+    assert provider.jobs[job].log == HEAD
+
+
+def test_logs_that_a_result_has_are_not_signed_for_apart(world, provider, user):
+    job = place(user, spec())
+    provider.finish(log=HEAD)
+    provider.store()
+
+    assert user.orders[job].notice.log_digest == b""
+    user.give(ins.LogsWanted(job=job))
+    world.run()
+    (granted,) = user.told(LogsGranted)
+    assert granted.head is None
+
+
+def test_logs_without_a_result_go_when_their_time_is_over(world, provider, user):
+    job = place(user, spec(retention_s=100))
+    provider.finish(exit_code=None, limit="cancelled", log=HEAD)
+    world.run(for_s=101)
+
+    assert provider.jobs[job].expired
+    assert [each.job for each in provider.dropped] == [job]

@@ -17,6 +17,7 @@ from nunet_node.runtime.exchange.logs import (
     Piece,
     Stand,
     follow,
+    no_records,
 )
 from nunet_node.runtime.exchange.requests import BlockProtocolError, BlockRefusedError
 from nunet_node.storage.blocks import BlockStore
@@ -36,7 +37,11 @@ class Job:
         self.book = LogBook()
         self.grants = Grants(lambda _root: frozenset())
         self.server = LogServer(
-            self.book, store, self.grants, lambda _job, _n: self.stand
+            self.book,
+            store,
+            self.grants,
+            lambda _job, _n: self.stand,
+            no_records,
         )
 
     def serve(self, server, client):

@@ -28,6 +28,7 @@ class Job:
     attempt: int = 1
     ended: bool = False
     expired: bool = False
+    log: object = None
     result: object = None
     spec: Spec = field(default_factory=Spec)
 
@@ -57,7 +58,7 @@ def test_inputs_go_with_the_end_of_their_job_and_the_result_stays(custody, tree)
     inputs, result = tree("inputs"), tree("result")
     custody.keep_inputs(JOB, 1, inputs)
     custody.keep_result(JOB, 1, blocks_under(custody.store, result))
-    custody.ended(JOB, 1)
+    custody.ended(JOB, 1, has_result=True)
     assert not custody.store.has(inputs)
     assert custody.store.has(result)
     assert len(blocks(custody)) == 2
@@ -67,9 +68,9 @@ def test_inputs_that_another_job_needs_stay(custody, tree):
     inputs = tree("inputs")
     custody.keep_inputs(JOB, 1, inputs)
     custody.keep_inputs(OTHER, 1, inputs)
-    custody.ended(JOB, 1)
+    custody.ended(JOB, 1, has_result=True)
     assert custody.store.has(inputs)
-    custody.ended(OTHER, 1)
+    custody.ended(OTHER, 1, has_result=True)
     assert blocks(custody) == set()
 
 
@@ -77,7 +78,7 @@ def test_the_results_of_earlier_attempts_go(custody, tree):
     first, second = tree("first"), tree("second")
     custody.keep_result(JOB, 1, blocks_under(custody.store, first))
     custody.keep_result(JOB, 2, blocks_under(custody.store, second))
-    custody.ended(JOB, 2)
+    custody.ended(JOB, 2, has_result=True)
     assert not custody.store.has(first)
     assert custody.store.has(second)
 
@@ -86,7 +87,7 @@ def test_the_inputs_of_a_later_attempt_outlive_the_end_of_an_earlier_one(custody
     inputs = tree("inputs")
     custody.keep_inputs(JOB, 1, inputs)
     custody.keep_inputs(JOB, 2, inputs)
-    custody.ended(JOB, 1)
+    custody.ended(JOB, 1, has_result=True)
     assert custody.store.has(inputs)
 
 
@@ -141,5 +142,5 @@ def test_what_is_not_there_cannot_be_kept(custody, tree):
 
 
 def test_the_end_of_an_unknown_job_is_nothing(custody):
-    custody.ended(OTHER, 1)
+    custody.ended(OTHER, 1, has_result=True)
     assert blocks(custody) == set()

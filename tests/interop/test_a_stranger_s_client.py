@@ -8,15 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.network import network
-from tests.interop.stranger import client, trees, wire
+from tests.interop.stranger import client, schema, trees, wire
 from tests.interop.stranger.client import RESOURCES, Job
-from tests.interop.stranger.session import RefusedError, stranger
+from tests.interop.stranger.session import RefusedError, listener, stranger
 from tests.interop.stranger.wire import Identity
 
 COPY = """
 print("begun", flush=True)
 with open("words", "rb") as words, open("made", "wb") as made:
     made.write(words.read()[::-1])
+"""
+MAKE = """
+with open("made", "w") as made:
+    made.write("made")
 """
 WAIT = """
 import time
@@ -29,9 +33,14 @@ WORDS = bytes(range(256)) * 6000
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory):
+def net(tmp_path_factory):
     with network(tmp_path_factory.mktemp("interop")) as made:
-        yield made.provider(cpus=4)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def node(net):
+    return net.provider(cpus=4)
 
 
 @pytest.fixture
@@ -123,6 +132,39 @@ async def test_a_job_goes_from_a_bid_to_its_result(guest, session, engine, owner
     assert [each["state"] for each in report.value["history"]] == [
         each.value["state"] for each in job.notices
     ]
+
+
+async def test_what_a_node_offers_is_heard_by_whoever_gossips(node):
+    topic = client.ADVERTS.removeprefix("topic:")
+    async with listener(node.address, node.did, topic) as (guest, heard):
+        advert = None
+        while advert is None or advert.issuer != node.did:
+            message = await heard.get()
+            advert = wire.open_statement(message.data, "advert", client.ADVERTS)
+    schema.check("advert", advert.value)
+    assert advert.value["peer_id"] == str(guest.node_peer)
+    assert node.address in advert.value["addresses"]
+
+
+async def test_who_was_given_the_key_reads_with_the_product_s_own_commands(
+    net, node, guest, session, engine, owner
+):
+    job = await placed(guest, session, engine, owner, MAKE)
+    last = await client.follow_to(session, job, "completed")
+    friend = net.user(node)
+    to, root = friend.did(), wire.linked(last.value["result"])
+    key = trees.result_key(last.value["sealed_key"], owner, job.id, root)
+    policy = [["==", ".job", job.id]]
+    meta = {
+        "nunet/link": last.value["link"],
+        "nunet/sealed-key": trees.key_for(to, key, job.id, root),
+    }
+    given = wire.delegate(owner, to, "/nunet/result/read", policy, meta)
+    token = friend.write("token", wire.parcel(given) + "\n")
+    friend.run("cap", "add", token).must()
+    friend.run("get", last.value["link"], "--out", "got").must()
+    assert (friend.cwd / "got/outputs/made").read_text() == "made"
+    assert (friend.cwd / "got/receipt.cbor").exists()
 
 
 async def test_logs_are_followed_until_the_owner_cancels(guest, session, engine, owner):

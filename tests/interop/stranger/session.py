@@ -6,7 +6,6 @@ reader and one writer, and no write is cancelled.
 
 import contextlib
 import hashlib
-import os
 import struct
 from collections import deque
 from collections.abc import AsyncIterator
@@ -20,10 +19,13 @@ from libp2p.crypto.x25519 import create_new_key_pair as new_noise_key
 from libp2p.custom_types import TProtocol
 from libp2p.network.stream.exceptions import StreamError
 from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
+from libp2p.pubsub.pubsub import Pubsub
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from tests.interop.stranger import schema, wire
@@ -254,6 +256,35 @@ class Stranger:
 @contextlib.asynccontextmanager
 async def stranger(address: str, node_did: str) -> AsyncIterator[Stranger]:
     """Dial a node as somebody new; the connection ends with the block."""
+    async with _running() as (peer, host), _joined(peer, host, address, node_did) as it:
+        yield it
+
+
+@contextlib.asynccontextmanager
+async def listener(
+    address: str, node_did: str, topic: str
+) -> AsyncIterator[tuple[Stranger, Any]]:
+    """Dial a node as somebody new who hears what is gossiped on a topic."""
+    async with _running() as (peer, host):
+        router = GossipSub(
+            [PROTOCOL_ID_V11],
+            degree=6,
+            degree_low=4,
+            degree_high=12,
+            heartbeat_interval=1,
+        )
+        pubsub = Pubsub(host, router, strict_signing=True)
+        async with background_trio_service(router), background_trio_service(pubsub):
+            await pubsub.wait_until_ready()
+            heard = await pubsub.subscribe(topic)
+            async with _joined(peer, host, address, node_did) as it:
+                with trio.fail_after(DEADLINE_S):
+                    await pubsub.wait_for_subscription(it.node_peer, topic)
+                yield it, heard
+
+
+@contextlib.asynccontextmanager
+async def _running() -> AsyncIterator[tuple[Identity, Any]]:
     peer = Identity()
     pair = create_new_key_pair(peer.seed)
     host = new_host(
@@ -261,19 +292,22 @@ async def stranger(address: str, node_did: str) -> AsyncIterator[Stranger]:
         sec_opt={NOISE: Noise(pair, noise_privkey=new_noise_key().private_key)},
         muxer_opt={TProtocol(YAMUX): Yamux},
     )
-    node = info_from_p2p_addr(Multiaddr(address))
-    assert str(node.peer_id) == wire.peer_id_of(node_did)
     async with host.run([]):
         assert str(host.get_id()) == peer.peer_id
-        try:
-            with trio.fail_after(DEADLINE_S):
-                await host.connect(node)
-            yield Stranger(peer, host, node.peer_id, node_did)
-        finally:
-            with trio.CancelScope(shield=True), trio.move_on_after(3):
-                await host.close()
+        yield peer, host
 
 
-def nonce() -> bytes:
-    """Random bytes, as long as any of the protocol."""
-    return os.urandom(16)
+@contextlib.asynccontextmanager
+async def _joined(
+    peer: Identity, host: Any, address: str, node_did: str
+) -> AsyncIterator[Stranger]:
+    node = info_from_p2p_addr(Multiaddr(address))
+    assert str(node.peer_id) == wire.peer_id_of(node_did)
+    try:
+        with trio.fail_after(DEADLINE_S):
+            await host.connect(node)
+        yield Stranger(peer, host, node.peer_id, node_did)
+    finally:
+        # Leaving alone would keep the connection: the library closes none by itself.
+        with trio.CancelScope(shield=True), trio.move_on_after(3):
+            await host.close()

@@ -5,6 +5,7 @@ Rule: nothing that was received is used before every check of the page has passe
 
 import hashlib
 import hmac
+import os
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -111,13 +112,28 @@ def _files_of(stream: bytes) -> Files:
 
 def result_key(sealed_key: bytes, reader: Identity, job: str, root: bytes) -> bytes:
     """Open the key that was sealed to a reader."""
-    info = b"nunet/result-key/1" + job.encode() + root + reader.did.encode()
+    info = _key_info(job, root, reader.did)
     return hpke_open(sealed_key[:32], sealed_key[32:], reader.agreement_key, info)
+
+
+def key_for(reader: str, key: bytes, job: str, root: bytes) -> bytes:
+    """Seal a result's key to another reader."""
+    public = bindings.crypto_sign_ed25519_pk_to_curve25519(wire.public_of(reader))
+    return hpke_seal(key, public, _key_info(job, root, reader))
+
+
+def _key_info(job: str, root: bytes, reader: str) -> bytes:
+    return b"nunet/result-key/1" + job.encode() + root + reader.encode()
 
 
 def hpke_open(encapsulated: bytes, sealed: bytes, secret: bytes, info: bytes) -> bytes:
     """RFC 9180, base mode, X25519, HKDF-SHA256, ChaCha20-Poly1305, one message."""
     shared = _decapsulate(encapsulated, secret)
+    key, nonce = _schedule(shared, info)
+    return _open(sealed, b"", nonce, key)
+
+
+def _schedule(shared: bytes, info: bytes) -> tuple[bytes, bytes]:
     suite = b"HPKE" + bytes.fromhex("002000010003")
     context = (
         b"\0"
@@ -126,15 +142,30 @@ def hpke_open(encapsulated: bytes, sealed: bytes, secret: bytes, info: bytes) ->
     )
     scheduled = _extract(suite, shared, b"secret", b"")
     key = _expand(suite, scheduled, b"key", context, 32)
-    nonce = _expand(suite, scheduled, b"base_nonce", context, 12)
-    return _open(sealed, b"", nonce, key)
+    return key, _expand(suite, scheduled, b"base_nonce", context, 12)
+
+
+def hpke_seal(message: bytes, public: bytes, info: bytes) -> bytes:
+    """RFC 9180, likewise: the encapsulated key and the ciphertext."""
+    ephemeral = os.urandom(32)
+    encapsulated = bindings.crypto_scalarmult_base(ephemeral)
+    shared = _shared(ephemeral, public, encapsulated + public)
+    key, nonce = _schedule(shared, info)
+    sealed = bindings.crypto_aead_chacha20poly1305_ietf_encrypt(
+        message, b"", nonce, key
+    )
+    return bytes(encapsulated + sealed)
 
 
 def _decapsulate(encapsulated: bytes, secret: bytes) -> bytes:
+    own = bindings.crypto_scalarmult_base(secret)
+    return _shared(secret, encapsulated, encapsulated + own)
+
+
+def _shared(secret: bytes, public: bytes, context: bytes) -> bytes:
     suite = b"KEM" + bytes.fromhex("0020")
-    product = bindings.crypto_scalarmult(secret, encapsulated)
+    product = bindings.crypto_scalarmult(secret, public)
     extracted = _extract(suite, b"", b"eae_prk", product)
-    context = encapsulated + bindings.crypto_scalarmult_base(secret)
     return _expand(suite, extracted, b"shared_secret", context, 32)
 
 

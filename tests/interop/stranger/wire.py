@@ -209,7 +209,11 @@ def invoke(
 
 
 def delegate(
-    signer: Identity, to: str, command: str, policy: list[Any] | None = None
+    signer: Identity,
+    to: str,
+    command: str,
+    policy: list[Any],
+    meta: dict[str, Any] | None = None,
 ) -> bytes:
     """Section 6: a delegation of what is the signer's own."""
     payload = {
@@ -217,8 +221,15 @@ def delegate(
         "aud": to,
         "sub": signer.did,
         "cmd": command,
-        "pol": policy or [],
+        "pol": policy,
         "nonce": os.urandom(12),
         "exp": int(time.time()) + 600,
     }
-    return token(signer, "ucan/dlg@1.0.0", payload)
+    said = {} if meta is None else {"meta": meta}
+    return token(signer, "ucan/dlg@1.0.0", {**payload, **said})
+
+
+def parcel(*tokens: bytes) -> str:
+    """delegation.md, section 1: a chain as text."""
+    packed = encode({"ctn-v1": list(tokens)})
+    return "C" + base64.urlsafe_b64encode(packed).decode().rstrip("=")

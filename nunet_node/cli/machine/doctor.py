@@ -15,7 +15,6 @@ from nunet_node.quantities import cpu_text, size_text
 from nunet_node.runtime.config import Config, read_config
 from nunet_node.runtime.home import Home, cache_directory, open_home
 from nunet_node.runtime.work.checkup import Checkup, check_up, check_up_cluster
-from nunet_node.runtime.work.clustered import cluster_executors
 from nunet_node.runtime.work.scratch import held_scratch
 
 _WALLS: Final = frozenset({"network", "host files", "host processes", "privileges"})
@@ -54,6 +53,11 @@ def doctor_command(settings: Settings, config_file: Path | None) -> int:
 def _checked(home: Home, config: Config, scratch: Path) -> Checkup:
     if config.backend == "local":
         return trio.run(check_up, scratch, cache_directory())
+    # Imported here: few nodes have a cluster, and loading this takes its time.
+    from nunet_node.runtime.work.clustered import (  # noqa: PLC0415
+        cluster_executors,
+    )
+
     did = home.node_key().did
     return trio.run(lambda: check_up_cluster(cluster_executors(config, scratch, did)))
 

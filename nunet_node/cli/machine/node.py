@@ -6,7 +6,8 @@ Nobody has to read what it prints: see `cli.machine.feed`.
 """
 
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from nunet_node.cli.options import (
 from nunet_node.cli.output import Settings, table, visible
 from nunet_node.cli.progress import line_of, short
 from nunet_node.client import node_documents, open_client
+from nunet_node.executors.port import Executors
 from nunet_node.identity.did import Did, parse_did
 from nunet_node.protocol.effects import (
     ClockDoubted,
@@ -50,7 +52,6 @@ from nunet_node.runtime.config import Config, check_admission, read_config
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.peer import Peer, open_peer
 from nunet_node.runtime.settings import PeerSettings, Provide
-from nunet_node.runtime.work.clustered import backend_of
 from nunet_node.runtime.work.inventory import usable_devices
 
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
@@ -174,6 +175,18 @@ def _config(
     return config
 
 
+def _backend(config: Config) -> Callable[[Path, Did], Executors] | None:
+    """Return what makes the executors of a cluster; None for this machine."""
+    if config.backend == "local":
+        return None
+    # Imported here: few nodes have a cluster, and loading this takes its time.
+    from nunet_node.runtime.work.clustered import (  # noqa: PLC0415
+        cluster_executors,
+    )
+
+    return partial(cluster_executors, config)
+
+
 def _peer_settings(home: Home, config: Config) -> PeerSettings:
     provide = Provide(
         offer=config.offer,
@@ -195,7 +208,7 @@ def _peer_settings(home: Home, config: Config) -> PeerSettings:
         drain_s=config.drain_s,
         admission=config.admitted,
         store_bytes=config.store_bytes,
-        backend=backend_of(config),
+        backend=_backend(config),
     )
 
 

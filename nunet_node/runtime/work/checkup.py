@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from nunet_node.errors import PeerError
 from nunet_node.executors.cluster.capacity import RUNNER_BYTES, ClusterRoom
-from nunet_node.executors.cluster.executors import ClusterExecutors
 from nunet_node.executors.cluster.port import MachineRoom
 from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.local import LocalExecutors
@@ -23,6 +22,9 @@ from nunet_node.executors.port import Capability
 from nunet_node.executors.probing.examine import CONTROL_GROUPS
 from nunet_node.quantities import ResourceVector, size_text
 from nunet_node.runtime.work.detect import detect
+
+if TYPE_CHECKING:
+    from nunet_node.executors.cluster.executors import ClusterExecutors
 
 _UNGROUPED: Final = (
     "no control group: memory is measured, and a share of a processor is not held"
@@ -69,7 +71,7 @@ class Checkup:
     """Those of a cluster."""
 
 
-async def check_up_cluster(executors: ClusterExecutors) -> Checkup:
+async def check_up_cluster(executors: "ClusterExecutors") -> Checkup:
     """Have one machine of a cluster attack every engine, thoroughly.
 
     Raises:

@@ -8,14 +8,13 @@ nobody is refused for ever: its engines count as being prepared.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import trio
 
-from nunet_node.errors import PeerError
+from nunet_node.errors import MisuseError, PeerError
 from nunet_node.executors.cluster.capacity import ClusterRoom
 from nunet_node.executors.cluster.executors import (
     RUNNER,
@@ -25,7 +24,7 @@ from nunet_node.executors.cluster.executors import (
 from nunet_node.executors.cluster.port import Cluster
 from nunet_node.executors.cluster.ray import RayCluster
 from nunet_node.executors.cluster.slurm import SlurmCluster
-from nunet_node.executors.port import Capability
+from nunet_node.executors.port import Capability, Executors
 from nunet_node.identity.did import Did
 from nunet_node.market.offers import EngineOffer, Machine
 from nunet_node.protocol.inputs import CapacityProbed
@@ -54,6 +53,7 @@ class ClusterOffering:
     """Whether the cluster answered when it was last asked."""
     prepared: bool = False
     told: CapacityProbed | None = None
+    complaint: str = ""
 
     async def start(self) -> None:
         """Offer what is known at once."""
@@ -84,20 +84,26 @@ class ClusterOffering:
         try:
             room = await self.executors.room()
         except PeerError as error:
-            if self.answers or self.told is None:
-                _log.warning("nothing starts for now: %s", error)
+            self._complain(f"no job starts until the cluster answers: {error}")
             self.answers = False
         else:
             self.answers = True
+            self.complaint = "" if self.prepared else self.complaint
             self.room = room.capped(self.offer(room.total))
 
     async def _prepare(self) -> None:
         try:
             await self.executors.prepare()
         except PeerError as error:
-            _log.warning("the cluster cannot be used yet: %s", error)
+            self._complain(f"the cluster cannot be used yet: {error}")
         else:
-            self.prepared = True
+            self.prepared, self.complaint = True, ""
+
+    def _complain(self, text: str) -> None:
+        """Tell the owner, who alone can help, what is wrong; not again and again."""
+        if text != self.complaint:
+            _log.error("%s", text)
+        self.complaint = text
 
     async def _probed(self) -> CapacityProbed:
         found = [_offer(each) for each in await self.executors.probe()]
@@ -125,6 +131,17 @@ def _waiting(offer: EngineOffer) -> EngineOffer:
     return msgspec.structs.replace(offer, ready=False)
 
 
+def offering_of(
+    executors: Executors,
+    offer: Callable[[ResourceVector], ResourceVector],
+    driver: Driver,
+) -> ClusterOffering:
+    """Return what offers the cluster behind these executors."""
+    if not isinstance(executors, ClusterExecutors):
+        raise MisuseError(f"{type(executors).__name__} have no cluster")
+    return ClusterOffering(executors=executors, offer=offer, driver=driver)
+
+
 def cluster_executors(config: Config, scratch: Path, owner: Did) -> ClusterExecutors:
     """Return what runs jobs on the cluster of a configuration whose backend is one.
 
@@ -143,11 +160,6 @@ def cluster_executors(config: Config, scratch: Path, owner: Did) -> ClusterExecu
         owner=owner,
     )
     return ClusterExecutors(_cluster(config), settings, scratch)
-
-
-def backend_of(config: Config) -> partial[ClusterExecutors] | None:
-    """Return what makes the executors of a cluster; None for this machine."""
-    return None if config.backend == "local" else partial(cluster_executors, config)
 
 
 def _cluster(config: Config) -> Cluster:

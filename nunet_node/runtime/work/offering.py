@@ -8,13 +8,12 @@ may change what it gives to a running node.
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import trio
 
 from nunet_node.errors import PeerError
-from nunet_node.executors.cluster.executors import ClusterExecutors
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Executors
 from nunet_node.executors.sandbox.devices import Devices, kinds_of
@@ -24,7 +23,9 @@ from nunet_node.quantities import ResourceVector
 from nunet_node.runtime.driver import Driver
 from nunet_node.runtime.settings import Provide
 from nunet_node.runtime.work import detect, inventory
-from nunet_node.runtime.work.clustered import ClusterOffering
+
+if TYPE_CHECKING:
+    from nunet_node.runtime.work.clustered import ClusterOffering
 
 LOOK_AGAIN_S: Final = 60
 """How soon a node notices that it was given more or less; few do so more often."""
@@ -97,13 +98,14 @@ class Offering:
 
 def offering_of(
     executors: Executors, scratch: Path, provide: Provide, driver: Driver
-) -> Offering | ClusterOffering:
+) -> "Offering | ClusterOffering":
     """Return what offers the machine, or the cluster, behind these executors."""
-    if isinstance(executors, ClusterExecutors):
-        return ClusterOffering(executors=executors, offer=provide.offer, driver=driver)
-    offering = Offering(
-        executors=executors, scratch=scratch, provide=provide, driver=driver
-    )
     if isinstance(executors, LocalExecutors):
-        offering.devices = executors.devices
-    return offering
+        return Offering(
+            executors=executors, scratch=scratch, provide=provide, driver=driver
+        )
+    # Imported here: few nodes have a cluster, and to speak to one takes a tenth of a
+    # second to load.
+    from nunet_node.runtime.work import clustered  # noqa: PLC0415
+
+    return clustered.offering_of(executors, provide.offer, driver)

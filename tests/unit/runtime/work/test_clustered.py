@@ -1,5 +1,9 @@
 """A node on a cluster offers what the cluster has, as long as it answers."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from nunet_node.executors.cluster.capacity import ClusterRoom
@@ -13,11 +17,11 @@ from nunet_node.quantities import ResourceVector
 from nunet_node.runtime.config import ConfigError, parse_config
 from nunet_node.runtime.work.clustered import (
     ClusterOffering,
-    backend_of,
     cluster_executors,
 )
 from tests.unit.runtime.work.test_offering import Told
 
+ROOT = Path(__file__).parents[4]
 OWNER = SigningKey(bytes(32)).did
 
 
@@ -125,6 +129,17 @@ async def test_a_cluster_that_is_away_at_the_start_is_offered_when_it_comes(
     assert told.given[-1].engines[0].ready
 
 
+async def test_an_owner_is_told_once_what_is_wrong(cluster, told, caplog):
+    cluster.answers = False
+    node = offering(cluster, told)
+    await node.start()
+    await node.look_again()
+    await node.look_again()
+    [record] = caplog.records
+    assert record.levelname == "ERROR"
+    assert "until the cluster answers: away" in record.getMessage()
+
+
 async def test_an_owner_offers_no_more_than_is_allowed(cluster, told):
     await offering(cluster, told, room(3)).start()
     assert told.given[0].total == room(3)
@@ -135,8 +150,19 @@ def made(tmp_path, **config):
     return cluster_executors(parse_config(config, "x"), tmp_path / "scratch", OWNER)
 
 
-def test_a_node_without_a_cluster_runs_jobs_itself():
-    assert backend_of(parse_config({}, "x")) is None
+@pytest.mark.parametrize(
+    "module", ["nunet_node.runtime.peer", "nunet_node.cli.machine.node"]
+)
+def test_whoever_has_no_cluster_loads_nothing_for_one(module):
+    script = f"import sys, {module}; print('httpx' in sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert ended.stdout == "False\n"
 
 
 async def test_a_configuration_names_its_cluster(tmp_path):

@@ -24,7 +24,7 @@ def test_every_input_of_an_example_job_is_there(path):
     job = read_job_file(path.read_text()).beside(str(path.parent))
     assert job.all_inputs()
     for each in job.all_inputs():
-        assert Path(each.path).is_file()
+        assert Path(each.path).exists()
         assert "/" not in each.dest
 
 

@@ -29,3 +29,17 @@ def test_every_test_that_a_document_names_exists(document):
     named = re.findall(r"`(tests/[\w./-]+)`", document.read_text())
     missing = [name for name in named if not (ROOT / name).exists()]
     assert not missing, "\n".join(missing)
+
+
+def test_every_attack_of_the_threat_model_is_a_test():
+    text = (ROOT / "docs/threat-model.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", text))
+    known = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(
+            r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE
+        )
+    }
+    assert named
+    assert not named - known

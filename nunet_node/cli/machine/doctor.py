@@ -73,7 +73,9 @@ def _document(found: Checkup) -> dict[str, Any]:
             "cpu_millis": found.room.cpu_millis,
             "memory_bytes": found.room.memory_bytes,
             "disk_bytes": found.room.disk_bytes,
+            "gpus": [str(kind) for kind in found.room.gpu_kinds],
         },
+        "network": ["none"],
         "backend": found.backend,
         "machines": [each.name for each in found.machines],
     }
@@ -97,7 +99,9 @@ def _report(found: Checkup) -> str:
     room = found.room
     offered = (
         f"room for jobs: {cpu_text(room.cpu_millis)} CPU, "
-        f"{size_text(room.memory_bytes)} memory, {size_text(room.disk_bytes)} disk"
+        f"{size_text(room.memory_bytes)} memory, {size_text(room.disk_bytes)} disk, "
+        f"{visible(room.text('gpus'))}\n"
+        "network of jobs: none; what they need comes as inputs"
     )
     backend = f"jobs run on: {visible(found.backend)}"
     if found.machines:

@@ -20,8 +20,10 @@ from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Capability
 from nunet_node.executors.probing.examine import CONTROL_GROUPS
+from nunet_node.executors.sandbox.devices import kinds_of
 from nunet_node.quantities import ResourceVector, size_text
 from nunet_node.runtime.work.detect import detect
+from nunet_node.runtime.work.inventory import usable_devices
 
 if TYPE_CHECKING:
     from nunet_node.executors.cluster.executors import ClusterExecutors
@@ -107,6 +109,7 @@ async def check_up(scratch: Path, cache: Path) -> Checkup:
         await executors.compile_python()
     found = await executors.probe(thorough=True)
     room = await trio.to_thread.run_sync(detect, scratch)
+    room = room.with_gpus(kinds_of(await trio.to_thread.run_sync(usable_devices)))
     return Checkup(capabilities=found, gaps=tuple(gaps(found)), room=room)
 
 

@@ -18,7 +18,7 @@ from nunet_node.capability.held.terms import link_of
 from nunet_node.cli.identity import ensure_identity
 from nunet_node.cli.options import BOOTSTRAP, IDENTITY, Parsed
 from nunet_node.cli.output import Echo, Settings, fields, table
-from nunet_node.cli.progress import Teller, exit_code_of, queue_text, short
+from nunet_node.cli.progress import Teller, exit_code_of, fetch_shown, queue_text, short
 from nunet_node.cli.submit import INTERRUPTED, free_target, until_ended
 from nunet_node.client import (
     JobHandle,
@@ -219,7 +219,7 @@ def get_command(
         job = _shared_job(settings, job)
 
     async def use(handle: JobHandle) -> int:
-        path = await handle.fetch(free_target(out, handle))
+        path = await fetch_shown(settings, handle, free_target(out, handle))
         await handle.catch_up()
         settings.document(order_document(handle.order))
         if not settings.json:

@@ -7,6 +7,7 @@ its control characters made visible, so that no peer can drive the terminal.
 
 import codecs
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,17 @@ from typing import Any, Final
 
 import msgspec
 
+from nunet_node.quantities import size_text
+
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 _SHOWN: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _LAYOUT: Final = frozenset(map(ord, "\t\n\r"))
 """Control characters that a job may use on a terminal: they stay on its own lines."""
 
 _HARMLESS: Final = {code: text for code, text in _SHOWN.items() if code not in _LAYOUT}
+_REDRAW_S: Final = 0.1
+_BAR_CHARS: Final = 30
+_CLEAR_LINE: Final = "\r\x1b[K"
 _UTF8: Final = codecs.getincrementaldecoder("utf-8")
 
 
@@ -53,6 +59,33 @@ class Settings:
         """Print an error: a sentence for people, a document for programs."""
         self.document({"error": {"code": code, "message": message}})
         self.note(f"nunet-node: {visible(message)}")
+
+
+class Bar:
+    """Shows how much has come of what is fetched: on a terminal, and nowhere else."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._shown = not settings.json and sys.stderr.isatty()
+        self._next_s = 0.0
+
+    def __call__(self, done_bytes: int, total_bytes: int) -> None:
+        """Show where it stands, if it has not just been shown."""
+        now_s = time.monotonic()
+        if not self._shown or (done_bytes < total_bytes and now_s < self._next_s):
+            return
+        self._next_s = now_s + _REDRAW_S
+        share = done_bytes / total_bytes if total_bytes else 1
+        bar = "#" * int(share * _BAR_CHARS)
+        sizes = f"{size_text(done_bytes)} of {size_text(total_bytes)}"
+        text = f"  [{bar:<{_BAR_CHARS}}] {share:4.0%}  {sizes}"
+        sys.stderr.write(_CLEAR_LINE + text)
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take it away, for what is printed next."""
+        if self._shown:
+            sys.stderr.write(_CLEAR_LINE)
+            sys.stderr.flush()
 
 
 class Echo:

@@ -4,9 +4,11 @@ Rule: one event, at most one line; a line says who did what, and why.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
-from nunet_node.cli.output import Settings, visible
+from nunet_node.cli.output import Bar, Settings, visible
+from nunet_node.client import JobHandle
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Notice, Queue
@@ -81,6 +83,20 @@ def exit_code_of(order: Order) -> int:
     if order.state is State.FAILED and order.exit_code:
         return order.exit_code if 0 < order.exit_code <= EXIT_CODE_MAX else 1
     return _EXIT_CODES.get(order.state, OWN_FAILURE)
+
+
+async def fetch_shown(settings: Settings, handle: JobHandle, target: Path) -> Path:
+    """Fetch a result, with a bar for whoever watches; raises as `JobHandle.fetch`."""
+    bar = Bar(settings)
+
+    def dropped(peer_id: str, why: str) -> None:
+        bar.clear()
+        settings.note(f"peer {peer_id} is dropped, others are asked: {why}")
+
+    try:
+        return await handle.fetch(target, bar, on_dropped=dropped)
+    finally:
+        bar.clear()
 
 
 class Teller:

@@ -20,7 +20,7 @@ from nunet_node.cli.array import submit_array
 from nunet_node.cli.identity import DEFAULT_NAME, ensure_identity
 from nunet_node.cli.options import BOOTSTRAP, Parsed, checked
 from nunet_node.cli.output import Echo, Settings
-from nunet_node.cli.progress import Teller, exit_code_of
+from nunet_node.cli.progress import Teller, exit_code_of, fetch_shown
 from nunet_node.cli.spec import load_job_file
 from nunet_node.client import Client, JobHandle, open_client, order_document
 from nunet_node.errors import PeerError
@@ -313,7 +313,7 @@ async def _fetch(
     theirs = handle.order.owner != client.identity.did
     try:
         if client.may(handle, READ):
-            path = await handle.fetch(free_target(plan.out, handle))
+            path = await fetch_shown(settings, handle, free_target(plan.out, handle))
             settings.note(f"result verified: {path}")
             return
     except TargetRefusedError:

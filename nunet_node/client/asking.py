@@ -2,11 +2,15 @@
 
 Rule: the job's provider is asked first; who keeps a copy is asked only when it cannot
 be reached or has nothing. Holders are found by the job's id alone, in the order in
-which its provider chose them.
+which its provider chose them. Leave to read ends with a connection, and what was
+fetched does not; so after a break leave is asked for again, as long as that helps.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Final, TypeVar
 
 import trio
@@ -20,6 +24,9 @@ from nunet_node.client.errors import (
 )
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
+from nunet_node.jobs.statements import Receipt
+from nunet_node.network.port import NetworkError
+from nunet_node.network.stream import StreamBroken
 from nunet_node.protocol.effects import (
     CommandRefused,
     LogsGranted,
@@ -33,10 +40,16 @@ from nunet_node.protocol.messages import READ
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.replicas.events import ReplicaWanted
 from nunet_node.protocol.replicas.placing import NEAREST_MAX, nearest
+from nunet_node.runtime.exchange.bulk.gathering import Listener
 from nunet_node.runtime.peer import Peer
+from nunet_node.runtime.wallet.reading import seal_of
+from nunet_node.wire.cid import Cid
 
 LOOK_S: Final = 5
 """How long the network is listened to for who keeps copies."""
+
+RECEIPT_FILE: Final = "receipt.cbor"
+"""Where the provider's signed receipt lies in a fetched result."""
 
 _A = TypeVar("_A", ReportReceived, LogsGranted, ReadGranted)
 
@@ -128,6 +141,16 @@ class Questions:
                     continue
             raise error from None
 
+    async def copies(self, root: Cid) -> Sequence[str]:
+        """Return the peers that have a copy of a result and grant it to us."""
+        granted = []
+        for holder in await self.holders():
+            with suppress(ClientError):
+                said = await self.ask(holder, READ, ReadGranted)
+                if said.receipt.result == root:
+                    granted.append(said.peer_id)
+        return granted
+
     async def holders(self) -> Sequence[ReplicaWanted]:
         """Return who may have a copy of the result, likeliest first, to be asked."""
         await self._peer.wait_known(LOOK_S)
@@ -152,6 +175,63 @@ class Questions:
     @property
     def _order(self) -> Order:
         return self._peer.orders.get(self._job) or Order(job=self._job)
+
+
+async def collect(
+    peer: Peer, questions: Questions, order: Order, target: Path, listener: Listener
+) -> None:
+    """Fetch an order's result to a target; raises as `JobHandle.fetch`."""
+    come = 0
+
+    def hear(done: int, total: int) -> None:
+        nonlocal come
+        come = max(come, done)
+        listener.on_progress(done, total)
+
+    while True:
+        before = come
+        try:
+            await _collect_once(
+                peer, questions, order, target, replace(listener, on_progress=hear)
+            )
+        except (NetworkError, StreamBroken):
+            if come == before:
+                raise
+        else:
+            return
+
+
+def check_receipt(order: Order, receipt: Receipt) -> None:
+    """Refuse a receipt for somebody else.
+
+    Raises:
+        ClientError: it is.
+    """
+    if order.owner is not None and receipt.owner != order.owner:
+        raise ClientError(f"{order.job}: the receipt is for {receipt.owner}")
+
+
+async def _collect_once(
+    peer: Peer, questions: Questions, order: Order, target: Path, listener: Listener
+) -> None:
+    granted = await questions.read()
+    check_receipt(order, granted.receipt)
+    root = granted.receipt.result
+    await peer.transfers.fetch(
+        (granted.peer_id,),
+        root,
+        target,
+        seal=seal_of(granted.receipt, peer.users, peer.holdings),
+        beside={RECEIPT_FILE: granted.receipt_data},
+        listener=replace(listener, more_peers=partial(_copies, questions, order, root)),
+    )
+
+
+async def _copies(questions: Questions, order: Order, root: Cid) -> Sequence[str]:
+    """Return who else grants this very result to us."""
+    if order.spec is None or not order.spec.replicas:
+        return ()
+    return await questions.copies(root)
 
 
 def _why_nowhere(order: Order) -> str:

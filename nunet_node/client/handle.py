@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from nunet_node.client.asking import Question, Questions
+from nunet_node.client.asking import Question, Questions, collect
 from nunet_node.client.errors import (
     ClientError,
     ProviderUnreachableError,
@@ -23,7 +23,7 @@ from nunet_node.client.errors import (
 from nunet_node.client.logs import LogReader
 from nunet_node.jobs.lifecycle import STARTED, State
 from nunet_node.jobs.specification import JobId
-from nunet_node.jobs.statements import Confirmation, Notice, Receipt, Report
+from nunet_node.jobs.statements import Confirmation, Notice, Report
 from nunet_node.network.port import NetworkError
 from nunet_node.network.stream import StreamBroken
 from nunet_node.protocol.effects import (
@@ -41,15 +41,10 @@ from nunet_node.protocol.inputs import (
 )
 from nunet_node.protocol.messages import CANCEL, STATUS
 from nunet_node.protocol.order import Order
-from nunet_node.results.sealing import Seal
-from nunet_node.runtime.exchange.bulk.gathering import Listener
+from nunet_node.runtime.exchange.bulk.gathering import Listener, OnDropped
 from nunet_node.runtime.exchange.fetching import Progress
 from nunet_node.runtime.exchange.logs import Follow
 from nunet_node.runtime.peer import Peer
-from nunet_node.runtime.wallet.reading import seal_of
-
-RECEIPT_FILE: Final = "receipt.cbor"
-"""Where the provider's signed receipt lies in a fetched result."""
 
 CATCH_UP_S: Final = 5
 """How long a command waits for what its job's provider said before: two slow dials."""
@@ -246,13 +241,19 @@ class JobHandle:
         self,
         target: Path,
         on_progress: Progress = lambda _done, _total: None,
+        *,
+        on_dropped: OnDropped = lambda _peer_id, _why: None,
     ) -> Path:
         """Fetch the result, verify every block, and write it to ``target``.
+
+        It comes from its provider and from whoever keeps copies, at the same time,
+        and after a break it goes on where it was.
 
         Args:
             target: a directory that does not exist or is empty; nothing appears
                 there until everything is verified.
             on_progress: called with the bytes that have come, and all there are.
+            on_dropped: called with a peer that sent wrong bytes, and what it was.
 
         Raises:
             ResultMissingError: there is none, or not yet; says what the state is.
@@ -261,16 +262,8 @@ class JobHandle:
             SealError: the result is sealed, and not to anybody whose key is here.
             PeerError: the target is taken, or a block does not verify.
         """
-        granted = await self._questions.read()
-        self._check_receipt(granted.receipt)
-        await self._peer.transfers.fetch(
-            (granted.peer_id,),
-            granted.receipt.result,
-            target,
-            seal=self._seal_of(granted.receipt),
-            beside={RECEIPT_FILE: granted.receipt_data},
-            listener=Listener(on_progress=on_progress),
-        )
+        listener = Listener(on_progress=on_progress, on_dropped=on_dropped)
+        await collect(self._peer, self._questions, self.order, target, listener)
         path = Path.cwd() / target
         await self._peer.tell(ResultWritten(job=self.job, path=str(path)))
         return path
@@ -318,14 +311,6 @@ class JobHandle:
         if order.confirmation is not None:
             return True
         return order.ended and not order.in_custody
-
-    def _check_receipt(self, receipt: Receipt) -> None:
-        order = self.order
-        if order.owner is not None and receipt.owner != order.owner:
-            raise ClientError(f"{self.job}: the receipt is for {receipt.owner}")
-
-    def _seal_of(self, receipt: Receipt) -> Seal | None:
-        return seal_of(receipt, self._peer.users, self._peer.holdings)
 
     async def _until(self, done: Callable[[Order], bool]) -> Order:
         while not done(self.order):

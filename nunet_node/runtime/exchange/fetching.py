@@ -16,6 +16,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -99,25 +100,25 @@ class Transfers:
         """Fetch a result that these peers granted, and write it to ``target``.
 
         Args:
-            peers: who granted it; the connections must be the same ones.
+            peers: who granted it, on the connections that are open now.
             root: the result's id, as its receipt names it.
             target: a directory that does not exist or is empty.
-            seal: what opens it; None for a public result.
-            beside: small files to put beside the result, such as its receipt.
-            listener: hears of bytes that are here and of those in all, and of peers
-                that sent other bytes than were asked for.
+            seal: what opens it; None for a public one.
+            beside: small files to put there too.
+            listener: hears how it goes on, and may know of more peers.
 
         Raises:
-            PeerError: each peer said no, sent what is no result, or was lost; or the
-                target cannot be written. Then the target is as it was.
+            PeerError: no peer brings it, or it cannot be written; nothing is then.
         """
         await trio.to_thread.run_sync(check_target, target)
         left = list(peers)
 
         def drop(peer_id: str, why: str) -> None:
-            left.remove(peer_id)
+            if peer_id in left:
+                left.remove(peer_id)
             listener.on_dropped(peer_id, why)
 
+        helper = replace(listener, on_dropped=drop)
         tree = await self._manifest(left, root, drop)
 
         async def take(has: Callable[[Cid], bool]) -> None:
@@ -126,14 +127,14 @@ class Transfers:
                 self._store, missing, tree.size_bytes, _in_loop(listener.on_progress)
             )
             write = partial(_write, tree, seal, haul, target, beside)
-            await gather(self._host, tuple(left), haul, write, drop)
+            await gather(self._host, tuple(left), haul, write, helper)
 
         try:
             await take(self._store.has)
         except (BlockDamagedError, BlockError, SealError) as error:
             if not left:
                 raise
-            # An earlier transfer left it, before a power cut, and perhaps others.
+            # A power cut left it, and perhaps others.
             _log.info("%s; what is damaged is fetched again", error)
             await take(self._store.is_intact)
 

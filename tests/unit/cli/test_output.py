@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from nunet_node.cli.output import Echo, Settings, fields, table, visible
+from nunet_node.cli.output import Bar, Echo, Settings, fields, table, visible
 
 
 def test_json_goes_to_standard_output_and_people_s_text_does_not(capsys):
@@ -110,3 +110,45 @@ def test_a_table_is_aligned_and_has_no_trailing_spaces():
 
 def test_fields_leave_out_what_is_empty_and_keep_zero():
     assert fields({"a": "", "code": 0, "b": None}) == "code: 0"
+
+
+class Terminal(io.StringIO):
+    """A terminal, as far as one can tell."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_bar_is_drawn_on_a_terminal_and_taken_away(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    bar = Bar(Settings())
+    bar(0, 4 << 20)
+    bar(2 << 20, 4 << 20)
+    bar(4 << 20, 4 << 20)
+    bar.clear()
+    drawn = screen.getvalue().split("\r\x1b[K")
+    assert "0%" in drawn[1]
+    assert "#" not in drawn[1]
+    assert "100%" in drawn[-2]
+    assert drawn[-2].count("#") == 30
+    assert drawn[-1] == ""
+
+
+def test_a_bar_of_nothing_is_full(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    Bar(Settings())(0, 0)
+    assert "100%" in screen.getvalue()
+
+
+def test_no_bar_is_drawn_for_programs_or_into_files(capsys, monkeypatch):
+    for settings in (Settings(json=True), Settings()):
+        bar = Bar(settings)
+        bar(1, 2)
+        bar.clear()
+    assert capsys.readouterr() == ("", "")
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    Bar(Settings(json=True))(1, 2)
+    assert screen.getvalue() == ""

@@ -6,7 +6,7 @@ What either owes is asked of the others, and the fetch fails when none is left.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -44,12 +44,21 @@ OnDropped = Callable[[str, str], None]
 """Called with a peer that sent what was not asked for, and what it was."""
 
 
+MorePeers = Callable[[], Awaitable[Sequence[str]]]
+"""Finds others that grant the same result, while a fetch goes on."""
+
+
+async def _nobody() -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """Whoever wants to hear how a fetch goes on."""
+    """Whoever wants to hear how a fetch goes on, and may know of more peers for it."""
 
     on_progress: OnBytes = lambda _done, _total: None
     on_dropped: OnDropped = lambda _peer_id, _why: None
+    more_peers: MorePeers = _nobody
 
 
 _LOST: Final = (NetworkError, StreamBroken, TransferEndedError, BlockRefusedError)
@@ -63,7 +72,7 @@ async def gather(
     peers: Sequence[str],
     haul: Haul,
     write: Callable[[], None],
-    on_dropped: OnDropped,
+    listener: Listener,
 ) -> None:
     """Let peers bring what is lacking; return when the result was written.
 
@@ -72,12 +81,12 @@ async def gather(
         peers: those that granted the result, the best first.
         haul: what is lacking.
         write: writes the result in a thread, waiting for blocks in `Haul.get`.
-        on_dropped: hears of peers that sent wrong bytes.
+        listener: hears of peers that sent wrong bytes, and knows of more.
 
     Raises:
         PeerError: what ended the last peer, or the writing.
     """
-    sources = _Sources(host, haul, on_dropped)
+    sources = _Sources(host, haul, listener)
     failure: PeerError | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_when_cancelled, haul)
@@ -107,12 +116,12 @@ async def _end_when_cancelled(haul: Haul) -> None:
 class _Sources:
     """The peers of one fetch."""
 
-    def __init__(self, host: Host, haul: Haul, on_dropped: OnDropped) -> None:
+    def __init__(self, host: Host, haul: Haul, listener: Listener) -> None:
         self.failure: PeerError | None = None
         self.stored = trio.Event()
         self._host = host
         self._haul = haul
-        self._on_dropped = on_dropped
+        self._listener = listener
         self._threads = trio.CapacityLimiter(SOURCES_MAX)
 
     async def store(self) -> None:
@@ -132,8 +141,16 @@ class _Sources:
         async with trio.open_nursery() as nursery:
             for peer_id in peers:
                 nursery.start_soon(self._bring, peer_id)
+            nursery.start_soon(self._find_more, nursery, peers)
         if not self._haul.done:
             self._haul.end("no peer is left that brings the rest")
+
+    async def _find_more(self, nursery: trio.Nursery, known: Sequence[str]) -> None:
+        more = await self._listener.more_peers()
+        found = [each for each in more if each not in known]
+        for peer_id in found[: SOURCES_MAX - len(known)]:
+            self._haul.join(peer_id)
+            nursery.start_soon(self._bring, peer_id)
 
     async def _bring(self, peer_id: str) -> None:
         try:
@@ -144,7 +161,7 @@ class _Sources:
         except PeerError as error:
             self.failure = error
             _log.warning("%s is dropped: %s", peer_id, error)
-            self._on_dropped(peer_id, str(error))
+            self._listener.on_dropped(peer_id, str(error))
         finally:
             self._haul.leave(peer_id)
 

@@ -277,3 +277,21 @@ async def test_without_a_grant_a_bulk_connection_brings_nothing(stores, root, tm
         with pytest.raises(BlockRefusedError):
             await transfers.fetch((peer.peer_id,), root, tmp_path / "out")
     assert list(tmp_path.glob("*out*")) == []
+
+
+async def test_a_peer_that_is_found_on_the_way_replaces_one_that_lies(
+    stores, root, tmp_path
+):
+    theirs, ours = stores
+    async with fetching(ours, 2) as ((liar, honest), transfers):
+
+        async def more():
+            return (liar.peer_id, honest.peer_id)
+
+        liar.serve(BLOCKS_PROTOCOL, lying(theirs))
+        honest.serve(BLOCKS_PROTOCOL, serving(theirs))
+        listener = Listener(more_peers=more)
+        await transfers.fetch(
+            (liar.peer_id,), root, tmp_path / "out", listener=listener
+        )
+    assert is_there(tmp_path / "out")

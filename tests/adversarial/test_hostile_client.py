@@ -16,7 +16,7 @@ import trio
 
 from tests.e2e.network import network
 from tests.interop.stranger import client, trees, wire
-from tests.interop.stranger.client import BLOCKS, LOGS, RESOURCES, Job
+from tests.interop.stranger.client import BLOCKS, BULK, LOGS, RESOURCES, Job
 from tests.interop.stranger.session import (
     CONTROL,
     FRAME_BYTES_MAX,
@@ -93,7 +93,7 @@ NO_FRAMES = {
 async def test_what_is_no_frame_ends_its_own_stream_alone(guest):
     async with guest.session() as beside:
         for protocol, (what, data) in product(
-            (CONTROL, BLOCKS, LOGS), NO_FRAMES.items()
+            (CONTROL, BLOCKS, BULK, LOGS), NO_FRAMES.items()
         ):
             stream = await guest.stream(protocol)
             await stream.send_raw(data)
@@ -103,7 +103,7 @@ async def test_what_is_no_frame_ends_its_own_stream_alone(guest):
 
 
 async def test_a_bulk_stream_opened_with_a_wrong_step_ends(guest):
-    for protocol, body in product((BLOCKS, LOGS), WRONG_STEPS):
+    for protocol, body in product((BLOCKS, BULK, LOGS), WRONG_STEPS):
         stream = await guest.stream(protocol)
         await stream.send(body)
         with pytest.raises(ClosedError):
@@ -131,6 +131,9 @@ async def test_nothing_is_had_without_a_grant(guest):
     link = wire.link(ROOT)
     await offer.send({"kind": "offer", "job": "a" * 32, "attempt": 1, "root": link})
     assert await offer.receive() == {"kind": "no"}
+    bulk = await guest.stream(BULK)
+    await bulk.send({"kind": "ticket-wanted"})
+    assert await bulk.receive() == {"kind": "no"}
 
 
 async def refused(sending):

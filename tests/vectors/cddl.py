@@ -16,6 +16,8 @@ from nunet_node.capability import delegation, invocation, revocation
 from nunet_node.capability.held import parcel, terms
 from nunet_node.protocol.messages import Frame
 from nunet_node.quantities import INT53_MAX
+from nunet_node.results import manifest, sealed_tree
+from nunet_node.results.logs import chain
 from tests.vectors.samples import ARGUMENTS, BULK, PAYLOADS
 
 FILE = Path(__file__).parents[2] / "docs/protocol/messages.cddl"
@@ -25,8 +27,15 @@ NAMES: dict[type[Any], str] = {
     delegation._Payload: "delegation-payload",
     invocation._Payload: "invocation-payload",
     terms.Budget: "budget",
+    manifest.FileEntry: "file",
+    manifest.Manifest: "manifest",
+    manifest.Page: "page",
+    sealed_tree.SealedIndex: "index",
+    chain.LogHeader: "log-header",
+    chain.LogLink: "log-link",
+    chain.LogBytes: "log-bytes",
 }
-"""Records whose name in the code says nothing by itself."""
+"""Records that no frame, statement or command holds by its type."""
 
 CHOICES_IN_PLACE_MAX = 4
 """Words that are listed where they stand; more of them get a name."""

@@ -26,6 +26,7 @@ from nunet_node.protocol.opening import STATEMENTS
 from nunet_node.protocol.provider.commands import JobArgs, WatchArgs
 from nunet_node.protocol.provider.submission import SubmitArgs
 from nunet_node.protocol.replicas.holding import KeepArgs
+from nunet_node.runtime.exchange.bulk.serving import Ticket, TicketWanted
 from nunet_node.runtime.exchange.handover import Offer, Staged
 from nunet_node.runtime.exchange.logs import Begin, End, Follow, Kept, Piece
 from nunet_node.runtime.exchange.requests import Block, No, Want
@@ -47,7 +48,20 @@ BODIES = (
     messages.RevocationsWanted,
     messages.Revocations,
 )
-BULK = (Want, Block, No, Offer, Staged, Follow, Begin, Kept, Piece, End)
+BULK = (
+    TicketWanted,
+    Ticket,
+    Want,
+    Block,
+    No,
+    Offer,
+    Staged,
+    Follow,
+    Begin,
+    Kept,
+    Piece,
+    End,
+)
 """What the frames of block and log streams carry."""
 ARGUMENTS = {
     "submit": SubmitArgs,

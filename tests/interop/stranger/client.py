@@ -16,6 +16,7 @@ from tests.interop.stranger.trees import Blocks, Files, Tree
 from tests.interop.stranger.wire import Identity, Statement
 
 BLOCKS: Final = "/nunet/blocks/1"
+BULK: Final = "/nunet/bulk/1"
 LOGS: Final = "/nunet/logs/1"
 ADVERTS: Final = "topic:/nunet/capacity/1"
 ENDED: Final = ("completed", "failed", "cancelled", "timed_out", "lost", "refused")
@@ -189,16 +190,17 @@ async def result(
 
 
 async def logs(
-    stranger: Stranger, job: Job, attempt: int = 1, *, follow: bool = True
+    stranger: Stranger, job: Job, **more: Any
 ) -> AsyncIterator[dict[str, Any]]:
-    """Follow a job's logs, to their end or the node's no."""
+    """Follow the logs of a job's first attempt, to their end or the node's no."""
     stream = await stranger.stream(LOGS)
-    once = {} if follow else {"follow": False}
-    await stream.send({"kind": "follow", "job": job.id, "attempt": attempt, **once})
+    asked = {"kind": "follow", "job": job.id, "attempt": 1, **more}
+    schema.check("follow", asked)
+    await stream.send(asked)
     while True:
         frame = await _bulk(stream)
         yield frame
-        if frame["kind"] != "piece":
+        if frame["kind"] in ("end", "no"):
             break
     with contextlib.suppress(ClosedError):
         await stream.finish()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from nacl import bindings
 
-from tests.interop.stranger import wire
+from tests.interop.stranger import schema, wire
 from tests.interop.stranger.wire import Identity
 
 CHUNK_BYTES: Final = 1_048_576
@@ -59,7 +59,7 @@ assert pack({}).blocks[pack({}).root].hex() == _NO_FILES
 def entries_of(root: bytes) -> list[dict[str, Any]]:
     """Read a manifest of one page."""
     manifest = wire.decode(root)
-    assert manifest["version"] == 1
+    schema.check("manifest", manifest)
     assert "pages" not in manifest
     entries: list[dict[str, Any]] = manifest.get("files", [])
     assert manifest["file_count"] == len(entries)
@@ -91,7 +91,7 @@ def unsealed(stored: Files, key: bytes, job: str, attempt: int) -> Files:
     for number, piece in enumerate(pieces):
         last = number == len(pieces) - 1
         nonce = number.to_bytes(11, "big") + bytes([last])
-        stream += _open(piece, about, nonce, key)
+        stream += aead_open(piece, about, nonce, key)
     return _files_of(stream)
 
 
@@ -99,8 +99,7 @@ def _files_of(stream: bytes) -> Files:
     index_bytes = int.from_bytes(stream[-8:], "big")
     contents, encoded = stream[: -8 - index_bytes], stream[-8 - index_bytes : -8]
     index = wire.decode(encoded)
-    assert set(index) <= {"version", "files"}
-    assert index["version"] == 1
+    schema.check("index", index)
     files: Files = {}
     at = 0
     for entry in index.get("files", []):
@@ -113,7 +112,7 @@ def _files_of(stream: bytes) -> Files:
 def result_key(sealed_key: bytes, reader: Identity, job: str, root: bytes) -> bytes:
     """Open the key that was sealed to a reader."""
     info = _key_info(job, root, reader.did)
-    return hpke_open(sealed_key[:32], sealed_key[32:], reader.agreement_key, info)
+    return hpkeaead_open(sealed_key[:32], sealed_key[32:], reader.agreement_key, info)
 
 
 def key_for(reader: str, key: bytes, job: str, root: bytes) -> bytes:
@@ -126,11 +125,13 @@ def _key_info(job: str, root: bytes, reader: str) -> bytes:
     return b"nunet/result-key/1" + job.encode() + root + reader.encode()
 
 
-def hpke_open(encapsulated: bytes, sealed: bytes, secret: bytes, info: bytes) -> bytes:
+def hpkeaead_open(
+    encapsulated: bytes, sealed: bytes, secret: bytes, info: bytes
+) -> bytes:
     """RFC 9180, base mode, X25519, HKDF-SHA256, ChaCha20-Poly1305, one message."""
     shared = _decapsulate(encapsulated, secret)
     key, nonce = _schedule(shared, info)
-    return _open(sealed, b"", nonce, key)
+    return aead_open(sealed, b"", nonce, key)
 
 
 def _schedule(shared: bytes, info: bytes) -> tuple[bytes, bytes]:
@@ -180,7 +181,8 @@ def _expand(suite: bytes, key: bytes, label: bytes, info: bytes, size: int) -> b
     return hmac.digest(key, material, hashlib.sha256)[:size]
 
 
-def _open(sealed: bytes, about: bytes, nonce: bytes, key: bytes) -> bytes:
+def aead_open(sealed: bytes, about: bytes, nonce: bytes, key: bytes) -> bytes:
+    """ChaCha20-Poly1305, RFC 8439."""
     opened: bytes = bindings.crypto_aead_chacha20poly1305_ietf_decrypt(
         sealed, about, nonce, key
     )

@@ -4,17 +4,19 @@ Prints one table and judges nothing. A provider, in a process of its own, holds 
 sealed result; it is fetched again and again, each time with an empty store, opened and
 written to disk. The yardstick is the same number of bytes over TCP on loopback between
 two processes, hashed by whoever receives them: what a fetch that checks cannot do
-without.
+without. Where they install, iroh and Kubo fetch as many bytes, too.
 """
 
 import argparse
 import hashlib
+import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +29,7 @@ from nunet_node.runtime.home import Home, open_home
 from nunet_node.storage.blocks import BlockStore
 from tests.bench.figures import Figures, table
 from tests.bench.provider import Provider, environment
+from tests.bench.stores import IROH, KUBO, NotHereError, iroh, kubo
 
 ROUNDS: Final = 5
 MIB: Final = 128
@@ -89,10 +92,38 @@ async def _fetch(handle: JobHandle, home: Home, target: Path) -> float:
     return time.perf_counter() - began
 
 
+@contextmanager
+def _others(place: Path, mib: int) -> Iterator[dict[str, Callable[[], float]]]:
+    """Yield what fetches as many bytes by other programs, and say who is not here."""
+    file = place / "bytes"
+    file.write_bytes(os.urandom(mib << 20))
+    found: dict[str, Callable[[], float]] = {}
+    with ExitStack() as stack:
+        for name, opened in (
+            (IROH, iroh(place / "iroh", file)),
+            (KUBO, kubo(place / "kubo", file, (_free_port(), _free_port()))),
+        ):
+            (place / name.split()[0].lower().strip(",")).mkdir()
+            try:
+                found[name] = stack.enter_context(opened)
+            except NotHereError as error:
+                sys.stdout.write(f"without {name}: {error}\n")
+        yield found
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 async def _measure(place: Path, rounds: int, mib: int) -> Figures:
     figures = Figures()
     home = open_home(place / "user")
-    with Provider(place / "provider") as provider, _sender(mib) as port:
+    with (
+        Provider(place / "provider") as provider,
+        _sender(mib) as port,
+        _others(place, mib) as others,
+    ):
         async with open_client(home, bootstrap=(provider.address,)) as client:
             handles = {
                 SEALED: await _result(client, ResultKind.SEALED, mib),
@@ -103,6 +134,8 @@ async def _measure(place: Path, rounds: int, mib: int) -> Figures:
                 for name, handle in handles.items():
                     target = place / f"{handle.job}-{turn}"
                     figures.add(name, [await _fetch(handle, home, target)])
+                for name, fetch in others.items():
+                    figures.add(name, [await trio.to_thread.run_sync(fetch)])
     return figures
 
 
@@ -117,11 +150,12 @@ def main() -> None:
         place.chmod(0o711)
         figures = trio.run(_measure, place, said.rounds, said.mib)
     rows = []
-    for name in (TCP, SEALED, PUBLIC):
+    for name in figures.samples:
         taken = figures.median(name)
         rate = f"{said.mib / taken:.0f}" if taken else ""
-        rows.append([*figures.row(name, (TCP,)), rate])
-    heads = [f"{said.mib} MiB", "median ms", "least", "most", "/ TCP", "MiB/s"]
+        rows.append([*figures.row(name, (TCP, SEALED)), rate])
+    head = f"{said.mib} MiB"
+    heads = [head, "median ms", "least", "most", "/ TCP", "/ sealed", "MiB/s"]
     sys.stdout.write(table(heads, rows) + "\n")
 
 

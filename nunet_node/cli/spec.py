@@ -70,10 +70,11 @@ def validate(settings: Settings, file: Path) -> None:
         }
     )
     room = spec.resources
+    gpus = f", {room.text('gpus')}" if room.gpu_kinds else ""
     settings.say(
         f"{file} is a valid job: {spec.name}, {spec.engine}, "
         f"{cpu_text(room.cpu_millis)} CPU, {size_text(room.memory_bytes)} memory, "
-        f"{size_text(room.disk_bytes)} disk\nnext: nunet-node submit {file}"
+        f"{size_text(room.disk_bytes)} disk{gpus}\nnext: nunet-node submit {file}"
     )
 
 

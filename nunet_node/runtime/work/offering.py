@@ -16,7 +16,7 @@ import trio
 from nunet_node.errors import PeerError
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Executors
-from nunet_node.executors.sandbox.devices import Devices, kinds_of
+from nunet_node.executors.sandbox.devices import kinds_of
 from nunet_node.market.offers import EngineOffer, Machine
 from nunet_node.protocol.inputs import CapacityProbed
 from nunet_node.quantities import ResourceVector
@@ -37,19 +37,19 @@ _log = logging.getLogger("nunet_node.runtime.work.offering")
 class Offering:
     """Tells the node what it can offer; `start` first, then `keep_up`."""
 
-    executors: Executors
+    executors: LocalExecutors
     scratch: Path
     provide: Provide
     driver: Driver
     total: ResourceVector = field(default_factory=ResourceVector)
     engines: tuple[EngineOffer, ...] = ()
     machine: Machine | None = None
-    devices: Devices = field(default_factory=Devices)
-    """The graphics processors, which the executors give to jobs."""
 
     async def start(self) -> None:
         """Offer what is known at once."""
-        self.devices.present = await trio.to_thread.run_sync(self.provide.devices)
+        self.executors.devices.present = await trio.to_thread.run_sync(
+            self.provide.devices
+        )
         self.total = self.provide.offer(await self._found())
         self.engines = await detect.engines(self.executors)
         await self.driver.tell(self._probed())
@@ -57,7 +57,7 @@ class Offering:
     async def keep_up(self, *, every_s: float = LOOK_AGAIN_S) -> None:
         """Offer what takes longer to know, and from then on what has changed."""
         self.machine = await trio.to_thread.run_sync(
-            inventory.machine, self.scratch, self.devices.present
+            inventory.machine, self.scratch, self.executors.devices.present
         )
         if detect.some_wait(self.engines):
             await self._prepare()
@@ -80,7 +80,7 @@ class Offering:
 
     async def _found(self) -> ResourceVector:
         found = await trio.to_thread.run_sync(detect.detect, self.scratch)
-        return found.with_gpus(kinds_of(self.devices.present))
+        return found.with_gpus(kinds_of(self.executors.devices.present))
 
     async def _prepare(self) -> None:
         try:

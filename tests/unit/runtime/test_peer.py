@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from nunet_node.executors.sandbox.devices import Device
 from nunet_node.identity.keys import SigningKey
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import Engine, JobSpec, Timeouts
@@ -26,7 +27,7 @@ from nunet_node.protocol.inputs import (
     ReadWanted,
     ResultWritten,
 )
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import Gpus, ResourceVector
 from nunet_node.runtime import orders as orders_module
 from nunet_node.runtime.exchange.logs import Follow
 from nunet_node.runtime.exchange.requests import BlockRefusedError
@@ -52,13 +53,16 @@ class Town:
         self.provider = None
 
     @asynccontextmanager
-    async def node(self, name="provider", *, provides=True, **changes):
+    async def node(self, name="provider", *, provides=True, devices=tuple, **changes):
         home = open_home(self.tmp_path / name)
+        provide = Provide(
+            offer=lambda found: ROOM.with_gpus(found.gpu_kinds), devices=devices
+        )
         settings = PeerSettings(
             home=home,
             key=home.node_key(),
             is_node=True,
-            provide=Provide(offer=lambda _found: ROOM) if provides else None,
+            provide=provide if provides else None,
             gossip=True,
             drain_s=0,
             **changes,
@@ -118,6 +122,18 @@ async def granted(peer, news, wanted, kind):
     said = await until(peer, news, lambda n: isinstance(n, kind | CommandRefused))
     assert isinstance(said, kind), said
     return said
+
+
+async def test_a_gpu_that_was_found_is_given_to_the_job_that_asked_for_it(town):
+    kind = Gpus(vendor="nvidia", model="Tesla T4", memory_bytes=15 << 30)
+    found = (Device(name="lent", kind=kind, nodes=(os.devnull,)),)
+    room = ROOM.with_gpus([Gpus(model="t4")])
+    async with town.node(devices=lambda: found), town.command() as user:
+        news = user.subscribe()
+        job = await user.place(shell("exit 3", resources=room))
+        order = await until_state(user, news, job, State.FAILED)
+        assert order.exit_code == 3, order.reason
+        assert town.provider.jobs[job].gpus == (), "it is free again"
 
 
 async def test_a_job_runs_from_its_inputs_to_a_verified_result(town, tmp_path):

@@ -1,7 +1,7 @@
 """What a machine gains or loses while a node runs is offered without a restart."""
 
 from nunet_node.executors.port import Capability
-from nunet_node.executors.sandbox.devices import Device
+from nunet_node.executors.sandbox.devices import Device, Devices
 from nunet_node.quantities import Gpus, ResourceVector
 from nunet_node.runtime.settings import Provide
 from nunet_node.runtime.work import detect
@@ -9,7 +9,10 @@ from nunet_node.runtime.work.offering import Offering
 
 
 class Engines:
-    """Executors of which only the probe is asked."""
+    """Executors of which only the probe is asked, and which give devices to jobs."""
+
+    def __init__(self):
+        self.devices = Devices()
 
     async def probe(self):
         return (
@@ -46,7 +49,7 @@ async def test_the_gpus_that_were_found_are_offered_and_can_be_held(tmp_path):
     await offering.start()
 
     assert told.given[0].total.gpu_kinds == (kind,)
-    with offering.devices.held([kind]) as nodes:
+    with offering.executors.devices.held([kind]) as nodes:
         assert nodes[0] == "/dev/nvidia0"
 
 

@@ -12,8 +12,14 @@ from typing import Any, Final
 from nunet_node.errors import MisuseError
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
+from nunet_node.protocol.replicas.placing import (
+    AUDIT_AGAIN_S,
+    AUDIT_S,
+    SILENCES_MAX,
+)
 from nunet_node.simulator.medium.oracle import UNREACHED_NS, shortest_ns
 from nunet_node.simulator.plan import NS_PER_S, WARM_UP_NS, Plan
+from nunet_node.simulator.watch.copies import CopyPromises
 from nunet_node.simulator.watch.measures import Measures, percentiles
 from nunet_node.simulator.watch.promises import BrokenPromiseError, Promises
 from nunet_node.simulator.watch.trace import Trace
@@ -37,6 +43,10 @@ BOUND_ORIGINS: Final = 30
 
 Progress = Callable[[int, int], None]
 """Called with the virtual seconds done, and those to do."""
+
+
+AUDITED_NS: Final = (AUDIT_S + (SILENCES_MAX + 1) * AUDIT_AGAIN_S) * NS_PER_S
+"""Time in which every copy is audited, and one that is gone counts no longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +76,13 @@ class Run:
     trace: Trace = field(default_factory=Trace)
     measures: Measures = field(default_factory=Measures)
     promises: Promises = field(init=False)
+    copies: CopyPromises = field(init=False)
 
     def __post_init__(self) -> None:
         self.world = World(self.plan)
         self.promises = Promises(self.world.machines)
-        watchers = (*self.extra, self.trace, self.measures, self.promises)
+        self.copies = CopyPromises(self.world.machines)
+        watchers = (*self.extra, self.trace, self.measures, self.promises, self.copies)
         self.world.watch(watchers)
         self.people = People(self.world)
         self.trouble = Trouble(self.world, self.people)
@@ -105,6 +117,9 @@ class Run:
                 raise BrokenPromiseError("I10", deadline_ns, self._what_waits())
             world.agenda.run(world.agenda.now_ns + SETTLE_STEP_NS)
         self.promises.settled(world.agenda.now_ns, world.machines)
+        if scenario.work.replicas:
+            world.agenda.run(world.agenda.now_ns + AUDITED_NS)
+            self.copies.audited(world.agenda.now_ns, world.machines)
 
     def _all_ended(self) -> bool:
         return not self._open_orders() and not self._unfetched() and not self._kept()

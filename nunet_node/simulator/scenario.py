@@ -49,6 +49,8 @@ class Fleet(_Part, frozen=True):
     """Processors of the providers, in turn."""
     prices_micro_ntx: Numbers = (0,)
     """Prices of the providers, in turn."""
+    store_bytes: Count = 0
+    """Room of each provider for copies of others' results."""
     degree: Annotated[int, msgspec.Meta(ge=1, le=64)] = 12
     """Connections that each machine opens to others at random, both ways counted."""
 
@@ -97,6 +99,9 @@ class Work(_Part, frozen=True):
     inputs_bytes: Count = 1 << 20
     result_bytes: Count = 1 << 20
     price_micro_ntx_max: Count | None = None
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=8)] = 0
+    """Copies of each result; needs `real_signatures`, by which owners allow them."""
+    retention_s: Annotated[int, msgspec.Meta(ge=1)] = 30 * 86400
     greedy_permille: Permille = 0
     """Share of the jobs that come from the first submitter."""
 
@@ -145,6 +150,8 @@ class Faults(_Part, frozen=True):
     """Submitting peers that send every command twice."""
     unreachable_permille: Permille = 0
     """Providers behind a NAT: nobody can dial them."""
+    forgetting_permille: Permille = 0
+    """Providers that take copies and keep no block of them."""
     spammers: Count = 0
     """Machines that publish `spam_per_s` adverts each."""
     spam_per_s: Count = 10

@@ -58,6 +58,8 @@ class Books:
     reserved: ResourceVector = NOTHING
     spent: set[Cid] = field(default_factory=set)
     """Commands that had an effect."""
+    copies: dict[JobId, Did] = field(default_factory=dict)
+    """Whose results it ever kept copies of."""
     told: dict[JobId, list[State]] = field(default_factory=dict)
     """What the owner was told of a job's newest attempt, in order."""
 
@@ -106,7 +108,8 @@ class Promises:
             data = encode_record(fact)
             ledger.apply(decode_record(ft.Fact, data, bytes_max=ft.FACT_BYTES_MAX))
         jobs, orders = dict(machine.node.jobs), dict(machine.node.orders)
-        if ledger.jobs != jobs or ledger.orders != orders:
+        kept = ledger.replicas == machine.node.replicas
+        if ledger.jobs != jobs or ledger.orders != orders or not kept:
             self._broken("I12", f"{machine.name} is not what its journal says")
         for job, custody in self._books[machine.index].jobs.items():
             kept = jobs.get(job)
@@ -151,6 +154,8 @@ class Promises:
                 self._cancels(books, fact, command)
             case ft.JobForgotten():
                 del books.jobs[fact.job]
+            case ft.ReplicaTaken():
+                books.copies[fact.job] = fact.owner
             case _:
                 self._order_fact(books, fact)
 
@@ -243,10 +248,13 @@ class Promises:
             self._broken("I5", f"{effect.job} runs twice at once on {machine.name}")
 
     def _grants(self, books: Books, effect: fx.GrantRead | fx.GrantLogs) -> None:
-        # I8: nobody reads but the owner, who alone has a delegation here.
+        # I8: nobody reads but the owner, and a custodian the copies of its results.
         peer = self._peers.get(effect.peer_id)
-        owner = books.jobs[effect.job].owner
-        if peer is None or owner not in peer.users:
+        custody = books.jobs.get(effect.job)
+        owner = custody.owner if custody else books.copies.get(effect.job)
+        keeps = peer is not None and effect.job in self._books[peer.index].jobs
+        audits = type(effect) is fx.GrantRead and effect.job in books.copies and keeps
+        if not audits and (peer is None or owner not in peer.users):
             self._broken("I8", f"{effect.job} may be read by {effect.peer_id}")
 
     def _acknowledged(self, fact: ft.AwardAccepted) -> None:

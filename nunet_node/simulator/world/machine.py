@@ -17,6 +17,7 @@ from nunet_node.protocol import effects as fx
 from nunet_node.protocol.facts import Fact
 from nunet_node.protocol.inputs import CapacityProbed, Input, SessionId
 from nunet_node.protocol.node import Node, NodeSettings
+from nunet_node.protocol.replicas.events import ExpectReplica
 from nunet_node.quantities import ResourceVector
 from nunet_node.simulator.world.keys import Nonces
 from nunet_node.wire.cid import Cid
@@ -40,6 +41,8 @@ class Traits:
     mute: bool = False
     equivocates: bool = False
     overstates: bool = False
+    forgets: bool = False
+    """It keeps no block of the copies that it takes."""
     replays: bool = False
     unreachable: bool = False
 
@@ -64,12 +67,16 @@ class Machine:
     cpus: int = 0
     """Processors that it offers; none is a submitting peer."""
     price_micro_ntx: int = 0
+    store_bytes: int = 0
+    """Room for copies of others' results."""
     traits: Traits = field(default_factory=Traits)
     peer_id: str = ""
     node: Node = field(init=False)
     journal: list[Fact] = field(default_factory=list)
     store: set[Cid] = field(default_factory=set)
     """Roots of the input trees whose blocks are all on disk."""
+    copies: set[tuple[Did, JobId]] = field(default_factory=set)
+    """The copies of results whose blocks are all on disk, by owner and job."""
     up: bool = False
     gone: bool = False
     """It never returns."""
@@ -88,6 +95,7 @@ class Machine:
     running: dict[JobId, fx.StartJob] = field(default_factory=dict)
     storing: dict[JobId, fx.StoreResult] = field(default_factory=dict)
     expecting: dict[JobId, fx.ExpectInputs] = field(default_factory=dict)
+    handing: dict[JobId, ExpectReplica] = field(default_factory=dict)
     grants: set[tuple[str, Cid]] = field(default_factory=set)
     held: list[Input] = field(default_factory=list)
     """Inputs that wait for a disk with room."""
@@ -142,6 +150,7 @@ class Machine:
                 users=self.users,
                 provides=self.provides,
                 price_micro_ntx=self.price_micro_ntx,
+                store_bytes=self.store_bytes,
                 boot=self.boot.to_bytes(16, "big"),
                 nonce=Nonces(f"{self.run_name}:{self.name}:{self.boot}"),
                 adverts=table,
@@ -157,5 +166,6 @@ class Machine:
         self.running.clear()
         self.storing.clear()
         self.expecting.clear()
+        self.handing.clear()
         self.grants.clear()
         self.held.clear()

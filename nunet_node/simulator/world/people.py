@@ -20,6 +20,9 @@ from nunet_node.jobs.specification import (
 )
 from nunet_node.protocol import effects as fx
 from nunet_node.protocol import inputs as ins
+from nunet_node.protocol.order import Order
+from nunet_node.protocol.replicas.events import ReplicaWanted
+from nunet_node.protocol.replicas.placing import NEAREST_MAX, nearest
 from nunet_node.quantities import ResourceVector
 from nunet_node.simulator.plan import NS_PER_S, Cancelled, Placed
 from nunet_node.simulator.scenario import Work
@@ -118,7 +121,28 @@ class People:
         machine, boot, job = about
         order = machine.node.orders.get(job) if machine.boot == boot else None
         if order is not None and machine.up and job not in self.fetched:
-            self.world.give(machine, ins.ReadWanted(job=job))
+            self.world.give(machine, self._reading(machine, order))
+
+    def _reading(self, machine: Machine, order: Order) -> ins.Input:
+        """Ask the provider, and the nodes that may have a copy, in turn."""
+        reads = self._reads.get(order.job, 0)
+        if not order.spec or not order.spec.replicas or reads % 2:
+            return ins.ReadWanted(job=order.job)
+        offers = (
+            heard
+            for heard in machine.node.adverts.fresh(self.world.now(machine).unix_s)
+            if heard.payload.store_bytes
+        )
+        holders = nearest(order.job, offers, NEAREST_MAX)
+        if not holders:
+            return ins.ReadWanted(job=order.job)
+        heard = holders[reads // 2 % len(holders)]
+        return ReplicaWanted(
+            job=order.job,
+            holder=heard.issuer,
+            peer_id=heard.payload.peer_id,
+            addresses=heard.payload.addresses,
+        )
 
     def _read_later(self, machine: Machine, job: JobId) -> None:
         order = machine.node.orders.get(job)
@@ -163,4 +187,6 @@ def _spec(work: Work, wanted: Placed) -> JobSpec:
             on=(RetryCause.LOST,),
         ),
         price_micro_ntx_max=work.price_micro_ntx_max,
+        replicas=work.replicas,
+        retention_s=work.retention_s,
     )

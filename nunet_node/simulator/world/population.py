@@ -43,6 +43,7 @@ def _machine(
         run_name=str(seed),
         cpus=fleet.cpus[index % len(fleet.cpus)] if provides else 0,
         price_micro_ntx=fleet.prices_micro_ntx[index % len(fleet.prices_micro_ntx)],
+        store_bytes=fleet.store_bytes if provides else 0,
         traits=_traits(scenario.faults, chance, provides=provides),
     )
 
@@ -61,4 +62,5 @@ def _traits(faults: Faults, chance: Random, *, provides: bool) -> Traits:
         equivocates=drawn(faults.equivocating_permille),
         overstates=drawn(faults.overstating_permille),
         unreachable=drawn(faults.unreachable_permille),
+        forgets=drawn(faults.forgetting_permille),
     )

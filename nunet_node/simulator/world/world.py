@@ -13,8 +13,10 @@ from nunet_node.market.table import AdvertTable
 from nunet_node.protocol import effects as fx
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.messages import REVOCATIONS_TOPIC
+from nunet_node.protocol.replicas import events as rp
 from nunet_node.protocol.turn import Batch
 from nunet_node.quantities import Now
+from nunet_node.simulator.medium.copies import Copies
 from nunet_node.simulator.medium.links import (
     CONNECT_ROUND_TRIPS,
     STREAM_ROUND_TRIPS,
@@ -64,6 +66,7 @@ class World:
         self.wires = Wires(self.agenda, self.paths, self.reader, self.peers, self.give)
         self.execution = Execution(self.agenda, self.give, scenario.work.result_bytes)
         self.transfers = Transfers(self.agenda, self.paths, self.peers, self.give)
+        self.copies = Copies(self.agenda, self.paths, self.peers, self.give)
         overlay_chance = Random(f"{plan.seed}:overlay")
         self.overlay = Overlay(self.machines, self.agenda, self.paths, overlay_chance)
         self.overlay.deliver = self._heard
@@ -215,6 +218,11 @@ class World:
             fx.GrantRead: self.transfers.grant,
             fx.GrantLogs: _pass,
             fx.EndGrants: self.transfers.end_grants,
+            rp.ExpectReplica: self.copies.expect,
+            rp.DeliverReplica: self.copies.deliver,
+            rp.TakeSample: self.copies.sample,
+            rp.DropReplica: self.copies.drop,
+            rp.DropResult: self.copies.drop_result,
             fx.Tell: self._tell,
         }
 

@@ -304,6 +304,10 @@ class Network:
         address = node.address if node else None
         return User(home or place / "home", place, address, self._stack)
 
+    def finally_(self, undo: Callable[[], None]) -> None:
+        """Do something when the network ends."""
+        self._stack.callback(undo)
+
     def node(
         self,
         *words: object,

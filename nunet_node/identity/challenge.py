@@ -35,9 +35,10 @@ SESSION_CHALLENGES_MAX: Final = 8
 """Most challenges open in one session: one for each command under way, and a peer
 that opens more is not asking for work."""
 
-CHALLENGES_MAX: Final = 4_096
-"""Most challenges open at once: about 4 MiB, and more than the connections that a
-node holds can use."""
+CHALLENGES_MAX: Final = 16_384
+"""Most challenges open at once, about 16 MiB: as many as all sessions of a node may
+have open, so that nobody's commands wait because others ask for challenges and never
+answer them."""
 
 PEER_ID_CHARS_MAX: Final = 64
 """Longest peer id in a challenge; an Ed25519 key's has 52 characters."""

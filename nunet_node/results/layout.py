@@ -39,7 +39,7 @@ def below(directory: str, files: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
 
 
 def exit_code_text(exit_code: int) -> bytes:
-    """Return the contents of ``exit_code``; negative for death by that signal."""
+    """Return the contents of ``exit_code``."""
     return b"%d\n" % exit_code
 
 

@@ -322,7 +322,7 @@ LIES = {
 }
 
 
-async def test_lies_in_a_hand_over_end_it_and_the_truth_still_counts(guest):
+async def test_lies_in_a_hand_over_end_it_and_the_truth_still_counts(node, guest):
     tree = trees.pack({"job.py": b"print(1)", "more": bytes(3_000_000)})
     owner = Identity()
     async with guest.session() as session:
@@ -341,10 +341,14 @@ async def test_lies_in_a_hand_over_end_it_and_the_truth_still_counts(guest):
             },
         )
         await client.submit(session, job)
+        link = wire.link(tree.root)
+        offer = {"kind": "offer", "job": job.id, "attempt": 1, "root": link}
+        async with stranger(node.address, node.did) as other:
+            stream = await other.stream(BLOCKS)
+            await stream.send(offer)
+            assert await stream.receive() == {"kind": "no"}, "not who submitted"
         for what, lie in LIES.items():
             stream = await guest.stream(BLOCKS)
-            link = wire.link(tree.root)
-            offer = {"kind": "offer", "job": job.id, "attempt": 1, "root": link}
             await stream.send(offer)
             wanted = wire.linked((await stream.receive())["cids"][0])
             size_bytes, data = lie(tree.blocks[wanted])
@@ -353,4 +357,9 @@ async def test_lies_in_a_hand_over_end_it_and_the_truth_still_counts(guest):
                 await stream.send_raw(data)
                 raise AssertionError(what, await stream.receive())
         assert await client.hand_over(guest, job, tree) == len(tree.blocks)
-        await client.follow_to(session, job, "completed")
+        ended = await client.follow_to(session, job, "completed")
+        await client.result(guest, session, job)
+        async with stranger(node.address, node.did) as other:
+            stream = await other.stream(BLOCKS)
+            for root in (tree.root, wire.linked(ended.value["result"])):
+                assert await client.block(stream, root) is None, "granted to others"

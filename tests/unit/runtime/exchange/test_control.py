@@ -4,6 +4,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from nunet_node.identity.challenge import CHALLENGES_MAX, SESSION_CHALLENGES_MAX
+from nunet_node.network.libp2p import swarm
 from nunet_node.network.stream import StreamBroken
 from nunet_node.protocol.effects import CloseSession, OpenSession, Send
 from nunet_node.protocol.inputs import (
@@ -207,6 +209,14 @@ async def test_sessions_of_one_peer_are_counted(sides, monkeypatch):
     await wait_all_tasks_blocked()
     await again.finish()
     assert await again.receive() is None
+
+
+def test_no_address_alone_can_take_all_sessions_or_all_challenges():
+    of_one_address = (
+        swarm.PRESENT_PER_ADDRESS_MAX * control_module.SESSIONS_PER_PEER_MAX
+    )
+    assert of_one_address < control_module.SESSIONS_MAX
+    assert control_module.SESSIONS_MAX * SESSION_CHALLENGES_MAX <= CHALLENGES_MAX
 
 
 async def test_a_peer_that_talks_too_fast_is_slowed_down_not_cut(sides, autojump_clock):

@@ -108,8 +108,8 @@ class Promises:
             data = encode_record(fact)
             ledger.apply(decode_record(ft.Fact, data, bytes_max=ft.FACT_BYTES_MAX))
         jobs, orders = dict(machine.node.jobs), dict(machine.node.orders)
-        kept = ledger.replicas == machine.node.replicas
-        if ledger.jobs != jobs or ledger.orders != orders or not kept:
+        copies = ledger.replicas == machine.node.replicas
+        if ledger.jobs != jobs or ledger.orders != orders or not copies:
             self._broken("I12", f"{machine.name} is not what its journal says")
         for job, custody in self._books[machine.index].jobs.items():
             kept = jobs.get(job)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Capability, Engine, RunEnd, RunOrder
 
 MIB = 1 << 20
+BOX_HAS = {"console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"}
 _known: dict[Engine, Capability] = {}
 
 
@@ -57,6 +59,14 @@ def an_order(engine: Engine, *argv: str, **changes: Any) -> RunOrder:
         "files_max": 500,
     }
     return RunOrder(**(usual | changes))
+
+
+def a_device_node() -> str:
+    """A device of this machine that no sandbox has by itself."""
+    for path in sorted(Path("/dev").iterdir()):
+        if path.name not in BOX_HAS and stat.S_ISCHR(path.stat().st_mode):
+            return str(path)
+    pytest.skip("this machine has no device to lend to a job")
 
 
 def cache_folder() -> Path:

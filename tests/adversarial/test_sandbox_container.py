@@ -11,8 +11,11 @@ from nunet_node.executors.container.box import LABEL
 from nunet_node.executors.container.image import probe_root
 from nunet_node.executors.container.run import Containers
 from nunet_node.executors.port import PROBE_IMAGE
+from nunet_node.executors.sandbox.devices import Device
+from nunet_node.quantities import Gpus
 from tests.executors_kit import (
     MIB,
+    a_device_node,
     an_order,
     attempt,
     container_socket,
@@ -63,6 +66,25 @@ async def test_it_runs_as_nobody_and_writes_only_its_own():
     assert "0" not in words[words.index("Uid:") + 1 : words.index("CapEff:")]
     assert ran.paths == []
     assert ran.stderr.count(b"planted") == 5
+
+
+async def test_the_node_of_a_device_is_in_the_container_of_its_holder_alone():
+    await need("container")
+    node = a_device_node()
+    look = ("/bin/sh", "-c", f"test -c {node} && echo seen || echo none")
+    said = []
+    async with some_executors() as executors:
+        kind = Gpus(vendor="nvidia", model="lent")
+        device = Device(name="lent", kind=kind, nodes=(node,))
+        executors.devices.present = (device,)
+        for gpus in ((kind,), ()):
+            job_dir = await executors.open_job("job", 1)
+            order = an_order("container", *look, image=PROBE_IMAGE, gpus=gpus)
+            end = await executors.run(order, job_dir)
+            assert end.exit_code == 0, end.reason
+            said.append(job_dir.stdout_path.read_text())
+            await executors.remove(job_dir)
+    assert said == ["seen\n", "none\n"]
 
 
 async def test_memory_disk_log_and_deadline_end_it_by_name():

@@ -1,8 +1,6 @@
 """A device is one job's at a time, and no other sandbox sees its node."""
 
 import os
-import stat
-from pathlib import Path
 
 import pytest
 import trio
@@ -15,11 +13,10 @@ from nunet_node.executors.sandbox.devices import (
     kinds_of,
 )
 from nunet_node.quantities import Gpus
-from tests.executors_kit import an_order, need, some_executors
+from tests.executors_kit import a_device_node, an_order, need, some_executors
 
 SMALL = Gpus(vendor="nvidia", model="Tesla T4", memory_bytes=15 << 30)
 LARGE = Gpus(vendor="nvidia", model="NVIDIA A100", memory_bytes=40 << 30)
-BOX_HAS = {"full", "null", "ptmx", "random", "tty", "urandom", "zero"}
 
 
 def some_devices() -> Devices:
@@ -72,17 +69,9 @@ def test_kinds_are_counted():
     assert kinds_of(some_devices().present) == (SMALL, two(LARGE))
 
 
-def a_node() -> str:
-    """A device of this machine that no box has by itself."""
-    for path in sorted(Path("/dev").iterdir()):
-        if path.name not in BOX_HAS and stat.S_ISCHR(path.stat().st_mode):
-            return str(path)
-    pytest.skip("this machine has no device to lend to a job")
-
-
 async def test_the_node_of_a_device_is_in_the_box_of_its_holder_alone():
     await need("process")
-    node = a_node()
+    node = a_device_node()
     look = ("sh", "-c", f"test -c {node} && echo seen || echo none")
     said = []
     async with some_executors() as executors:

@@ -6,11 +6,12 @@
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.e2e.network import network
 from tests.interop.stranger import chain, client, schema, trees, wire
 from tests.interop.stranger.client import RESOURCES, Job
-from tests.interop.stranger.session import RefusedError, listener, stranger
+from tests.interop.stranger.session import DEADLINE_S, RefusedError, listener, stranger
 from tests.interop.stranger.wire import Identity
 
 COPY = """
@@ -147,9 +148,10 @@ async def test_what_a_node_offers_is_heard_by_whoever_gossips(node):
     topic = client.ADVERTS.removeprefix("topic:")
     async with listener(node.address, node.did, topic) as (guest, heard):
         advert = None
-        while advert is None or advert.issuer != node.did:
-            message = await heard.get()
-            advert = wire.open_statement(message.data, "advert", client.ADVERTS)
+        with trio.fail_after(DEADLINE_S):
+            while advert is None or advert.issuer != node.did:
+                message = await heard.get()
+                advert = wire.open_statement(message.data, "advert", client.ADVERTS)
     schema.check("advert", advert.value)
     assert advert.value["peer_id"] == str(guest.node_peer)
     assert node.address in advert.value["addresses"]

@@ -1,10 +1,13 @@
 """What a node orders the world to do; the shells carry it out and decide nothing.
 
 Effects of one input are performed in order, after the facts decided with them
-are on disk. Each order that ends in an answer names the input that answers it.
+are on disk. Each order that ends in an answer names the input that answers it. What
+every advert of the network makes anew is a struct, which costs a tenth to make.
 """
 
 from dataclasses import dataclass
+
+import msgspec
 
 from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.jobs.statements import Confirmation, Notice, Receipt, Report
@@ -155,15 +158,13 @@ class DeliverInputs:
     root: Cid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True, kw_only=True):
     """Something that a person, or a program watching, wants to know."""
 
     news: "News"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderHeard:
+class ProviderHeard(msgspec.Struct, frozen=True, kw_only=True):
     """A provider's advert is new, or changed."""
 
     provider: str

@@ -9,6 +9,8 @@ turn is undone and its effects are never performed.
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from nunet_node.jobs.specification import JobId
 from nunet_node.protocol.effects import Effect, News, Tell
 from nunet_node.protocol.facts import (
@@ -116,8 +118,7 @@ class _Before:
     standing: Standing = field(default_factory=Standing)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What follows from one input: facts to keep first, then orders to carry out."""
 
     facts: tuple[Fact, ...]

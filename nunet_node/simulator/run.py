@@ -206,6 +206,16 @@ class Run:
             "gossip_reach_us": percentiles(n // 1000 for n in world.overlay.reach_ns),
             "gossip_bound_us": percentiles(self._gossip_bound_us()),
             "fairness_permille": measures.fairness_permille(),
+            "starts_by_price": measures.starts_by_price(
+                {m.name: m.price_micro_ntx for m in world.machines if m.provides}
+            ),
+            "waits_by_owner_us": measures.waits_by_owner_us(
+                {
+                    did: f"{machine.name}, user {number}"
+                    for machine in world.machines
+                    for number, did in enumerate(machine.users)
+                }
+            ),
             "results_fetched": len(fetched),
             "results_wrong": wrong,
             "results_withheld": len(self.people.withheld),

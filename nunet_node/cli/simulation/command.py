@@ -76,6 +76,10 @@ def simulate_command(settings: Settings, /, file: Path, **options: Any) -> None:
         workers = options["workers"] or os.cpu_count() or 1
         played = _sweep(settings, scenario, workers, options["ray"])
         _write(out, scenario, played)
+        failed = [each for each in played if each[1].broken is not None]
+        if out is not None and failed and not options["no_shrink"]:
+            point, outcome = failed[0]
+            _keep_failure(out, make_plan(point.scenario, point.seed), outcome)
         _finish(settings, file, played)
         return
     plan = _plan(file, options["seed"], options["nodes"])

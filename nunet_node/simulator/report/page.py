@@ -3,6 +3,7 @@
 It needs nothing but itself, so that it can be mailed, archived and diffed.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
@@ -22,6 +23,15 @@ _STYLE: Final = (
     "table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:right;"
     "border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}"
     "svg{max-width:100%;margin:.5em 0}.bad{color:#b00}code{background:#f3f3f3}"
+)
+
+_LEGEND: Final = (
+    "Start is the time from an order to the start of its job, at the median and the "
+    "99th percentile. Messages and KiB are what all machines sent each other over "
+    "sessions, for one job. Gossip is how long an advert took to a machine, beside the "
+    "shortest path over mean delays. Fairness is Jain's index over the owners' mean "
+    "waits: 1 if all waited alike. Promises are the twelve that are checked after "
+    "every turn."
 )
 
 Played = Sequence[tuple[Point, Outcome]]
@@ -83,11 +93,6 @@ def plots(played: Played) -> Mapping[str, str]:
 
 def page(scenario: Scenario, played: Played) -> str:
     """Return the whole page."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in HEAD)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows(played)
-    )
     broken = "".join(
         f'<p class="bad">Seed {point.seed}, {point.scenario.machines} machines: '
         f"{escape(str(outcome.broken))}</p>"
@@ -95,9 +100,9 @@ def page(scenario: Scenario, played: Played) -> str:
         if outcome.broken is not None
     )
     states = "".join(
-        f"<p>Seed {point.seed}: digest <code>{outcome.digest}</code>, "
+        f"<p>{_label(point)}: digest <code>{outcome.digest}</code>, "
         f"{outcome.events:,} events, {outcome.virtual_s:,} s of virtual time; "
-        f"jobs {escape(str(outcome.measures['states']))}; results "
+        f"jobs {_states(outcome)}; results "
         f"{outcome.measures['results_fetched']} fetched, "
         f"{outcome.measures['results_wrong']} wrong, "
         f"{outcome.measures['results_withheld']} withheld.</p>"
@@ -107,9 +112,52 @@ def page(scenario: Scenario, played: Played) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         f"<title>{escape(scenario.name)}</title><style>{_STYLE}</style>"
         f"<h1>{escape(scenario.name)}</h1><p>{escape(scenario.question)}</p>"
-        f"{broken}<table><tr>{head}</tr>{body}</table>"
-        f"{''.join(plots(played).values())}<h2>Runs</h2>{states}</html>\n"
+        f"{broken}{_table(HEAD, rows(played))}<p>{_LEGEND}</p>"
+        f"{''.join(plots(played).values())}"
+        f"{_by_price(played)}{_by_owner(played)}<h2>Runs</h2>{states}</html>\n"
     )
+
+
+def _by_price(played: Played) -> str:
+    """Return who got the work, if there is more than one price."""
+    found = Counter[int]()
+    for _, outcome in played:
+        for price, starts in outcome.measures["starts_by_price"].items():
+            found[int(price)] += starts
+    if len(found) < 2:  # noqa: PLR2004 - one price leaves nothing to compare
+        return ""
+    cells = [
+        (f"{price / US_PER_S:.2f}", f"{starts}", f"{starts / found.total():.0%}")
+        for price, starts in sorted(found.items())
+    ]
+    head = ("NTX for a CPU-hour", "attempts begun", "share")
+    return f"<h2>Work by price, all runs</h2>{_table(head, cells)}"
+
+
+def _by_owner(played: Played) -> str:
+    """Return who waited how long in the first run, if several did."""
+    waits = played[0][1].measures["waits_by_owner_us"] if played else {}
+    if len(waits) < 2:  # noqa: PLR2004 - one owner leaves nothing to compare
+        return ""
+    cells = [
+        (
+            owner,
+            f"{each['jobs']}",
+            *(f"{each[rank] / US_PER_S:.2f}" for rank in ("p50", "p99", "max")),
+        )
+        for owner, each in waits.items()
+    ]
+    head = ("owner", "jobs begun", "wait p50 s", "p99 s", "longest s")
+    return f"<h2>Waits of the busiest owners, first run</h2>{_table(head, cells)}"
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>"
+        for line in lines
+    )
+    return f"<table><tr>{top}</tr>{body}</table>"
 
 
 def _row(point: Point, outcome: Outcome) -> list[str]:
@@ -130,6 +178,11 @@ def _row(point: Point, outcome: Outcome) -> list[str]:
         f"{measures['fairness_permille'] / 1000:.3f}",
         "kept" if outcome.broken is None else f"{outcome.broken.invariant} broken",
     ]
+
+
+def _states(outcome: Outcome) -> str:
+    states = outcome.measures["states"].items()
+    return ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in states)
 
 
 def _ms(time_us: int) -> str:

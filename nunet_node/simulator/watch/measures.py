@@ -7,6 +7,7 @@ nearest rank, so each is a time that really occurred.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from nunet_node.jobs.lifecycle import State, is_final
 from nunet_node.jobs.specification import JobId
@@ -16,6 +17,9 @@ from nunet_node.protocol.turn import Batch
 from nunet_node.simulator.world.machine import Machine
 
 NS_PER_US = 1_000
+
+OWNERS_MAX: Final = 12
+"""Owners whose waits are told one by one: as many lines as a person reads."""
 
 
 @dataclass(slots=True)
@@ -85,6 +89,27 @@ class Measures:
             wait_us = (at_ns - self.times.placed.get(job, at_ns)) // NS_PER_US
             by_owner.setdefault(self.owners.get(job, ""), []).append(wait_us)
         return jain_permille([sum(w) // len(w) for w in by_owner.values()])
+
+    def waits_by_owner_us(self, names: Mapping[str, str]) -> dict[str, Any]:
+        """Return the waits of the owners with the most jobs, by their names here."""
+        waits = dict[str, list[int]]()
+        for job, at_ns in self.times.started.items():
+            placed_ns = self.times.placed.get(job)
+            if placed_ns is not None:
+                owner = names.get(self.owners[job], "?")
+                waits.setdefault(owner, []).append((at_ns - placed_ns) // NS_PER_US)
+        most = sorted(waits.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+        return {
+            owner: {"jobs": len(taken), **percentiles(taken)}
+            for owner, taken in most[:OWNERS_MAX]
+        }
+
+    def starts_by_price(self, prices: Mapping[str, int]) -> dict[str, int]:
+        """Return how many attempts began at which price, given each provider's."""
+        found = Counter(dict.fromkeys(prices.values(), 0))
+        for name, starts in self.ran_on.items():
+            found[prices[name]] += starts
+        return {str(price): starts for price, starts in sorted(found.items())}
 
     def _ends(self, job: JobId, state: State, now_ns: int) -> None:
         if self.times.ended.setdefault(job, now_ns) == now_ns:

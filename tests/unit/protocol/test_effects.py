@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import msgspec
 import pytest
 
 from nunet_node.protocol.effects import Effect, News
@@ -9,8 +10,12 @@ from nunet_node.protocol.effects import Effect, News
 
 @pytest.mark.parametrize("kind", [*get_args(Effect), *get_args(News)])
 def test_an_effect_is_frozen_and_says_what_it_orders(kind):
-    assert kind.__dataclass_params__.frozen
-    assert kind.__dataclass_params__.eq
+    if issubclass(kind, msgspec.Struct):
+        told = kind.__struct_config__
+    else:
+        told = kind.__dataclass_params__
+    assert told.frozen
+    assert told.eq
     assert kind.__doc__
 
 

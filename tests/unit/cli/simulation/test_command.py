@@ -78,6 +78,32 @@ def test_a_sweep_plays_every_seed_at_every_size_and_writes_a_page(
     assert len(json.loads((out / "runs.json").read_text())) == 4
 
 
+def test_a_sweep_keeps_the_smallest_plan_of_its_first_failure(
+    scenario, tmp_path, capsys
+):
+    text = SCENARIO.replace("run_s = 20", "run_s = 4\nsettle_s = 1")
+    text = text.replace("run_ms = 500", "run_ms = 60000\nrun_s_max = 600")
+    scenario.write_text(text.replace("every_ms = 1000", "every_ms = 1"))
+    out = tmp_path / "out"
+    words = ["simulate", str(scenario), "--sweep", "--workers", "2", "--out", str(out)]
+    assert run(words) == 1
+    assert "I10" in capsys.readouterr().err
+    assert json.loads((out / "plan.json").read_text())["happenings"]
+    assert "wants" in (out / "transcript.txt").read_text()
+
+
+def test_the_page_says_who_got_the_work_and_who_waited(scenario, tmp_path):
+    text = SCENARIO.replace(
+        "submitters = 1", "submitters = 2\nprices_micro_ntx = [1, 2]"
+    )
+    scenario.write_text(text)
+    out = tmp_path / "out"
+    assert run(["simulate", str(scenario), "--out", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert "Work by price" in page
+    assert "submitter-1, user 0" in page
+
+
 def test_a_broken_promise_names_its_replay_and_keeps_the_smallest_plan(
     scenario, tmp_path, capsys
 ):

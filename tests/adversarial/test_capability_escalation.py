@@ -6,7 +6,11 @@ from itertools import product
 import pytest
 
 from nunet_node.capability.delegation import seal_delegation
-from nunet_node.capability.errors import CapabilityError, MatchError
+from nunet_node.capability.errors import (
+    CapabilityError,
+    InvalidClaimError,
+    MatchError,
+)
 from nunet_node.capability.invocation import open_invocation, seal_invocation
 from nunet_node.capability.policy import POLICY_STEPS_MAX, parse_policy
 from nunet_node.identity.keys import SigningKey
@@ -148,3 +152,29 @@ def test_copying_the_values_of_a_large_map_is_work_too():
     assert cheap.holds(args)
     with pytest.raises(MatchError, match="too long"):
         parse_policy([("!=", ".x[]", 0)] * 30).holds(args)
+
+
+def test_thousands_of_proofs_are_refused_before_one_is_looked_at():
+    named = [Cid.of_raw(b"%d" % number) for number in range(6_000)]
+    data = seal_invocation(
+        signer=THIEF,
+        subject=OWNER.did,
+        audience=NODE.did,
+        command="/nunet/job/submit",
+        args={},
+        nonce=bytes(12),
+        expires_at_s=2_000,
+        proofs=named,
+    )
+    # Its own signature is not looked at either, or this would be what is wrong.
+    bent = data[:3] + bytes(64) + data[67:]
+    with pytest.raises(InvalidClaimError, match="at most 8 links"):
+        open_invocation(bent, now_s=1_000, audience=NODE.did, proofs={})
+
+
+def test_a_chain_that_comes_back_to_itself_is_refused():
+    there, back = delegation(OWNER, FRIEND), delegation(FRIEND, OWNER)
+    again = delegation(OWNER, FRIEND, nonce=bytes([9]) * 12)
+    for chain in ([there, back, there], [there, back], [there, again]):
+        with pytest.raises(CapabilityError):
+            attempt(THIEF, chain)

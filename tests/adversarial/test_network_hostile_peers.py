@@ -7,15 +7,25 @@ import pytest
 import trio
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
 from libp2p.stream_muxer.exceptions import MuxedStreamReset
 from libp2p.transport.upgrader import TransportUpgrader
 
+from nunet_node.identity.keys import SigningKey
+from nunet_node.identity.peer_id import peer_id_of
+from nunet_node.identity.statement import seal, topic_audience
+from nunet_node.market.offers import ADVERT, ADVERT_TOPIC, Advert
 from nunet_node.network.discovery import parse_multiaddr
 from nunet_node.network.host import open_host
 from nunet_node.network.libp2p import swarm
 from nunet_node.network.libp2p.connection import BUFFERED_BYTES_MAX, STREAMS_MAX
-from nunet_node.network.libp2p.gossip import BUCKET_BURST, SafePubsub, message_id
+from nunet_node.network.libp2p.gossip import (
+    BUCKET_BURST,
+    TOPICS_PER_PEER_MAX,
+    SafePubsub,
+    message_id,
+)
 from nunet_node.network.libp2p.substream import (
     DATA,
     FIN,
@@ -34,6 +44,7 @@ from nunet_node.network.port import (
     PeerGone,
     ProtocolRefused,
 )
+from nunet_node.protocol.opening import advert_is_authentic
 from tests.network_peers import (
     ECHO,
     HOLD,
@@ -50,6 +61,7 @@ from tests.network_peers import (
 
 MESHSUB = "/meshsub/1.1.0"
 TOPIC = "nunet-test"
+AUTHOR = SigningKey(b"w" * 32)
 
 
 def prefixed(data):
@@ -84,6 +96,15 @@ HOSTILE_GOSSIP = {
     "a frame over the limit": prefixed(b"x" * 300_000),
     "a message over the limit": rpc_of(message(b"x" * 20_000)),
     "ten thousand empty messages": prefixed(b"\x12\x00" * 10_000),
+    "ten megabytes that never come": b"\x80\xad\xe2\x04" + b"x" * 1000,
+    "five thousand subscriptions": prefixed(
+        rpc_pb2.RPC(
+            subscriptions=[
+                rpc_pb2.RPC.SubOpts(subscribe=True, topicid=f"t{number}")
+                for number in range(5_001)
+            ]
+        ).SerializeToString()
+    ),
 }
 
 
@@ -98,6 +119,7 @@ async def test_hostile_gossip_is_dropped_and_the_host_goes_on(name, caplog):
         assert await answers(b, a.peer_id)
         await a.publish(TOPIC, b"still here")
         assert (await channel.receive()).data == b"still here"
+        assert len(a._pubsub.peer_topics) <= TOPICS_PER_PEER_MAX
         # Gossip itself has dropped it, not the guard that every stream has, and a
         # stream is only given up where nobody can tell what comes next.
         assert "a stream failed" not in caplog.text
@@ -205,6 +227,76 @@ async def test_one_peers_flood_does_not_use_up_anothers_share():
         flooding = next(iter(a._pubsub._buckets.values()))
         assert flooding._tokens < BUCKET_BURST / 2
     assert judged == [b"honest"]
+
+
+def signed(host, data, *, seqno=bytes(8)):
+    """Return a message as its author's host would sign it."""
+    mine = rpc_pb2.Message(
+        from_id=swarm_of(host).get_peer_id().to_bytes(),
+        data=data,
+        seqno=seqno,
+        topicIDs=[TOPIC],
+    )
+    keys = host._inner.peerstore
+    key = keys.privkey(swarm_of(host).get_peer_id())
+    prefix = PUBSUB_SIGNING_PREFIX.encode()
+    mine.signature = key.sign(prefix + mine.SerializeToString())
+    mine.key = key.get_public_key().serialize()
+    return mine
+
+
+async def test_what_was_refused_of_one_forwarder_is_taken_from_another():
+    """The library keeps verdicts by message; ours on a forwarder must not be one."""
+    async with hosts(3) as (a, flooder, honest):
+        channel = await a.subscribe(TOPIC, lambda _: True)
+        for peer in (flooder, honest):
+            await peer.connect(a.addresses())
+        wanted = signed(honest, b"wanted")
+        spent = swarm_of(flooder).get_peer_id()
+        for number in range(BUCKET_BURST + 1):
+            await a._pubsub.push_msg(spent, message(b"%d" % number))
+        a._pubsub._buckets[spent]._tokens = 0
+        await a._pubsub.push_msg(spent, wanted)
+        with pytest.raises(trio.WouldBlock):
+            channel.receive_nowait()
+        stream = await raw_stream(honest, a.peer_id, MESHSUB)
+        await stream.write(rpc_of(wanted))
+        with trio.fail_after(20):
+            assert (await channel.receive()).data == b"wanted"
+
+
+async def test_two_messages_under_one_number_are_two_messages():
+    async with pair() as (a, b):
+        channel = await a.subscribe(TOPIC, lambda _: True)
+        stream = await raw_stream(b, a.peer_id, MESHSUB)
+        await stream.write(rpc_of(signed(b, b"one"), signed(b, b"two")))
+        with trio.fail_after(20):
+            heard = {(await channel.receive()).data for _ in range(2)}
+        assert heard == {b"one", b"two"}
+
+
+async def test_what_comes_late_or_twice_is_no_offence():
+    """Age is judged by who hears it, so an honest forwarder is not blamed for it."""
+    late = seal(
+        Advert(peer_id=peer_id_of(AUTHOR.did), addresses=(), sequence=1),
+        kind=ADVERT,
+        signer=AUTHOR,
+        audience=topic_audience(ADVERT_TOPIC),
+        now_s=1,
+        ttl_s=1,
+        nonce=bytes(16),
+    )
+    async with pair() as (a, b):
+        channel = await a.subscribe(TOPIC, advert_is_authentic)
+        stream = await raw_stream(b, a.peer_id, MESHSUB)
+        numbers = [number.to_bytes(8, "big") for number in range(20)]
+        await stream.write(rpc_of(*(signed(b, late, seqno=each) for each in numbers)))
+        await a.publish(TOPIC, b"no advert")
+        with trio.fail_after(20):
+            assert (await channel.receive()).data == late
+        assert await answers(b, a.peer_id)
+        with pytest.raises(trio.WouldBlock):
+            channel.receive_nowait()
 
 
 async def test_a_copied_message_is_known_by_its_content():

@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 import trio
 
-from nunet_node.capability.command import parse_command
+from nunet_node.capability.command import ROOT, parse_command
 from nunet_node.capability.delegation import Delegation
 from nunet_node.capability.held.explaining import LinkStory, describe, explain, until
 from nunet_node.capability.held.parcel import read_links
@@ -97,6 +97,9 @@ def cap_command() -> None:
     help="Longest run of a job.",
 )
 @click.option("--owner", type=_DID, help="On whose behalf. [your own]")
+@click.option(
+    "--everything", is_flag=True, help="Really all there is and will be: --can /."
+)
 @_EXPIRES
 @_OUT
 @IDENTITY
@@ -107,6 +110,11 @@ def delegate_command(settings: Settings, /, **given: Any) -> None:
     Commands are /nunet/job/{submit,status,logs,watch,cancel} and /nunet/result/read;
     a shorter path allows everything below it.
     """
+    if given["command"] == ROOT and not given["everything"]:
+        raise click.UsageError(
+            "/ allows whatever you may do, also what no command does yet; "
+            "say --everything if you mean that, or --can /nunet"
+        )
     home = open_home(settings.home)
     identity = ensure_identity(settings, home, given["identity"])
     job = given["job"]

@@ -184,3 +184,14 @@ def test_anothers_link_cannot_be_shared(cli):
     code, shown = cli("share", link, "--to", FRIEND)
     assert code == 1
     assert "to give" in shown["error"]["message"]
+
+
+def test_everything_is_given_only_by_who_says_so(cli, tmp_path):
+    words = ("cap", "delegate", "--to", FRIEND, "--can", "/")
+    code, shown = cli(*words)
+    assert (code, shown["error"]["code"]) == (2, "usage")
+    assert "--everything" in shown["error"]["message"]
+    assert not list((tmp_path / "home").rglob("*.ucan"))
+    code, shown = cli(*words, "--everything")
+    assert code == 0
+    assert shown["audience"] == FRIEND

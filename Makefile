@@ -11,7 +11,7 @@ ENVIRONMENT := .venv/.installed
 SOURCES := nunet_node tests tools
 UV_VERSION := 0.13.9
 
-.PHONY: help demo test test-ray test-slurm check lint format bench coverage mutants lock clean
+.PHONY: help demo test test-kubo test-ray test-slurm check lint format bench coverage mutants lock clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -27,6 +27,10 @@ test: $(ENVIRONMENT) ## Run every test.
 
 test-ray: $(ENVIRONMENT) ## Run jobs on a real Ray, installed in .make if it can be.
 	@tools/cluster ray
+
+test-kubo: $(ENVIRONMENT) ## Let a real Kubo fetch a public result, if it installs.
+	@$(BIN)/python -m tests.bench.stores
+	@$(BIN)/python -m pytest tests/interop/test_kubo.py $(PYTEST_ARGS)
 
 test-slurm: $(ENVIRONMENT) ## Run jobs on a real Slurm, installed if it can be.
 	@tools/cluster slurm

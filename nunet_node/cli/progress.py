@@ -4,11 +4,13 @@ Rule: one event, at most one line; a line says who did what, and why.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from nunet_node.cli.output import Bar, Settings, visible
 from nunet_node.client import JobHandle
+from nunet_node.errors import PeerError
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Notice, Queue
@@ -94,9 +96,14 @@ async def fetch_shown(settings: Settings, handle: JobHandle, target: Path) -> Pa
         settings.note(f"peer {peer_id} is dropped, others are asked: {why}")
 
     try:
-        return await handle.fetch(target, bar, on_dropped=dropped)
+        path = await handle.fetch(target, bar, on_dropped=dropped)
     finally:
         bar.clear()
+    with suppress(PeerError):
+        name = await handle.public_name()
+        if name is not None:
+            settings.note(f"public: IPFS tools know this result as {name}")
+    return path
 
 
 class Teller:

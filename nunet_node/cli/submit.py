@@ -41,7 +41,7 @@ from nunet_node.jobs.job_file.values import (
     parse_some_memory_bytes,
     suffix,
 )
-from nunet_node.jobs.specification import REPLICAS_MAX
+from nunet_node.jobs.specification import REPLICAS_MAX, ResultKind
 from nunet_node.protocol.messages import READ, WATCH
 from nunet_node.protocol.order import Order
 from nunet_node.quantities import parse_price_micro_ntx, parse_size_bytes
@@ -123,6 +123,7 @@ class _RawCommand(click.Command):
     type=Parsed(parse_output, "GLOB"),
     help="Keep these files; every new one unless given. Repeatable.",
 )
+@click.option("--public", is_flag=True, help="Let anybody read the result.")
 @click.option(
     "--env",
     multiple=True,
@@ -201,6 +202,7 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> _Plan:
         isolation=given["isolation"],
         inputs=given["inputs"],
         outputs=given["outputs"] or None,
+        results=ResultKind.PUBLIC if given["public"] else None,
         env=dict(given["env"]),
         cpu_millis=given["cpus"],
         memory_bytes=given["memory"],

@@ -22,7 +22,7 @@ from nunet_node.client.errors import (
 )
 from nunet_node.client.logs import LogReader
 from nunet_node.jobs.lifecycle import STARTED, State
-from nunet_node.jobs.specification import JobId
+from nunet_node.jobs.specification import JobId, ResultKind
 from nunet_node.jobs.statements import Confirmation, Notice, Report
 from nunet_node.network.port import NetworkError
 from nunet_node.network.stream import StreamBroken
@@ -267,6 +267,18 @@ class JobHandle:
         path = Path.cwd() / target
         await self._peer.tell(ResultWritten(job=self.job, path=str(path)))
         return path
+
+    async def public_name(self) -> str | None:
+        """Return the id under which IPFS tools know a fetched result; None if sealed.
+
+        Raises:
+            PeerError: it was not fetched here, or has no such form.
+        """
+        order = self.order
+        public = order.spec is not None and order.spec.results is ResultKind.PUBLIC
+        if not public or order.result is None:
+            return None
+        return await self._peer.transfers.public_name(order.result)
 
     async def cancel(self) -> Confirmation | None:
         """Cancel the job and wait for the provider's signed confirmation.

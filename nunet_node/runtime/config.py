@@ -144,6 +144,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     libp2p's; without, they come by libp2p's streams."""
     bulk_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     """The port of those connections; 0 is any that is free."""
+    bitswap: bool = False
+    """Whether any IPFS node may fetch public results, by Bitswap."""
     mdns: bool = True
     """Whether to look for peers on the local network, when listening beyond this
     machine."""

@@ -122,6 +122,7 @@ class Peer:
             gossip=settings.gossip,
             neighbours=self._neighbours,
             custody=custody,
+            bitswap=settings.bitswap,
             changed=self._orders.changed,
         )
         self._world = World(around, tasks)

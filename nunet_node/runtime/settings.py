@@ -52,6 +52,8 @@ class PeerSettings:
     """Where others are told to dial instead, without the peer id."""
     bulk_port: int | None = None
     """The port of a node's bulk door: 0 for any, None for no door."""
+    bitswap: bool = False
+    """Whether a node lets anybody fetch public results by Bitswap."""
     bootstrap: tuple[str, ...] = ()
     is_node: bool = False
     """Whether this is the home's `up`: it holds the home's lock and its ledger, and

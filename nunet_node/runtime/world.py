@@ -41,10 +41,13 @@ from nunet_node.runtime.exchange.grants import Expected, Grants
 from nunet_node.runtime.exchange.handover import BlockServer
 from nunet_node.runtime.exchange.logs import LogBook, LogServer, Stand, no_records
 from nunet_node.runtime.exchange.neighbours import Neighbours
+from nunet_node.runtime.exchange.public.bitswap import BitswapServer
+from nunet_node.runtime.exchange.public.shelf import Shelf
 from nunet_node.runtime.store.replicas import Replicas
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.execution import Execution
 from nunet_node.storage.blocks import BlockStore
+from nunet_node.wire.cid import Cid
 
 JOIN_S: Final = 3
 """How long a dial waits for what the peers we join by have to say of it."""
@@ -70,6 +73,8 @@ class Surroundings:
     neighbours: Neighbours
     custody: Custody | None
     """None for a peer that keeps nothing for others."""
+    bitswap: bool
+    """Whether anybody may fetch public results by Bitswap."""
     changed: Callable[[JobId], None]
     """Called with each order whose record changed."""
 
@@ -143,6 +148,9 @@ class World:
         self._blocks.serve(self._around.host)
         self._bulk.serve(self._around.host)
         self._logs.serve(self._around.host)
+        if self._around.bitswap and self._custody is not None:
+            shelf = Shelf(self._custody.store, self._public_roots)
+            BitswapServer(self._around.host, shelf).serve()
 
     async def open_door(self, hosts: Sequence[str], port: int) -> None:
         """Let peers fetch by connections of their own, besides streams."""
@@ -274,6 +282,12 @@ class World:
         elif isinstance(news, fx.OrderChanged):
             self._around.changed(news.job)
         self._around.driver.publish(news)
+
+    def _public_roots(self) -> list[Cid]:
+        """Return the public results that are kept; from any thread."""
+        kept = tuple(self._around.node.jobs.values())
+        public = (job for job in kept if job.spec.results is ResultKind.PUBLIC)
+        return [job.result for job in public if job.result is not None]
 
     def _job_of(self, job: JobId) -> Job | None:
         return self._around.node.jobs.get(job)

@@ -130,3 +130,15 @@ def kubo(
         server.end()
         if client is not None:
             client.end()
+
+
+def main() -> None:
+    """Install them, or say why not."""
+    try:
+        interpreter()
+    except NotHereError as error:
+        sys.stdout.write(f"going on without iroh and Kubo: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -87,6 +87,8 @@ async def _fetch(handle: JobHandle, home: Home, target: Path) -> float:
     with BlockStore(home.blocks) as store:
         for cid in list(store.cids()):
             store.delete(cid)
+    # What was written and deleted so far is not this fetch's to wait for.
+    await trio.to_thread.run_sync(os.sync)
     began = time.perf_counter()
     await handle.fetch(target)
     return time.perf_counter() - began

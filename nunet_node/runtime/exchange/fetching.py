@@ -40,7 +40,13 @@ from nunet_node.results.manifest import Tree
 from nunet_node.results.plan import missing_blocks
 from nunet_node.results.sealed_tree import SealedIndex, SealedReader
 from nunet_node.results.sealing import Seal
-from nunet_node.runtime.exchange.blocks import Taking, take_blocks, take_manifest
+from nunet_node.results.unixfs import of_tree
+from nunet_node.runtime.exchange.blocks import (
+    Taking,
+    take_blocks,
+    take_manifest,
+    tree_of,
+)
 from nunet_node.runtime.exchange.bulk.gathering import Listener, OnDropped, gather
 from nunet_node.runtime.exchange.bulk.haul import Haul
 from nunet_node.runtime.exchange.handover import Offer, deliver
@@ -200,6 +206,18 @@ class Transfers:
                     raise
                 _log.info("the transfer from %s broke: %s", peer_id, error)
         raise AssertionError("unreachable")
+
+    async def public_name(self, root: Cid) -> str:
+        """Return the id under which IPFS tools know a public result that is here.
+
+        Raises:
+            PeerError: a part of its manifest is missing, or it has no such form.
+        """
+
+        def name() -> str:
+            return of_tree(tree_of(self._store, root)).text
+
+        return await trio.to_thread.run_sync(name)
 
     async def deliver(self, order: DeliverInputs) -> Input:
         """Hand an order's inputs to its provider; return what came of it."""

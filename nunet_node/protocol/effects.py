@@ -320,6 +320,13 @@ class ReplicaMoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskChanged:
+    """The disk has no room for new work, or has it again."""
+
+    full: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
     """Nothing is left to do before stopping."""
 
@@ -342,6 +349,7 @@ News = (
     | RevocationAnswered
     | JobMovedHere
     | ReplicaMoved
+    | DiskChanged
     | Drained
 )
 

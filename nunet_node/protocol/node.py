@@ -19,7 +19,7 @@ from nunet_node.identity.keys import Signer
 from nunet_node.jobs.specification import JobId
 from nunet_node.market.offers import Refusal
 from nunet_node.market.table import AdvertTable
-from nunet_node.protocol.effects import ClockDoubted, ProviderHeard
+from nunet_node.protocol.effects import ClockDoubted, DiskChanged, ProviderHeard
 from nunet_node.protocol.facts import Fact
 from nunet_node.protocol.inputs import (
     AddressesChanged,
@@ -311,6 +311,8 @@ class Node:
                 desk.machine, desk.largest = given.machine, given.largest
                 keeping.schedule(desk, turn)
             case StoreFilled():
+                if desk.full != given.full:
+                    turn.tell(DiskChanged(full=given.full))
                 desk.full = self._requester.memory.full = given.full
                 self._undone = True
                 keeping.schedule(desk, turn)

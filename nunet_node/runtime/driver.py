@@ -46,6 +46,9 @@ NEWS_MAX: Final = 65_536
 PROBE_S: Final = 1.0
 """How often a disk that was full is tried again."""
 
+LOOK_S: Final = 5.0
+"""How often it is looked at whether the disk is about to be full."""
+
 _log = logging.getLogger("nunet_node.runtime.driver")
 
 
@@ -66,7 +69,13 @@ class Memory(Protocol):
         """Record facts durably; blocks."""
 
     def is_writable(self) -> bool:
-        """Tell whether the disk takes data; blocks."""
+        """Tell whether a disk that was full has room again; blocks."""
+
+    def has_room(self) -> bool:
+        """Tell whether the disk has room for new work; blocks."""
+
+    def relieve(self) -> bool:
+        """Make room for what ends work, if some was kept for that; blocks."""
 
 
 @dataclass(slots=True, eq=False)
@@ -113,6 +122,8 @@ class Driver:
         self._inbox, self._outbox = trio.open_memory_channel[_Item](INPUTS_MAX)
         self._held: deque[Input] = deque()
         self._full = trio.Event()
+        self._relieved = False
+        """Whether room was made for what ends work since the disk was full."""
         self._listeners: list[trio.MemorySendChannel[News]] = []
 
     async def post(self, event: Input) -> None:
@@ -229,7 +240,6 @@ class Driver:
             if facts:
                 await trio.to_thread.run_sync(self._memory.append, facts)
         except LedgerUnwritableError as error:
-            _log.error("%s", error)
             self._node.undo(len(turns))
             await self._give_back(turns, error)
         except Exception as error:  # noqa: BLE001 - shown in the log
@@ -265,6 +275,9 @@ class Driver:
     async def _give_back(
         self, turns: Sequence[_Decided], error: LedgerUnwritableError
     ) -> None:
+        if not self._full.is_set():
+            _log.error("%s; no new work until there is room", error)
+        self._relieved |= await trio.to_thread.run_sync(self._memory.relieve)
         for turn in turns:
             from_peer = isinstance(turn.event, FrameReceived | FrameRejected)
             if not turn.batch.facts and not from_peer:
@@ -295,14 +308,31 @@ class Driver:
 
     async def _watch_disk(self) -> None:
         while True:
-            await self._full.wait()
-            await trio.sleep(PROBE_S)
-            if await trio.to_thread.run_sync(self._memory.is_writable):
-                self._full = trio.Event()
-                await self.post(StoreFilled(full=False))
-                held, self._held = self._held, deque()
-                for event in held:
-                    await self.post(event)
+            with trio.move_on_after(LOOK_S):
+                await self._full.wait()
+            if self._full.is_set():
+                await self._wait_for_room()
+            elif not await trio.to_thread.run_sync(self._memory.has_room):
+                _log.error("the disk is nearly full; no new work until there is room")
+                self._full.set()
+                await self.post(StoreFilled(full=True))
+
+    async def _wait_for_room(self) -> None:
+        if self._relieved:
+            # There is room now for what ends jobs, and some may wait for it.
+            self._relieved = False
+            await self._tell_held()
+        await trio.sleep(PROBE_S)
+        if await trio.to_thread.run_sync(self._memory.is_writable):
+            _log.warning("the disk has room again")
+            self._full = trio.Event()
+            await self.post(StoreFilled(full=False))
+            await self._tell_held()
+
+    async def _tell_held(self) -> None:
+        held, self._held = self._held, deque()
+        for event in held:
+            await self.post(event)
 
     def _drop(self, listener: trio.MemorySendChannel[News]) -> None:
         self._listeners.remove(listener)

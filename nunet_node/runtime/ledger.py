@@ -25,13 +25,20 @@ from nunet_node.protocol.facts import (
     stream_of,
 )
 from nunet_node.protocol.order import Order, apply_order
+from nunet_node.quantities import INT53_MAX
 from nunet_node.runtime.home import Home
 from nunet_node.storage.journal import Journal
+from nunet_node.storage.journal.ballast import Ballast
 from nunet_node.wire.schema import decode_record, encode_record
 
 PROBE_BYTES: Final = 1 << 20
 """What must fit on the disk before a full one counts as writable again: as much as
 the largest fact."""
+
+
+ROOM_BYTES_MIN: Final = 16 << 20
+"""Free room below which no new work is taken: results of jobs that run still fit, and
+what is said of them. Work is taken again at twice that, so as not to go to and fro."""
 
 
 class Ledger:
@@ -44,6 +51,9 @@ class Ledger:
         self._seen: dict[str, int] = {}
         self._own: dict[str, set[int]] = {}
         self._turn = threading.Lock()
+        self._ballast = Ballast(home / "ballast") if provider is not None else None
+        if self._ballast is not None:
+            self._ballast.hold()
 
     @classmethod
     def open(cls, home: Home, *, provides: bool) -> Self:
@@ -127,8 +137,24 @@ class Ledger:
         """Return a number that grows whenever the order's record does."""
         return self._orders.last(job)
 
+    def relieve(self) -> bool:
+        """Give up the room that was kept for a full disk; tell whether there was any.
+
+        What ends jobs can be recorded then, although nothing new is begun.
+        """
+        return self._ballast is not None and self._ballast.let_go()
+
+    def has_room(self) -> bool:
+        """Tell whether the disk has room for new work."""
+        return _free_bytes(self._home) >= ROOM_BYTES_MIN
+
     def is_writable(self) -> bool:
-        """Tell whether the disk takes new data, by trying."""
+        """Tell whether the disk has room again and takes new data, by trying."""
+        if self._ballast is not None:
+            if _free_bytes(self._home) < 2 * ROOM_BYTES_MIN:
+                return False
+            if not self._ballast.hold():
+                return False
         try:
             file = os.open(self._home, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -181,3 +207,12 @@ def is_newer(order: Order | None, fact: OrderFact) -> bool:
 def _order_fact(data: bytes) -> OrderFact:
     fact: OrderFact = decode_record(OrderFact, data, bytes_max=FACT_BYTES_MAX)
     return fact
+
+
+def _free_bytes(path: Path) -> int:
+    try:
+        seen = os.statvfs(path)
+    except OSError:
+        # A disk that cannot be asked is found out by the next that is written.
+        return INT53_MAX
+    return seen.f_bavail * seen.f_frsize

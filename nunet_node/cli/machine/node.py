@@ -32,6 +32,7 @@ from nunet_node.executors.port import Executors
 from nunet_node.identity.did import Did, parse_did
 from nunet_node.protocol.effects import (
     ClockDoubted,
+    DiskChanged,
     JobMovedHere,
     News,
     OrderChanged,
@@ -53,6 +54,12 @@ from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.peer import Peer, open_peer
 from nunet_node.runtime.settings import PeerSettings, Provide
 from nunet_node.runtime.work.inventory import usable_devices
+
+_DISK_FULL: Final = (
+    "the disk is full: no new work is taken until there is room; results are served, "
+    "and jobs can be cancelled"
+)
+_DISK_ROOM: Final = "the disk has room again: new work is taken"
 
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -286,12 +293,20 @@ def _event(peer: Peer, news: News) -> dict[str, Any] | None:
                 "reason": notice.reason,
                 "exit_code": notice.exit_code,
             }
-        case ClockDoubted():
-            return {"event": "warning", "message": CLOCK_DOUBTED}
-        case ProviderUnreachable():
-            return {"event": "warning", "message": line_of(news)}
+        case ClockDoubted() | DiskChanged() | ProviderUnreachable():
+            return {"event": "warning", "message": _warning(news)}
         case _:
             return None
+
+
+def _warning(news: ClockDoubted | DiskChanged | ProviderUnreachable) -> str | None:
+    match news:
+        case ClockDoubted():
+            return CLOCK_DOUBTED
+        case DiskChanged(full=full):
+            return _DISK_FULL if full else _DISK_ROOM
+        case ProviderUnreachable():
+            return line_of(news)
 
 
 def _kept_here(news: JobMovedHere | ReplicaMoved) -> dict[str, Any]:

@@ -81,6 +81,9 @@ class Memory:
     def __init__(self, log):
         self.log = log
         self.full = False
+        self.spare = False
+        """Whether room is kept for a full disk."""
+        self.room = True
 
     def append(self, facts):
         if self.full:
@@ -88,8 +91,16 @@ class Memory:
         # From a worker thread, which must not wake tasks; the effects will.
         list.append(self.log, tuple(facts))
 
+    def relieve(self):
+        relieved, self.spare = self.spare, False
+        self.full = self.full and not relieved
+        return relieved
+
+    def has_room(self):
+        return self.room
+
     def is_writable(self):
-        return not self.full
+        return not self.full and self.room
 
 
 class Rig:
@@ -191,6 +202,35 @@ async def test_a_disk_that_fills_twice_is_told_of_twice(nursery, monkeypatch):
         await rig.log.until(TOLD, round_number)
     said = [event.full for event in rig.log if isinstance(event, StoreFilled)]
     assert said == [True, False, True, False]
+
+
+async def test_a_disk_that_is_nearly_full_is_told_of_before_it_is_full(
+    nursery, monkeypatch
+):
+    monkeypatch.setattr(driver_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(driver_module, "PROBE_S", 0.01)
+    rig = Rig({})
+    rig.memory.room = False
+    rig.start(nursery)
+    await rig.log.until(StoreFilled(full=True))
+    rig.memory.room = True
+    await rig.log.until(StoreFilled(full=False))
+    said = [event.full for event in rig.log if isinstance(event, StoreFilled)]
+    assert said == [True, False]
+
+
+async def test_what_ends_jobs_is_recorded_in_the_room_that_was_kept(
+    nursery, monkeypatch
+):
+    monkeypatch.setattr(driver_module, "PROBE_S", 0.01)
+    rig = Rig({JobExited: Batch(facts=(FACT,), effects=(TOLD,))})
+    rig.memory.full = rig.memory.spare = True
+    rig.memory.room = False
+    rig.start(nursery)
+    await rig.driver.post(EXIT)
+    await rig.log.until(TOLD)
+    assert StoreFilled(full=True) in rig.log
+    assert StoreFilled(full=False) not in rig.log
 
 
 @pytest.mark.parametrize("bug", [MisuseError("a bug"), KeyError("a worse one")])

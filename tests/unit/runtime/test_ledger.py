@@ -16,8 +16,9 @@ from nunet_node.protocol.facts import (
     OrderPlaced,
     ResultFetched,
 )
+from nunet_node.runtime import ledger as ledger_module
 from nunet_node.runtime.home import open_home
-from nunet_node.runtime.ledger import Ledger, is_newer, read_orders
+from nunet_node.runtime.ledger import ROOM_BYTES_MIN, Ledger, is_newer, read_orders
 
 OWNER = SigningKey(bytes(32)).did
 SPEC = JobSpec(name="n", engine=Engine.WASM, command=("m.wasm",))
@@ -150,3 +151,34 @@ def test_a_disk_with_room_is_writable_and_stays_clean(home, ledger):
 def test_a_home_that_is_gone_is_not_writable(home, ledger, tmp_path):
     home.path.rename(tmp_path / "moved")
     assert not ledger.is_writable()
+
+
+def test_a_node_keeps_room_for_a_full_disk_and_takes_it_back(home):
+    ledger = Ledger.open(home, provides=True)
+    kept = home.path / "ballast"
+    assert kept.stat().st_blocks > 0
+    assert ledger.relieve()
+    assert not kept.exists()
+    assert not ledger.relieve()
+    assert ledger.has_room()
+    assert ledger.is_writable()
+    assert kept.exists()
+    ledger.close()
+
+
+def test_a_disk_with_little_room_takes_no_new_work(home, monkeypatch):
+    ledger = Ledger.open(home, provides=True)
+    free = [ROOM_BYTES_MIN - 1, ROOM_BYTES_MIN, ROOM_BYTES_MIN, 2 * ROOM_BYTES_MIN]
+    monkeypatch.setattr(ledger_module, "_free_bytes", lambda _path: free.pop(0))
+    assert not ledger.has_room()
+    assert ledger.has_room()
+    assert not ledger.is_writable()
+    assert ledger.is_writable()
+    ledger.close()
+
+
+def test_a_command_keeps_no_room(home):
+    ledger = Ledger.open(home, provides=False)
+    assert not ledger.relieve()
+    assert not (home.path / "ballast").exists()
+    ledger.close()

@@ -51,6 +51,7 @@ from nunet_node.protocol.messages import (
     Adverts,
     AdvertsWanted,
 )
+from nunet_node.protocol.opening import LASTING
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.provider import keeping
 from nunet_node.protocol.provider.commands import refuse
@@ -341,7 +342,11 @@ class Node:
         # challenge is spent when it is first presented, even if that fails.
         self._provider.desk.challenges.end_session(str(session.id))
         if given.frame is not None:
-            refusal = Refusal(code=given.code, reason=given.reason[:500])
+            refusal = Refusal(
+                code=given.code,
+                reason=given.reason[:500],
+                never=given.code in LASTING,
+            )
             refuse(self._provider.desk, turn, session, given.frame, refusal)
 
     def _gone(

@@ -12,7 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from nunet_node.capability.delegation import Delegation
-from nunet_node.capability.errors import InvalidClaimError
+from nunet_node.capability.errors import (
+    InvalidClaimError,
+    MatchError,
+    RevokedError,
+)
 from nunet_node.capability.invocation import Invocation, open_invocation
 from nunet_node.capability.proof_chain import open_chain
 from nunet_node.capability.revocation import open_revocation
@@ -70,6 +74,9 @@ STATEMENTS: Final[Mapping[str, tuple[type[Any], bool]]] = {
 """Every kind of statement on a session: its record, and whether it must be fresh.
 
 What is not fresh is a lasting fact about a job, repeated after any time away."""
+
+LASTING: Final = frozenset({MatchError.code, RevokedError.code})
+"""Codes of what fails again however often it is tried, so that nobody waits for it."""
 
 ADMISSION_ARG: Final = "admission"
 """The argument that names the chain by which the owner is admitted."""

@@ -191,10 +191,39 @@ def _fault(error: PeerError) -> Fault:
 
 
 def _conditions(conditions: tuple[Any, ...]) -> str:
-    words = " and ".join(
-        json.dumps(each, ensure_ascii=True, default=str) for each in conditions
-    )
+    words = " and ".join(map(_condition, conditions))
     return words if len(words) <= WORDS_CHARS_MAX else f"{words[:WORDS_CHARS_MAX]}…"
+
+
+def _condition(condition: Any) -> str:
+    """Return one condition of a policy in words, whoever wrote it."""
+    match tuple(condition):
+        case ("==", selector, None):
+            words = f"{selector} is left out"
+        case ("and" | "or" as name, parts):
+            words = f"({f' {name} '.join(map(_condition, parts)) or 'anything'})"
+        case ("not", part):
+            words = f"not {_condition(part)}"
+        case ("all" | "any" as name, selector, part):
+            words = f"of {selector} {_QUANTITIES[name]} has: {_condition(part)}"
+        case (name, selector, literal):
+            plain = json.dumps(literal, ensure_ascii=True, default=str)
+            words = f"{selector} {_COMPARISONS[name]} {plain}"
+        case _:
+            words = json.dumps(condition, ensure_ascii=True, default=str)
+    return words
+
+
+_COMPARISONS: Final = {
+    "==": "is",
+    "!=": "is not",
+    "<": "is less than",
+    "<=": "is at most",
+    ">": "is more than",
+    ">=": "is at least",
+    "like": "is like",
+}
+_QUANTITIES: Final = {"all": "every item", "any": "some item"}
 
 
 def _budget(link: Delegation) -> str:

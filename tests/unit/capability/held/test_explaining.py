@@ -3,8 +3,13 @@
 import pytest
 
 from nunet_node.capability.command import Command
-from nunet_node.capability.delegation import seal_delegation
-from nunet_node.capability.held.explaining import explain, moment, until
+from nunet_node.capability.delegation import open_delegation, seal_delegation
+from nunet_node.capability.held.explaining import (
+    describe,
+    explain,
+    moment,
+    until,
+)
 from nunet_node.capability.proof_chain import Act
 from nunet_node.identity.keys import SigningKey
 from nunet_node.wire.cid import Cid
@@ -92,3 +97,23 @@ def test_an_act_is_judged_only_by_what_is_known_of_it():
 def test_a_moment_too_far_for_a_calendar_is_a_number():
     assert moment(2**53 - 1) == f"second {2**53 - 1}"
     assert until(None) == "for ever"
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        (("==", ".job", "a"), '.job is "a"'),
+        (("!=", ".on", True), ".on is not true"),
+        (("==", ".spec", None), ".spec is left out"),
+        (("<=", ".cpus", 5), ".cpus is at most 5"),
+        (("like", ".name", "\x1b*"), '.name is like "\\u001b*"'),
+        (("or", (("<", ".a", 1), (">", ".a", 9))), "(.a is less than 1 or .a is more"),
+        (("and", ()), "(anything)"),
+        (("not", (">=", ".a", 1)), "not .a is at least 1"),
+        (("all", ".a", ("==", ".", 1)), "of .a every item has: . is 1"),
+        (("any", ".a", ("==", ".", 1)), "of .a some item has: . is 1"),
+    ],
+)
+def test_a_condition_is_said_in_words(condition, words):
+    data = link(OWNER, TEAM, policy=(condition,))
+    assert f", if {words}" in describe(open_delegation(data))

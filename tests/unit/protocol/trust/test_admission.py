@@ -57,6 +57,15 @@ def test_a_chain_from_an_anchor_admits_its_owner():
     assert len(provider.jobs[job].proofs) == 1
 
 
+def test_a_job_beyond_what_was_delegated_is_not_offered_for_days():
+    small = link(COLD, USER, terms=Terms(cpu_millis=500))
+    provider, home = network(Admission(), small)
+    job = place_for(home, COLD, spec())
+    assert not provider.jobs
+    assert "do not satisfy a policy" in reason(home, job)
+    assert codes(home) == ["capability.policy"]
+
+
 def test_the_anchor_itself_needs_no_chain():
     own = Admission(mode=Mode.CAPABILITY, anchors=frozenset({USER.did}))
     provider, home = network(own)

@@ -58,7 +58,7 @@ def validate(settings: Settings, file: Path) -> None:
     """Check FILE and the paths it names, without submitting it."""
     described = load_job_file(file)
     for each in described.all_inputs():
-        if not os.path.lexists(each.path):
+        if each.is_here and not os.path.lexists(each.path):
             raise JobFileError(f"{file}: input {each.path} does not exist")
     spec = job_spec(described, inputs=None, inputs_bytes=0)
     settings.document(

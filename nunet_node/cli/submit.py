@@ -114,7 +114,7 @@ class _RawCommand(click.Command):
     "inputs",
     multiple=True,
     type=Parsed(parse_input, "PATH[:DEST]"),
-    help="Bring a file or directory. Repeatable.",
+    help="Bring a file or directory, URL#sha256=HEX, or job:ID/PATH. Repeatable.",
 )
 @click.option(
     "--output",
@@ -255,7 +255,7 @@ def _dashes_before(words: tuple[str, ...]) -> bool:
 
 def _check_inputs(work: JobFile) -> None:
     for each in work.all_inputs():
-        if not Path(each.path).exists():
+        if each.is_here and not Path(each.path).exists():
             raise JobFileError(f"input {each.path} does not exist")
 
 

@@ -25,7 +25,7 @@ from nunet_node.client.errors import (
     UnknownJobError,
 )
 from nunet_node.client.handle import JobHandle, OnEvent
-from nunet_node.client.lookup import find_order
+from nunet_node.client.lookup import find_order, within_reach
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did, parse_did
 from nunet_node.identity.keys import SEED_BYTES, SigningKey
@@ -51,7 +51,6 @@ from nunet_node.runtime.ledger import read_orders
 from nunet_node.runtime.peer import OpenNetwork, Peer, open_peer
 from nunet_node.runtime.settings import PeerSettings
 from nunet_node.storage.errors import TreeRefusedError
-from nunet_node.storage.read_tree import Source
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
 
@@ -287,13 +286,16 @@ class Client:
         return handle
 
     async def _specified(self, work: JobFile) -> JobSpec:
-        inputs = [
-            Source(path=Path(each.path), dest=each.dest) for each in work.all_inputs()
-        ]
+        inputs = work.all_inputs()
         if not inputs:
             return job_spec(work, inputs=None, inputs_bytes=0)
+
+        async def fetch(word: str, place: Path) -> None:
+            await (await self.find(word)).fetch(place)
+
         try:
-            root, size_bytes = await self._peer.store_inputs(inputs)
+            async with within_reach(inputs, self.home.path, fetch) as sources:
+                root, size_bytes = await self._peer.store_inputs(sources)
         except (TreeRefusedError, ResultError) as error:
             raise InputsError(f"an input cannot be brought: {error}") from error
         return job_spec(work, inputs=root, inputs_bytes=size_bytes)

@@ -93,7 +93,8 @@ class JobFile:
         if not directory:
             return self
         inputs = tuple(
-            replace(each, path=_join(directory, each.path)) for each in self.inputs
+            replace(each, path=_join(directory, each.path)) if each.is_here else each
+            for each in self.inputs
         )
         program = self.program and _join(directory, self.program)
         image = self.image

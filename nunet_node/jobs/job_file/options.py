@@ -319,7 +319,7 @@ JOB_OPTIONS: Final[Mapping[str, JobOption]] = {
     "inputs": JobOption(
         read=_many(parse_input, INPUTS_MAX),
         schema=_list(
-            "Files and directories it reads: PATH, or PATH:DEST.",
+            "What it reads: PATH, URL#sha256=HEX or job:ID/PATH, each also with :DEST.",
             INPUTS_MAX,
             type="string",
             minLength=1,

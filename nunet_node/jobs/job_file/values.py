@@ -30,6 +30,10 @@ NAME_CHARS_MAX: Final = 64
 """Longest name of a job; it becomes a directory's name as well."""
 
 NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+OTHER_JOB: Final = "job:"
+"""How an input begins that is another job's output; a file so called is ./job:…"""
+
+_URL: Final = re.compile(r"(https?://[^\s#]+)#sha256=([0-9a-f]{64})(?::(.+))?")
 ENV_NAME_PATTERN: Final = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 
 
@@ -38,18 +42,25 @@ class FileInput:
     """A file or a directory, and where it lies in the job's directory."""
 
     path: str
+    """On this machine; or a URL; or ``job:ID/PATH``, an output of another job."""
     dest: str
+    sha256: str = ""
+    """Of the bytes at a URL, in hexadecimal."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a path on this machine."""
+        return not self.sha256 and not self.path.startswith(OTHER_JOB)
 
 
 def parse_input(text: str) -> FileInput:
-    """Read ``PATH`` or ``PATH:DEST``; the last colon divides.
+    """Read ``PATH``, ``URL#sha256=HEX`` or ``job:ID/PATH``; each may have ``:DEST``.
 
     Raises:
-        JobFileError: DEST is absolute, or leaves the job's directory.
+        JobFileError: DEST is absolute, or leaves the job's directory; a URL comes
+            without its hash; a job's output has no name.
     """
-    path, colon, dest = text.rpartition(":")
-    if not colon:
-        path, dest = text, base_name(text)
+    path, dest, sha256 = _divided(text)
     dest = dest.removeprefix("./").rstrip("/")
     if not path:
         raise JobFileError(f"{text!r} is not PATH or PATH:DEST")
@@ -58,7 +69,25 @@ def parse_input(text: str) -> FileInput:
             f"{text!r}: DEST must be a path inside the job's directory; "
             "write PATH:DEST to choose it"
         )
-    return FileInput(path=path, dest=dest)
+    return FileInput(path=path, dest=dest, sha256=sha256)
+
+
+def _divided(text: str) -> tuple[str, str, str]:
+    """Return where an input is, where it goes, and the hash of what is far away."""
+    if text.startswith(("http://", "https://")):
+        found = _URL.fullmatch(text)
+        if found is None:
+            raise JobFileError(f"{text!r}: write URL#sha256=HEX, with the file's hash")
+        url, sha256, dest = found.groups()
+        return url, dest or base_name(url.partition("?")[0]), sha256
+    start = len(OTHER_JOB) if text.startswith(OTHER_JOB) else 0
+    path, colon, dest = text[start:].rpartition(":")
+    if not colon:
+        path, dest = text[start:], base_name(text)
+    _, _, inside = path.partition("/")
+    if start and not _is_inside(inside):
+        raise JobFileError(f"{text!r} is not job:ID/PATH, with an output's path")
+    return text[:start] + path, dest, ""
 
 
 def parse_env(text: str) -> tuple[str, str]:

@@ -18,7 +18,9 @@ from nunet_node.client import (
     order_document,
 )
 from nunet_node.client.delegating import Grant, delegate, share
+from nunet_node.client.errors import InputsError
 from nunet_node.jobs.job_file import FileInput
+from nunet_node.jobs.job_file.values import parse_input
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import ResultKind
 from nunet_node.network.memory import MemoryNetwork
@@ -398,3 +400,18 @@ async def test_more_commands_at_once_than_a_session_may_have_challenges(town):
             nursery.start_soon(run, client, number)
 
     assert codes == {number: number for number in range(1, 25)}
+
+
+async def test_another_job_s_output_is_an_input(town, tmp_path):
+    async with town.client() as client:
+        first = await client.submit(shell("echo weights > model"))
+        await first.ended()
+        source = parse_input(f"job:{first.job}/model:in/m")
+        second = await client.submit(shell("cat in/m", inputs=(source,)))
+        await second.ended()
+        path = await second.fetch(tmp_path / "out")
+        assert (path / "stdout").read_bytes() == b"weights\n"
+        lacking = parse_input(f"job:{first.job}/nothing")
+        with pytest.raises(InputsError, match="has no output nothing"):
+            await client.submit(shell("true", inputs=(lacking,)))
+        assert list(client.home.path.glob(".inputs-*")) == []

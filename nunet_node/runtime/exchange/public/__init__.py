@@ -1,1 +1,1 @@
-"""Public results for software nobody here wrote: Bitswap 1.2, and nothing private; ADR 0034."""
+"""Public results for software nobody here wrote: Bitswap alone; ADR 0034."""

@@ -35,6 +35,59 @@ def test_an_input_is_a_path_and_where_it_goes(text, path, dest):
     assert parse_input(text) == FileInput(path=path, dest=dest)
 
 
+HASH = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "dest"),
+    [
+        (
+            f"https://host/a/m.bin?v=1#sha256={HASH}",
+            "https://host/a/m.bin?v=1",
+            "m.bin",
+        ),
+        (f"http://host:80/m#sha256={HASH}:in/x", "http://host:80/m", "in/x"),
+    ],
+)
+def test_an_input_from_a_url_comes_with_its_hash(text, path, dest):
+    assert parse_input(text) == FileInput(path=path, dest=dest, sha256=HASH)
+    assert not parse_input(text).is_here
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "dest"),
+    [
+        ("job:abc/out/model", "job:abc/out/model", "model"),
+        ("job:abc/model:in/m", "job:abc/model", "in/m"),
+    ],
+)
+def test_an_input_may_be_another_job_s_output(text, path, dest):
+    assert parse_input(text) == FileInput(path=path, dest=dest)
+    assert not parse_input(text).is_here
+
+
+def test_a_file_may_be_called_like_a_job_s_output():
+    assert parse_input("./job:abc/model:m").is_here
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://host/file",
+        "https://host/file#sha256=abc",
+        f"https://host/file#sha256={HASH.upper()}",
+        f"https://host/file#sha256={HASH}:/etc/x",
+        "job:abc",
+        "job:abc/",
+        "job:abc/../x",
+        "job:abc//x:y",
+    ],
+)
+def test_an_input_from_elsewhere_says_which_and_stays_inside(text):
+    with pytest.raises(PeerError):
+        parse_input(text)
+
+
 @pytest.mark.parametrize(
     "text", ["", ":b", "a:", "a:/etc", "a:../b", "a:b//c", ".", "../.."]
 )

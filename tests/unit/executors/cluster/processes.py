@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ from nunet_node.executors.cluster.port import (
 from tests.executors_kit import cache_folder
 
 ROOT = Path(__file__).parents[4]
+PATHS = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+"""Where everything that is imported here is found by whatever interpreter."""
 GIB = 1 << 30
 MACHINE = MachineRoom(
     name="here", cpu_millis=4000, memory_bytes=4 * GIB, disk_bytes=4 * GIB
@@ -72,7 +75,7 @@ class Processes:
         job = self.jobs[handle]
         self.running[handle] = subprocess.Popen(
             job.words,
-            env={"PYTHONPATH": str(ROOT), TICKET_VARIABLE: job.ticket},
+            env={"PYTHONPATH": PATHS, TICKET_VARIABLE: job.ticket},
             cwd="/",
             stderr=subprocess.DEVNULL,
             start_new_session=True,

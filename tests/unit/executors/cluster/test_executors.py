@@ -16,7 +16,7 @@ from nunet_node.executors.collect import Collected, OutputsRefused
 from tests.executors_kit import an_order, need
 from tests.unit.executors.cluster.processes import (
     MACHINE,
-    ROOT,
+    PATHS,
     Processes,
     some_cluster,
 )
@@ -26,6 +26,9 @@ cat in.txt; echo complaint >&2
 mkdir out; echo made > out/a; chmod 755 out/a; echo more > out/b; echo rest > c
 ln -s /etc/passwd out/link; echo changed > in.txt
 """
+
+DEADLINE_S = 60
+"""Far more than anything here takes, on a machine that is busy with other work."""
 
 FALSE = ("/bin/false",)
 """A runner that ends without a word."""
@@ -57,6 +60,8 @@ class Attempt:
                 )
         finally:
             self.over.set()
+            # Whoever waits for more has waited for too much.
+            self.wrote.set()
 
     async def outputs(self):
         return await self.executors.collect(
@@ -90,8 +95,16 @@ def process_of(marker):
 
 async def sleeping(marker):
     """Wait until a job that has said that it begins sleeps."""
-    while process_of(marker) is None:
-        await trio.sleep(0.01)
+    with trio.fail_after(DEADLINE_S):
+        while process_of(marker) is None:
+            await trio.sleep(0.01)
+
+
+async def gone(marker):
+    """Wait until it sleeps no more."""
+    with trio.fail_after(DEADLINE_S):
+        while process_of(marker) is not None:
+            await trio.sleep(0.01)
 
 
 def a_sleep():
@@ -177,8 +190,7 @@ async def test_a_job_whose_machine_dies_is_lost():
         await made.over.wait()
         assert (made.end.exit_code, made.end.limit) == (None, "lost")
         assert "was lost" in made.end.reason
-        while process_of(marker) is not None:
-            await trio.sleep(0.01)
+        await gone(marker)
 
 
 async def test_a_runner_that_is_asked_to_end_kills_its_job_first():
@@ -219,7 +231,7 @@ async def test_a_runner_whose_provider_was_killed_kills_its_job():
         os.chmod(top, 0o711)
         provider = subprocess.Popen(
             [sys.executable, "-c", PROVIDER, script],
-            env={"PYTHONPATH": str(ROOT), "TMPDIR": top},
+            env={"PYTHONPATH": PATHS, "TMPDIR": top},
             stdout=subprocess.PIPE,
         )
         try:
@@ -229,8 +241,9 @@ async def test_a_runner_whose_provider_was_killed_kills_its_job():
             provider.kill()
             provider.wait()
             provider.stdout.close()
-        while _lives(runner):
-            await trio.sleep(0.01)
+        with trio.fail_after(DEADLINE_S):
+            while _lives(runner):
+                await trio.sleep(0.01)
         assert process_of(marker) is None
 
 

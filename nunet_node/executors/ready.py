@@ -31,7 +31,7 @@ import trio
 import nunet_node
 from nunet_node.executors.sandbox.cgroups import ControlGroup
 
-READY_MAX: Final = 3
+READY_MAX: Final = 2
 """Children that wait at once: each holds about a megabyte of its own, and another is
 ready again within some fifteen milliseconds."""
 FORK_S: Final = 10

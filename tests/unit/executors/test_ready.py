@@ -115,6 +115,7 @@ def cgroups_here():
 
 async def ready_ones(warm):
     while len(warm._ready) < ready.READY_MAX:
+        assert warm._failures < ready.FAILURES_MAX
         await trio.lowlevel.checkpoint()
     return list(warm._ready)
 

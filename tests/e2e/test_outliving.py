@@ -1,8 +1,17 @@
 """Results that outlive the machine that computed them."""
 
+import contextlib
+import os
+import stat
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
+from tests.e2e.held import new_marker
 from tests.e2e.network import DEADLINE_S, Network, Node, User
+
+SEARCHED_BYTES_MAX = 64 << 20
+"""Larger files are no logs or results of these tests."""
 
 STORE = ("--no-provide", "--store", "256MiB")
 
@@ -96,3 +105,62 @@ def test_logs_survive_the_death_of_their_provider_and_tampering_shows(net: Netwo
     shown = user.run("logs", job, json=False)
     assert shown.code != 0
     assert "changed, moved or left out" in shown.err
+
+
+def _written(place: Path, since_s: float) -> Iterator[Path]:
+    """Yield the plain files of a place that were written since."""
+    for parent, _, names in os.walk(place):
+        for name in names:
+            path = Path(parent, name)
+            with contextlib.suppress(OSError):
+                seen = path.lstat()
+                plain = stat.S_ISREG(seen.st_mode) and seen.st_mtime >= since_s
+                if plain and seen.st_size < SEARCHED_BYTES_MAX:
+                    yield path
+
+
+def _holding(marker: str, since_s: float, net: Network, user: User) -> list[Path]:
+    """Return the files that have it: in the homes, and wherever one puts files."""
+    places = [net.directory]
+    for shared in ("/tmp", "/var/tmp", "/dev/shm"):
+        with contextlib.suppress(OSError):
+            places += [
+                path
+                for path in Path(shared).iterdir()
+                if path.lstat().st_mtime >= since_s
+            ]
+    found = []
+    for path in {path for place in places for path in _written(place, since_s)}:
+        if not path.is_relative_to(user.cwd):
+            with contextlib.suppress(OSError):
+                found += [path] if marker.encode() in path.read_bytes() else []
+    return found
+
+
+def test_nothing_readable_stays_with_providers_or_holders(net: Network):
+    since_s = time.time() - 1
+    holder = net.node(*STORE)
+    provider = net.provider("--bootstrap", holder.address, cpus=1)
+    user = net.user(holder)
+    halves = [new_marker(), new_marker()]
+    # The whole marker is in no specification: only the job puts it together.
+    says = (
+        f"echo {halves[0]}''{halves[1]} | tee made; echo {halves[0]}''{halves[1]} >&2"
+    )
+    ended = user.submit("--replicas", 1, "--name", "done", "--", "sh", "-c", says)
+    ended.must()
+    provider.event(lambda each: each["event"] == "replica")
+    job = user.detached("--", "sh", "-c", f"{says}; sleep 600")["job"]
+    provider.moved(job, "running")
+    deadline = time.monotonic() + DEADLINE_S
+    while not (provider.home / "kept/logs" / f"{job}.1").exists():
+        assert time.monotonic() < deadline, "there is no chain"
+        time.sleep(0.05)
+    user.run("cancel", job).must()
+
+    marker = "".join(halves)
+    assert (user.cwd / "done/stdout").read_text() == f"{marker}\n"
+    assert user.run("logs", job, json=False).must().out == f"{marker}\n"
+    while found := _holding(marker, since_s, net, user):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)

@@ -12,6 +12,7 @@ from nunet_node.jobs.job_file.plain_yaml import JobFileError
 from nunet_node.jobs.job_file.values import (
     FileInput,
     base_name,
+    check_env_name,
     clean_name,
     is_path,
     suffix,
@@ -121,6 +122,8 @@ def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec
     default = JobSpec(name="-", engine=Engine.PROCESS, command=("-",))
     engine = engine_of(file)
     _check_wheels(file, engine)
+    for name in file.env:
+        check_env_name(name)
     spec = JobSpec(
         name=name_of(file),
         engine=engine,

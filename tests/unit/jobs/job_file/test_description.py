@@ -179,3 +179,9 @@ def test_a_wheel_with_compiled_code_is_refused_with_the_remedy(name):
         job_spec(JobFile(program="a.py", inputs=(wheel,)), inputs=None, inputs_bytes=0)
     native = JobFile(program="a.py", engine=Engine.PROCESS, inputs=(wheel,))
     job_spec(native, inputs=None, inputs_bytes=0)
+
+
+@pytest.mark.parametrize("name", ["\uf900", "a b", "1A", "", "NUNET_JOB_ID"])
+def test_a_variable_that_no_job_could_have_is_refused_from_a_program_too(name):
+    with pytest.raises(JobFileError):
+        job_spec(JobFile(command=("x",), env={name: ""}), inputs=None, inputs_bytes=0)

@@ -54,6 +54,9 @@ DISK_SHARE_PERCENT: Final = 50
 """Of what is free where jobs run; several may run on one machine."""
 EXIT_LOST: Final = 75
 """Exit status of a runner that has no provider (EX_TEMPFAIL of sysexits.h)."""
+TRIES_MAX: Final = 2
+"""How often an engine is tried before a job: other work on the machine may keep a
+guest of ours from starting, which breaks nothing and shows nothing."""
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 REASON_CHARS_MAX: Final = 1500
 """Longest reason told; what breaks an engine may say much."""
@@ -133,9 +136,13 @@ class Runner:
             return
         if engine == "python":
             await self.executors.compile_python()
-        for each in await self._probed():
-            if each.engine == engine and not each.ready:
-                raise UnableError(f"engine {engine} does not hold here: {each.detail}")
+        detail = ""
+        for _ in range(TRIES_MAX):
+            found = {each.engine: each for each in await self._probed()}
+            if found[engine].ready:
+                return
+            detail = found[engine].detail
+        raise UnableError(f"engine {engine} does not hold here: {detail}")
 
     async def _probed(self, *, thorough: bool = False) -> tuple[Capability, ...]:
         found = await self.executors.probe(thorough=thorough)

@@ -185,6 +185,16 @@ class Run:
         found = (shortest_ns(edges, origin) for origin in origins)
         return [ns // 1000 for taken in found for ns in taken if 0 < ns < UNREACHED_NS]
 
+    def _results_out_of_reach(self) -> int:
+        """Return how many are withheld, or at a provider that is gone for good."""
+        completed = (
+            job
+            for machine in self.world.machines
+            for job, order in machine.node.orders.items()
+            if order.state is State.COMPLETED
+        )
+        return sum(job not in self.people.fetched for job in completed)
+
     def _measured(self) -> dict[str, Any]:
         measures, world = self.measures, self.world
         jobs = max(1, len(measures.times.placed))
@@ -218,7 +228,7 @@ class Run:
             ),
             "results_fetched": len(fetched),
             "results_wrong": wrong,
-            "results_withheld": len(self.people.withheld),
+            "results_withheld": self._results_out_of_reach(),
         }
 
 

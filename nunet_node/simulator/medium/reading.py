@@ -114,7 +114,7 @@ class StrictReader:
             except PeerError:
                 return None
             self._adverts.put(data, known)
-        return known if _fresh(known, now_s) else None
+        return known if is_fresh(known, now_s) else None
 
 
 class TrustingReader:
@@ -151,7 +151,7 @@ class TrustingReader:
         if known is None:
             known = _statement(data, Advert)
             self._adverts.put(data, known)
-        return known if _fresh(known, now_s) else None
+        return known if is_fresh(known, now_s) else None
 
     def _body(
         self, body: Any, now_s: int, audiences: Collection[str], own_did: Did
@@ -184,7 +184,8 @@ def revocations_of(data: bytes) -> RevocationsHeard:
     return open_revocations((data,))
 
 
-def _fresh(heard: Statement[Any], now_s: int) -> bool:
+def is_fresh(heard: Statement[Any], now_s: int) -> bool:
+    """Tell whether a statement counts at this moment of a wall clock."""
     return heard.issued_at_s <= now_s + CLOCK_SKEW_S and now_s <= heard.expires_at_s
 
 

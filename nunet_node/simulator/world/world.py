@@ -28,6 +28,7 @@ from nunet_node.simulator.medium.reading import (
     Reader,
     StrictReader,
     TrustingReader,
+    is_fresh,
     revocations_of,
 )
 from nunet_node.simulator.medium.sessions import START_S, Wires, unix_s
@@ -270,14 +271,16 @@ class World:
         if message.topic == REVOCATIONS_TOPIC:
             self.give(machine, revocations_of(message.data))
             return
-        now_s = unix_s(machine, self.agenda.now_ns)
-        heard = self.reader.advert(message.data, now_s)
-        if heard is None:
-            return
-        # Every machine hears the same of it, so one input serves them all.
-        if message.given is None:
-            message.given = ins.AdvertsHeard(adverts=(heard,))
-        self.give(machine, message.given)
+        now_s = START_S + machine.offset_s + self.agenda.now_ns // NS_PER_S
+        given = message.given
+        if given is None:
+            heard = self.reader.advert(message.data, now_s)
+            if heard is None:
+                return
+            # Every machine hears the same of it, so one input serves them all.
+            given = message.given = ins.AdvertsHeard(adverts=(heard,))
+        if is_fresh(given.adverts[0], now_s):
+            self.give(machine, given)
 
     def _joining_ns(self, machine: Machine) -> int:
         """Return how long it takes until a first neighbour can be told anything."""

@@ -55,6 +55,7 @@ bench: $(ENVIRONMENT) ## Measure; prints figures and judges nothing.
 	@$(BIN)/python -m tests.bench.simulation
 	@$(BIN)/python -m tests.bench.trust
 	@$(BIN)/python -m tests.bench.transfer --rounds 3
+	@$(BIN)/python -m tests.bench.blocks
 	@$(BIN)/python -m tests.bench.rivals
 
 coverage: $(ENVIRONMENT) ## Run every test and say which branches none took.

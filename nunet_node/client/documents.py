@@ -158,8 +158,11 @@ def _retention(order: Order, report: Report | None, now_s: int) -> Document | No
 def _resources(amount: ResourceVector | None) -> Document | None:
     if amount is None:
         return None
-    told = {name: getattr(amount, name) for name in amount.__struct_fields__}
-    return {**told, "gpus": [to_plain(kind) for kind in amount.gpu_kinds]}
+    names = (name for name in amount.__struct_fields__ if name != "gpus")
+    told: Document = {name: getattr(amount, name) for name in names}
+    if amount.gpu_kinds:
+        told["gpus"] = [to_plain(kind) for kind in amount.gpu_kinds]
+    return told
 
 
 def _queue(queue: Queue | None) -> Document | None:

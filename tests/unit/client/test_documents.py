@@ -19,7 +19,7 @@ from nunet_node.jobs.statements import Confirmation, Move, Queue, Report
 from nunet_node.market.offers import ADVERT, Advert, EngineOffer
 from nunet_node.protocol.facts import BidKept
 from nunet_node.protocol.order import Award, Order
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import Gpus, ResourceVector
 from nunet_node.wire.cid import Cid
 
 JOB = JobId("a" * 32)
@@ -82,7 +82,6 @@ def test_a_status_has_resources_queue_history_and_bids():
         "cpu_millis": 1,
         "memory_bytes": 2,
         "disk_bytes": 3,
-        "gpus": [],
     }
     assert shown["queue"] == {"position": 2, "reason": "busy", "estimate_s": 60}
     assert shown["history"] == [{"state": "queued", "at": 7, "reason": "busy"}]
@@ -167,7 +166,21 @@ def test_a_node_shows_its_ready_engines_and_its_room():
 
     assert (shown["did"], shown["peer_id"]) == (PROVIDER.did, "p")
     assert shown["engines"] == ["wasm"]
-    whole = {**plain(ROOM), "gpus": []}
+    whole = plain(ROOM)
     assert shown["total"] == shown["free"] == whole
     assert shown["largest"] == [whole]
     assert shown["seen_s"] == 7
+
+
+def test_gpus_are_shown_where_there_are_some():
+    kind = Gpus(vendor="nvidia", model="Tesla T4", memory_bytes=15, count=2)
+    spec = JobSpec(
+        name="work",
+        engine=Engine.PROCESS,
+        command=("true",),
+        resources=ResourceVector(cpu_millis=1).with_gpus([kind]),
+    )
+    shown = status_document(Order(job=JOB, spec=spec))["resources"]
+    assert shown["gpus"] == [
+        {"vendor": "nvidia", "model": "Tesla T4", "memory_bytes": 15, "count": 2}
+    ]

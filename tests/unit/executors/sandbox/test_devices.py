@@ -97,8 +97,10 @@ async def test_a_job_whose_device_is_held_does_not_start():
         async def one(*words: str) -> None:
             job_dir = await executors.open_job("job", 1)
             order = an_order("process", *words, gpus=(SMALL,))
-            ends.append(await executors.run(order, job_dir, up.set))
-            await executors.remove(job_dir)
+            try:
+                ends.append(await executors.run(order, job_dir, up.set))
+            finally:
+                await executors.remove(job_dir)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one, "sleep", "60")

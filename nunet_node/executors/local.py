@@ -265,7 +265,7 @@ class LocalExecutors:
             if ready.group is None or ready.group.limit(limits):
                 return ready.group, ready
             ready.dismiss()
-            ready.group.remove()
+            ready.group.remove_patiently()
         return cgroups.limited(limits) if self._control_groups else None, None
 
     def _new_group(self) -> ControlGroup | None:

@@ -179,7 +179,7 @@ class ModuleCache:
                     )
                 )
             if group is not None:
-                stack.callback(group.remove)
+                stack.callback(group.remove_patiently)
             source_fd = os.memfd_create("module")
             stack.callback(os.close, source_fd)
             with os.fdopen(os.dup(source_fd), "wb") as writer:

@@ -259,4 +259,5 @@ async def _first_word(desk: socket.socket) -> int:
 def _drop(ready: Ready) -> None:
     ready.dismiss()
     if ready.group is not None:
-        ready.group.remove()
+        # A process that was waited for is counted for a moment longer.
+        ready.group.remove_patiently()

@@ -118,6 +118,8 @@ class Execution:
         self._post = post
         self._tasks = tasks
         self._runs: dict[_Key, _Run] = {}
+        self._leaving: dict[_Key, _Run] = {}
+        """Discarded, and perhaps not removed when the node stops."""
 
     def start(self, order: StartJob) -> None:
         """Begin to run a job."""
@@ -140,20 +142,23 @@ class Execution:
 
     def discard(self, order: DiscardScratch) -> None:
         """Begin to remove what a job left; storing it, if under way, ends."""
-        run = self._runs.pop((order.job, order.attempt), None)
+        key = (order.job, order.attempt)
+        run = self._runs.pop(key, None)
         self._book.end(order.job, order.attempt)
         if run is not None:
+            self._leaving[key] = run
             run.scope.cancel()
             run.storing.cancel()
-            self._tasks.start_soon(self._remove, run)
+            self._tasks.start_soon(self._remove, key, run)
 
     def abandon(self) -> None:
         """Remove every directory that is left, when no task runs any more. Blocks."""
-        for run in self._runs.values():
-            if run.job_dir is not None:
-                with contextlib.suppress(OSError):
-                    remove_job_dir(run.job_dir)
-        self._runs.clear()
+        for runs in (self._runs, self._leaving):
+            for run in runs.values():
+                if run.job_dir is not None:
+                    with contextlib.suppress(OSError):
+                        remove_job_dir(run.job_dir)
+            runs.clear()
 
     async def _run(self, order: StartJob, run: _Run) -> None:
         end: RunEnd | None = None
@@ -311,13 +316,14 @@ class Execution:
         self._custody.keep_result(order.job, order.attempt, packed.blocks)
         return packed
 
-    async def _remove(self, run: _Run) -> None:
+    async def _remove(self, key: _Key, run: _Run) -> None:
         await run.quiet.wait()
         if run.job_dir is not None:
             try:
                 await self._executors.remove(run.job_dir)
             except OSError as error:
                 _log.warning("%s stays behind: %s", run.job_dir.root, error)
+        self._leaving.pop(key, None)
 
 
 def _output_bytes_max(spec: JobSpec) -> int:

@@ -284,3 +284,13 @@ async def test_a_job_that_cannot_start_harms_no_other(bench, changes):
     bench.start(shell("exit 0"), attempt=2)
     assert await bench.next() == JobStarted(job=JOB, attempt=2)
     assert (await bench.next()).exit_code == 0
+
+
+async def test_a_job_discarded_as_the_node_stops_leaves_nothing(bench):
+    await bench.run(shell("true"))
+    left = bench.execution._runs[(JOB, 1)].job_dir.root
+    assert left.exists()
+    bench.discard()
+    # Its removal has not had a turn yet, and gets none.
+    bench.execution.abandon()
+    assert not left.exists()

@@ -48,18 +48,19 @@ def provider(net: Network, config: Path, *words: object, home=None) -> Node:
     return net.node("--config", config, *words, home=home)
 
 
-def offers(user: User, node: Node, cpus: int) -> None:
-    """Wait until a provider offers so many processors."""
-    user.hears(
+def offered(user: User, node: Node, cpus: int) -> int:
+    """Return how many processors a provider offers, once they are so many."""
+    heard = user.hears(
         node, lambda heard: heard and heard["total"]["cpu_millis"] == cpus * 1000
     )
+    return heard["total"]["cpu_millis"] // 1000
 
 
 class Behaviour:
     """Collected where a class names its cluster."""
 
     def test_what_is_offered_is_what_the_cluster_has(self, cluster, user, node):
-        offers(user, node, cluster.cpus)
+        assert offered(user, node, cluster.cpus) == cluster.cpus
         heard = user.heard(node)
         assert {"python", "process"} <= set(heard["engines"])
 
@@ -112,7 +113,7 @@ class Behaviour:
         nothing_lives(cluster)
 
     def test_what_no_machine_can_hold_is_refused_at_once(self, cluster, user, node):
-        offers(user, node, cluster.cpus)
+        assert offered(user, node, cluster.cpus) == cluster.cpus
         asked = ("--cpus", cluster.largest_cpus + 1, "--", "true")
         refused = user.submit(*asked).must(NOT_RUN).document
         assert refused["state"] == "refused"
@@ -121,7 +122,7 @@ class Behaviour:
     def test_a_machine_that_dies_loses_its_job_which_is_tried_again(
         self, cluster, user, node
     ):
-        offers(user, node, cluster.cpus)
+        assert offered(user, node, cluster.cpus) == cluster.cpus
         marker = new_marker()
         command = list(held_words(marker)[1:])
         user.write("again.yaml", RETRY.format(command=command))
@@ -137,7 +138,7 @@ class Behaviour:
         held.tell()
         node.moved(held.job, "completed")
         assert user.status(held.job)["state"] == "completed"
-        offers(user, node, cluster.cpus)
+        assert offered(user, node, cluster.cpus) == cluster.cpus
 
     def test_a_killed_provider_leaves_nothing_behind(self, cluster, net, config):
         first = provider(net, config)

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.cluster.behaviour import Behaviour, configuration, offers, provider
+from tests.cluster.behaviour import Behaviour, configuration, offered, provider
 from tests.cluster.slurm import Slurm, missing, slurm
 from tests.e2e.network import Network, Node, User, network
 
@@ -55,14 +55,14 @@ class TestOnSlurm(Behaviour):
 
 
 def test_a_machine_that_is_drained_is_no_longer_offered(cluster, user, node):
-    offers(user, node, 3)
+    assert offered(user, node, 3) == 3
     change = ("scontrol", "update", "nodename=n2")
     cluster.ran(*change, "state=drain", "reason=test")
     try:
-        offers(user, node, 1)
+        assert offered(user, node, 1) == 1
     finally:
         cluster.ran(*change, "state=resume")
-    offers(user, node, 3)
+    assert offered(user, node, 3) == 3
 
 
 def test_a_job_longer_than_its_partition_allows_is_not_waited_for(cluster, user):

@@ -61,10 +61,16 @@ def test_clearing_never_takes_what_is_pinned_nor_what_is_young(steps):
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         with BlockStore(root / "store") as store:
-            run(root / "pins", store, steps)
+            for step, wanted, young, here in states(root / "pins", store, steps):
+                assert wanted <= here, step
+                if step[0] == "clear":
+                    assert young <= here | wanted, step
+                if step[0] == "sweep":
+                    assert here == wanted, step
 
 
-def run(root, store, steps):
+def states(root, store, steps):
+    """Tell after every step which blocks are wanted, which young, and which here."""
     pins, kept, young = Pins(root, store), {}, set()
     for step in steps:
         match step:
@@ -86,10 +92,5 @@ def run(root, store, steps):
                 young.clear()
             case ("restart",):
                 pins = Pins(root, store)
-        wanted = set().union(*kept.values())
         here = {number for number, cid in enumerate(CIDS) if store.is_intact(cid)}
-        assert wanted <= here, step
-        if step[0] == "clear":
-            assert young <= here | wanted, step
-        if step[0] == "sweep":
-            assert here == wanted, step
+        yield step, set().union(*kept.values()), young, here

@@ -214,9 +214,11 @@ async def test_peers_on_one_network_find_each_other():
             async with trio.open_nursery() as waiting:
                 waiting.start_soon(connected, a, b.peer_id)
                 waiting.start_soon(connected, b, a.peer_id)
+        met = [a.connected_peers(), b.connected_peers()]
         nursery.cancel_scope.cancel()
     if patience.cancelled_caught:
         pytest.skip("multicast does not work on this machine's loopback")
+    assert met == [{b.peer_id}, {a.peer_id}]
 
 
 async def test_a_host_that_listens_on_loopback_only_looks_for_nobody(monkeypatch):

@@ -184,9 +184,10 @@ async def test_a_job_that_slurm_forgot_has_ended(commands):
 
 
 async def test_stopping_what_slurm_forgot_is_no_error(commands):
-    script = 'echo "scancel: error: Invalid job id 5" >&2; exit 1'
-    a_command(commands, "scancel", script)
+    said = 'echo "scancel: error: Invalid job id 5" >&2; exit 1'
+    a_command(commands, "scancel", f'echo "$@" > {commands}/asked; {said}')
     await slurm.SlurmCluster().stop("5")
+    assert "5" in (commands / "asked").read_text().split()
 
 
 async def test_living_jobs_are_told_by_their_names(commands):

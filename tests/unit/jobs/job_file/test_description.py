@@ -167,7 +167,8 @@ def test_a_level_that_its_engine_never_has_is_refused_at_once(said, level):
 )
 def test_a_script_may_bring_what_it_can_import(name):
     wheel = FileInput(path=f"w/{name}", dest=name)
-    job_spec(JobFile(program="a.py", inputs=(wheel,)), inputs=None, inputs_bytes=0)
+    file = JobFile(program="a.py", inputs=(wheel,))
+    assert job_spec(file, inputs=None, inputs_bytes=0).engine is Engine.PYTHON
 
 
 @pytest.mark.parametrize(

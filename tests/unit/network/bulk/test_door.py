@@ -98,16 +98,20 @@ async def test_forgetting_a_peer_voids_its_tickets_and_cuts_its_connections():
 
 
 async def test_closing_the_door_ends_those_who_are_in():
-    entered = trio.Event()
+    entered, ended = trio.Event(), []
 
     def wait(_peer_id, channel):
         trio.from_thread.run_sync(entered.set)
-        channel.receive_frame()
+        try:
+            channel.receive_frame()
+        finally:
+            ended.append(True)
 
     async with open_door(wait) as door, trio.open_nursery() as nursery:
-        nursery.start_soon(come, door, door.ticket_for("anna"))
+        nursery.start_soon(answer, door, door.ticket_for("anna"))
         await entered.wait()
         nursery.cancel_scope.cancel()
+    assert ended
 
 
 async def test_a_port_that_is_taken_is_named():

@@ -155,13 +155,14 @@ async def test_a_frame_that_finds_a_bug_ends_its_own_session_only(sides, caplog)
 
 async def test_frames_for_a_session_that_is_gone_go_nowhere(sides):
     a, b = sides
-    await opened(a, b)
+    number = await opened(a, b)
     a.sessions.close(CloseSession(session=1))
     a.send(b"too late")
-    await a.next()
+    assert await a.next() == SessionClosed(session=1)
     a.send(b"much too late")
     a.sessions.close(CloseSession(session=1))
     a.sessions.close(CloseSession(session=77))
+    assert await b.next() == SessionClosed(session=number)
 
 
 async def test_a_peer_that_does_not_read_loses_its_session(

@@ -19,7 +19,7 @@ EXIT_NOT_STARTED: Final = 125
 """Exit status of a child that could not start its guest, as env(1) has it."""
 
 REASON_CHARS_MAX: Final = 1500
-"""Longest explanation told; a backtrace through deep recursion has no end."""
+"""Longest explanation told; an exception may quote whatever it met."""
 
 Descriptors = dict[str, int]
 

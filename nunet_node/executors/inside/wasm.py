@@ -17,13 +17,14 @@ import wasmtime
 from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasiConfig, WasmtimeError
 
 from nunet_node.executors.inside import confine
-from nunet_node.executors.inside.main import REASON_CHARS_MAX
 from nunet_node.executors.inside.preamble import is_component
 
 FUEL_MAX: Final = 2**62
 """More instructions than any deadline allows: fuel only counts here."""
 TABLE_ELEMENTS_MAX: Final = 1_000_000
 """Most table entries; each costs the host 16 bytes outside the guest's memory."""
+BACKTRACE_CHARS_MAX: Final = 1500
+"""Most of a trap that is told; a backtrace through deep recursion has no end."""
 EXIT_TRAPPED: Final = 134
 """Exit code of a guest that trapped: 128 + SIGABRT, as a shell shows an abort."""
 
@@ -181,4 +182,4 @@ def _peak_kib(own_status: int) -> int:
 
 
 def _short(error: Exception) -> str:
-    return str(error).strip()[-REASON_CHARS_MAX:]
+    return str(error).strip()[-BACKTRACE_CHARS_MAX:]

@@ -8,7 +8,7 @@ the yamux specification, section "Flow control".
 """
 
 import struct
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Protocol, Self
 
 import trio
 from libp2p.abc import IMuxedStream
@@ -19,9 +19,6 @@ from libp2p.stream_muxer.exceptions import (
 )
 
 from nunet_node.errors import MisuseError
-
-if TYPE_CHECKING:
-    from nunet_node.network.libp2p.connection import YamuxConnection
 
 WINDOW_BYTES: Final = 262_144
 """What a stream may hold unread at first; the specification's number."""
@@ -46,10 +43,33 @@ HEADER: Final = struct.Struct("!BBHII")
 """Version, kind, flags, stream, and the data's length or a value."""
 
 
+class Carrier(Protocol):
+    """What a stream asks of the connection that it runs on."""
+
+    buffered_bytes: int
+    """What all its streams hold unread."""
+
+    async def write_frame(self, frame: bytes) -> None:
+        """Send one frame, whole, after what is queued."""
+        ...
+
+    def queue_frame(self, kind: int, flags: int, stream_id: int, value: int) -> None:
+        """Let a short frame leave soon."""
+        ...
+
+    def forget(self, stream_id: int) -> None:
+        """Drop a stream that is over in both directions."""
+        ...
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        """Return where the peer is."""
+        ...
+
+
 class YamuxStream(IMuxedStream):  # type: ignore[misc] # the library is untyped
     """One stream, from our side."""
 
-    def __init__(self, conn: "YamuxConnection", stream_id: int) -> None:
+    def __init__(self, conn: Carrier, stream_id: int) -> None:
         self.muxed_conn = conn
         self.stream_id = stream_id
         self._buffer = bytearray()

@@ -12,7 +12,6 @@ from itertools import cycle
 from random import Random
 from typing import Final
 
-from nunet_node.protocol.inputs import SessionId
 from nunet_node.simulator.plan import NS_PER_MS, NS_PER_S, Parted
 from nunet_node.simulator.scenario import Faults, Links
 from nunet_node.simulator.world.machine import Machine
@@ -43,31 +42,6 @@ STREAM_ROUND_TRIPS: Final = 2
 
 DIAL_NS: Final = 10 * NS_PER_S
 """Patience of a dial that nobody answers."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Link:
-    """One session between two machines, at whose boots it was opened."""
-
-    dialler: Machine
-    listener: Machine
-    ours: SessionId
-    theirs: SessionId
-    boots: tuple[int, int]
-    free_ns: list[int] = field(default_factory=lambda: [0, 0])
-    """When the last frame arrives, by direction; the next may not overtake it."""
-    open: bool = True
-
-    def other(self, machine: Machine) -> tuple[Machine, SessionId]:
-        """Return the machine at the other end, and its number of the session."""
-        if machine is self.dialler:
-            return self.listener, self.theirs
-        return self.dialler, self.ours
-
-    def alive(self, machine: Machine) -> bool:
-        """Tell whether the process that held this end still runs."""
-        boot = self.boots[0] if machine is self.dialler else self.boots[1]
-        return machine.up and machine.boot == boot
 
 
 @dataclass(slots=True)

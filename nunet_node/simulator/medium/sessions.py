@@ -15,13 +15,12 @@ from nunet_node.simulator.medium.links import (
     CONNECT_ROUND_TRIPS,
     DIAL_NS,
     STREAM_ROUND_TRIPS,
-    Link,
     Paths,
 )
 from nunet_node.simulator.medium.reading import Reader
 from nunet_node.simulator.world.agenda import Agenda
 from nunet_node.simulator.world.keys import Nonces
-from nunet_node.simulator.world.machine import Machine
+from nunet_node.simulator.world.machine import Link, Machine
 from nunet_node.wire.limits import FRAME_BYTES_MAX
 from nunet_node.wire.schema import decode_record, encode_record
 

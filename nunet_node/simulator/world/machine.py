@@ -5,7 +5,7 @@ machine is a new node that applied every fact of the journal.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer
@@ -21,9 +21,6 @@ from nunet_node.protocol.replicas.events import ExpectReplica
 from nunet_node.quantities import ResourceVector
 from nunet_node.simulator.world.keys import Nonces
 from nunet_node.wire.cid import Cid
-
-if TYPE_CHECKING:
-    from nunet_node.simulator.medium.links import Link
 
 GIB: Final = 1 << 30
 
@@ -169,3 +166,28 @@ class Machine:
         self.handing.clear()
         self.grants.clear()
         self.held.clear()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Link:
+    """One session between two machines, at whose boots it was opened."""
+
+    dialler: Machine
+    listener: Machine
+    ours: SessionId
+    theirs: SessionId
+    boots: tuple[int, int]
+    free_ns: list[int] = field(default_factory=lambda: [0, 0])
+    """When the last frame arrives, by direction; the next may not overtake it."""
+    open: bool = True
+
+    def other(self, machine: Machine) -> tuple[Machine, SessionId]:
+        """Return the machine at the other end, and its number of the session."""
+        if machine is self.dialler:
+            return self.listener, self.theirs
+        return self.dialler, self.ours
+
+    def alive(self, machine: Machine) -> bool:
+        """Tell whether the process that held this end still runs."""
+        boot = self.boots[0] if machine is self.dialler else self.boots[1]
+        return machine.up and machine.boot == boot

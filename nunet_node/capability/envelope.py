@@ -84,6 +84,16 @@ def seal_token(tag: str, payload: object, signer: Signer) -> bytes:
     return _OPENING + signer.sign(signed) + signed
 
 
+def message_of(draft: bytes) -> bytes:
+    """Return what is to be signed of a token that an absent key left room in."""
+    return draft[_BODY:]
+
+
+def completed(draft: bytes, signature: bytes) -> bytes:
+    """Return a token with the signature for which an absent key left room."""
+    return _OPENING + signature + draft[_BODY:]
+
+
 def read_token(tag: str, kind: type, data: bytes, *, bytes_max: int) -> Token:
     """Take a token of this kind apart.
 

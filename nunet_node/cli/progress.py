@@ -24,9 +24,11 @@ from nunet_node.protocol.effects import (
     OrderAccepted,
     OrderChanged,
     ProviderUnreachable,
+    SignatureWanted,
     Unplaced,
 )
 from nunet_node.protocol.order import Order
+from nunet_node.protocol.signing.events import SIGNER_FAILED
 from nunet_node.quantities import duration_text, price_text
 
 OWN_FAILURE: Final = 125
@@ -176,6 +178,11 @@ def _challenged(news: Challenged) -> str:
     return f"{short(news.provider)} challenged our DID for {what}: answered"
 
 
+def _signature(news: SignatureWanted) -> str:
+    what = news.command.rpartition("/")[2]
+    return f"waiting for the signer of {short(news.did)} to sign {what}"
+
+
 def _accepted(news: OrderAccepted) -> str:
     if news.staged:
         return f"{short(news.provider)} has all it needs"
@@ -192,6 +199,8 @@ def _unreachable(news: ProviderUnreachable) -> str:
 
 def _refused(news: CommandRefused) -> str | None:
     what = news.command.rpartition("/")[2]
+    if news.refusal.code == SIGNER_FAILED and not news.provider:
+        return f"{what} was not signed: {news.refusal.reason}"
     said = f"{short(news.provider)} refuses {what}: {news.refusal.reason}"
     return said if news.provider else None
 
@@ -200,6 +209,7 @@ _TELLERS: Final[Mapping[type[News], Callable[[Any], str | None]]] = {
     Called: _called,
     BidCounted: _answered,
     Unplaced: _unplaced,
+    SignatureWanted: _signature,
     Challenged: _challenged,
     OrderAccepted: _accepted,
     OrderChanged: _changed,

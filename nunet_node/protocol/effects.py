@@ -14,6 +14,7 @@ from nunet_node.jobs.statements import Confirmation, Notice, Receipt, Report
 from nunet_node.market.offers import Bid, Refusal
 from nunet_node.protocol.inputs import SessionId
 from nunet_node.protocol.replicas.events import ReplicaEffect
+from nunet_node.protocol.signing.events import SignatureEffect
 from nunet_node.quantities import Gpus
 from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
@@ -203,6 +204,15 @@ class Unplaced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureWanted:
+    """A command waits for a program, or a person, to sign it."""
+
+    job: JobId
+    did: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Challenged:
     """A provider asked us to prove our DID, and we did."""
 
@@ -337,6 +347,7 @@ News = (
     | Called
     | BidCounted
     | Unplaced
+    | SignatureWanted
     | Challenged
     | OrderChanged
     | OrderAccepted
@@ -370,5 +381,6 @@ Effect = (
     | EndGrants
     | DeliverInputs
     | ReplicaEffect
+    | SignatureEffect
     | Tell
 )

@@ -35,13 +35,13 @@ from nunet_node.protocol.messages import (
     RevocationsWanted,
 )
 from nunet_node.protocol.replicas.events import ReplicaNews
+from nunet_node.protocol.signing.events import SignatureNews
 from nunet_node.quantities import ResourceVector
 from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
 
 SessionId = int
-"""A session's number in this process, never used twice: odd ones are the node's, for
-those that it dials, and even ones the shell's, for those that are dialled to us."""
+"""A session's number, never used twice here: odd if we dialled, even if they did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -396,4 +396,5 @@ Input = (
     | ResultWritten
     | NeighbourFound
     | ReplicaNews
+    | SignatureNews
 )

@@ -10,13 +10,7 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Collection,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -62,6 +56,7 @@ from nunet_node.runtime.settings import (
 )
 from nunet_node.runtime.store.upkeep import DiskCare
 from nunet_node.runtime.wallet import tokens
+from nunet_node.runtime.wallet.keyring import Keyring
 from nunet_node.runtime.wallet.reading import may_use
 from nunet_node.runtime.work.custody import Custody, LogHeads
 from nunet_node.runtime.work.offering import offering_of
@@ -98,9 +93,9 @@ class Peer:
     ) -> None:
         self._settings = settings
         self._host = host
-        self._users = dict(settings.users)
+        self._keys = Keyring(settings.users.values())
         self.holdings = tokens.holdings(settings.home)
-        self.node = Node(node_settings(settings, self._users, self.holdings))
+        self.node = Node(node_settings(settings, self._keys.users, self.holdings))
         self.driver = Driver(self.node, ledger, Clock())
         self._orders = Orders(settings.home, ledger, self.driver, self.node, tasks)
         self._neighbours = Neighbours(
@@ -123,6 +118,7 @@ class Peer:
             neighbours=self._neighbours,
             custody=custody,
             bitswap=settings.bitswap,
+            keys=self._keys,
             changed=self._orders.changed,
         )
         self._world = World(around, tasks)
@@ -163,8 +159,8 @@ class Peer:
 
     @property
     def users(self) -> Mapping[Did, Signer]:
-        """Who has a key here."""
-        return self._users
+        """Who has a key here, or a program that has it."""
+        return self._keys.users
 
     def addresses(self) -> tuple[str, ...]:
         """Return where others can dial this peer."""
@@ -208,7 +204,7 @@ class Peer:
             owner: whose job it is, the first user's unless said; somebody else's
                 needs a delegation that the home holds.
         """
-        owner = owner or next(iter(self._users))
+        owner = owner or next(iter(self._keys.users))
         return await self._orders.place(
             owner, spec, salt or secrets.token_bytes(SALT_BYTES)
         )
@@ -216,7 +212,7 @@ class Peer:
     def may(self, order: Order, command: str) -> bool:
         """Tell whether a user, or a delegation held here, may use a command on it."""
         now_s = self.driver.clock.now().unix_s
-        return may_use(order, command, self._users, self.holdings, now_s)
+        return may_use(order, command, self._keys.users, self.holdings, now_s)
 
     async def load(self, job: JobId) -> Order | None:
         """Return an order of this home as it stands on disk; None if there is none."""
@@ -295,12 +291,12 @@ class Peer:
 
     async def _read_users(self) -> Collection[Did]:
         home = self._settings.home
-        for identity in await trio.to_thread.run_sync(home.identities):
-            self._users.setdefault(identity.did, identity.key)
+        known = await trio.to_thread.run_sync(home.identities)
+        self._keys.admit(identity.key for identity in known)
         held = await trio.to_thread.run_sync(tokens.holdings, home)
         self.holdings.add(held.all())
         self.holdings.void(held.revoked)
-        return self._users.keys() | self.holdings.subjects()
+        return self._keys.users.keys() | self.holdings.subjects()
 
     def _peer_gone(self, peer_id: str) -> None:
         self._world.forget(peer_id)
@@ -312,7 +308,7 @@ class Peer:
             session,
             data,
             now_s=self.driver.clock.now().unix_s,
-            audiences={self.did, *self._users, *self.holdings.subjects()},
+            audiences={self.did, *self._keys.users, *self.holdings.subjects()},
             own_did=self.did,
         )
 

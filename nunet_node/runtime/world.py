@@ -44,6 +44,7 @@ from nunet_node.runtime.exchange.neighbours import Neighbours
 from nunet_node.runtime.exchange.public.bitswap import BitswapServer
 from nunet_node.runtime.exchange.public.shelf import Shelf
 from nunet_node.runtime.store.replicas import Replicas
+from nunet_node.runtime.wallet.keyring import Keyring
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.execution import Execution
 from nunet_node.storage.blocks import BlockStore
@@ -75,6 +76,8 @@ class Surroundings:
     """None for a peer that keeps nothing for others."""
     bitswap: bool
     """Whether anybody may fetch public results by Bitswap."""
+    keys: Keyring
+    """Who signs what no key in this process can."""
     changed: Callable[[JobId], None]
     """Called with each order whose record changed."""
 
@@ -120,6 +123,7 @@ class World:
             fx.DeliverInputs: self._deliver_inputs,
             fx.Tell: self._tell,
         }
+        self._acts.update(around.keys.desk(self._post, tasks).acts)
         if self._replicas is not None:
             self._acts.update(self._replicas.acts)
         self._execution: Execution | None = None

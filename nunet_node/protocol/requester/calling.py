@@ -26,10 +26,11 @@ from nunet_node.protocol.effects import (
     SetTimer,
     Unplaced,
 )
-from nunet_node.protocol.facts import BidKept, OrderEnded
+from nunet_node.protocol.facts import BidKept
 from nunet_node.protocol.inputs import SessionId
 from nunet_node.protocol.messages import AdvertsWanted, Stated
 from nunet_node.protocol.order import Order
+from nunet_node.protocol.requester.judging import finish
 from nunet_node.protocol.requester.memory import Call, Memory, Pursuit
 from nunet_node.protocol.sessions import FRESH_TTL_S, Voice
 from nunet_node.protocol.turn import Turn
@@ -198,7 +199,7 @@ def none_left(memory: Memory, turn: Turn, order: Order, call: Call) -> None:
     left_s = order.placed_s + queue_s - turn.now.unix_s
     if left_s <= 0:
         reason = f"not placed within its queue timeout of {queue_s} s: {why}"
-        _finish(memory, turn, order, State.TIMED_OUT, reason)
+        finish(memory, turn, order, State.TIMED_OUT, reason)
         return
     turn.tell(Unplaced(job=order.job, queue_s=queue_s))
     at_ns = turn.after_s(min(_pause_s(memory.pursuits[order.job]), left_s))
@@ -326,15 +327,4 @@ def _keeps(candidate: Candidate, spec: JobSpec) -> bool:
 
 
 def _refuse(memory: Memory, turn: Turn, order: Order, reason: str) -> None:
-    _finish(memory, turn, order, State.REFUSED, reason)
-
-
-def _finish(
-    memory: Memory, turn: Turn, order: Order, state: State, reason: str
-) -> None:
-    memory.calls.pop(order.job, None)
-    memory.pursuits.pop(order.job, None)
-    ended = OrderEnded(
-        job=order.job, state=state, reason=reason[:500], at_s=turn.now.unix_s
-    )
-    memory.record(turn, ended)
+    finish(memory, turn, order, State.REFUSED, reason)

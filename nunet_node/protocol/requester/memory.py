@@ -10,15 +10,11 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from nunet_node.capability.command import Command
-from nunet_node.capability.delegation import (
-    Delegation,
-    open_delegation,
-    seal_delegation,
-)
+from nunet_node.capability.delegation import Delegation, seal_delegation
 from nunet_node.capability.held.holdings import Holdings
 from nunet_node.capability.proof_chain import Act
 from nunet_node.identity.did import Did
-from nunet_node.identity.keys import Signer
+from nunet_node.identity.keys import AbsentKey, Signer
 from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Notice
 from nunet_node.market.offers import Bid, Refusal
@@ -42,8 +38,13 @@ BACKOFF_S: Final = (0, 1, 2, 4, 8)
 class Step(Enum):
     """How far an errand has come."""
 
+    QUEUED = auto()
+    """Behind another that the same absent key has to sign."""
+    ALLOWING = auto()
+    """The delegation that it brings along is being signed."""
     CONNECTING = auto()
     CHALLENGE_ASKED = auto()
+    SIGNING = auto()
     COMMANDED = auto()
 
 
@@ -67,25 +68,40 @@ class Errand:
     provider: Did
     peer_id: str
     addresses: tuple[str, ...]
-    mandate: "Mandate"
+    mandate: Mandate
     args: Mapping[str, Any]
     beside: tuple[Delegation, ...] = ()
     """The delegations that the arguments name."""
     answers_as: Did | None = None
     """Whose statement answers it, if not the provider's own."""
+    draft: bytes = b""
+    """The token that lacks its signature, if its key is absent."""
+    allowing: Mandate | None = None
+    """Who has to sign the delegation in ``draft``, before anything is asked."""
     session: SessionId = 0
-    step: Step = Step.CONNECTING
+    step: Step = Step.QUEUED
+
+    @property
+    def absent(self) -> set[Did]:
+        """Whose signatures it takes that are not made in this process."""
+        signers = [
+            self.mandate.signer,
+            *([self.allowing.signer] if self.allowing else []),
+        ]
+        return {each.did for each in signers if isinstance(each, AbsentKey)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How an errand ended: with an answer, a refusal, or nobody there."""
+    """How an errand ended: answered, refused, with nobody there, or never signed."""
 
     errand: Errand
     answer: Any = None
     """The opened statement, if there was one."""
     refusal: Refusal | None = None
     unreachable: str = ""
+    unsigned: str = ""
+    """Why whoever has the key did not sign; nothing was commanded then."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -247,18 +263,19 @@ class Memory:
                 return chain
         return ()
 
-    def handed(self, order: Order, now_s: int) -> tuple[Delegation, ...]:
+    def allowance(self, order: Order, now_s: int) -> tuple[Mandate, bytes] | None:
         """Return what allows the order's provider to have the result kept elsewhere.
 
-        The last link is made here and now; none if no copies are wanted, or nobody
-        here may allow it.
+        Returns:
+            Who allows it, and the token made here and now: a draft, if the key is
+            absent. None if no copies are wanted, or nobody here may allow it.
         """
         award, spec, owner = order.award, order.spec, order.owner
         if award is None or spec is None or owner is None or not spec.replicas:
-            return ()
+            return None
         giver = self.mandate(order, KEEP, {"job": order.job}, now_s)
         if giver is None:
-            return ()
+            return None
         data = seal_delegation(
             signer=giver.signer,
             audience=award.provider,
@@ -268,7 +285,7 @@ class Memory:
             expires_at_s=now_s + spec.lease_s + spec.retention_s,
             policy=(("==", ".job", order.job),),
         )
-        return (*giver.proofs, open_delegation(data))
+        return giver, data
 
     def addresses_of(self, order: Order, turn: Turn) -> tuple[str, ...]:
         """Return where the order's custodian should be now, best guess first."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from nunet_node.identity.statement import Statement
 from nunet_node.jobs.lifecycle import State
-from nunet_node.jobs.specification import JobId, RetryCause
+from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Accepted, Confirmation, Notice, Report
 from nunet_node.market.offers import Refusal
 from nunet_node.protocol.effects import (
@@ -26,12 +26,11 @@ from nunet_node.protocol.facts import (
     AwardIntended,
     BidKept,
     InputsHanded,
-    OrderEnded,
 )
 from nunet_node.protocol.inputs import InputsDelivered, InputsNotDelivered
 from nunet_node.protocol.messages import CANCEL, SUBMIT, WATCH, AdvertsWanted
-from nunet_node.protocol.order import Award, Order
-from nunet_node.protocol.requester import believing, calling, errands
+from nunet_node.protocol.order import Order
+from nunet_node.protocol.requester import believing, calling, errands, judging
 from nunet_node.protocol.requester.memory import (
     BACKOFF_S,
     LOST_AFTER_S,
@@ -42,11 +41,15 @@ from nunet_node.protocol.requester.memory import (
     Step,
 )
 from nunet_node.protocol.sessions import Voice
+from nunet_node.protocol.signing.events import SIGNER_FAILED
 from nunet_node.protocol.turn import NS_PER_S, Turn
-from nunet_node.quantities import INT53_MAX
 from nunet_node.wire.schema import to_plain
 
 AGAIN_TIMER: Final = "again"
+
+SIGN_AGAIN_S: Final = 60
+"""Pause before a person who did not sign is asked again: time to fetch the key, and
+few enough questions to bear."""
 
 BEFORE_ANY: Final = "cancelled before any provider had it"
 
@@ -86,7 +89,7 @@ def award_next(memory: Memory, turn: Turn, voice: Voice, call: Call) -> None:
     else:
         intended = AwardIntended(
             job=order.job,
-            attempt=_attempt_after(order),
+            attempt=judging.attempt_after(order),
             provider=best[0],
             peer_id=heard.payload.peer_id,
             addresses=heard.payload.addresses,
@@ -101,6 +104,9 @@ def ended(memory: Memory, turn: Turn, voice: Voice, outcome: Outcome) -> None:
     order = turn.ledger.orders[outcome.errand.job]
     if outcome.unreachable:
         unreachable(memory, turn, voice, order, outcome)
+        return
+    if outcome.unsigned:
+        _unsigned(memory, turn, voice, order, outcome)
         return
     refusal = outcome.refusal
     if refusal is None and not _answered(memory, turn, voice, order, outcome):
@@ -189,32 +195,11 @@ def unreachable(
     """Go elsewhere if nothing was said yet; else go on trying, within reason."""
     if outcome.errand.step is Step.COMMANDED and order.job in memory.pursuits:
         memory.pursuits[order.job].unheard = True
-    if outcome.errand.command == SUBMIT and not _may_have_it(memory, order):
+    if outcome.errand.command == SUBMIT and not judging.may_have_it(memory, order):
         why = Refusal(code="peer.unreachable", reason=outcome.unreachable)
         _drop(memory, turn, voice, order, why)
     else:
         _later(memory, turn, voice, order, outcome.unreachable)
-
-
-def _may_have_it(memory: Memory, order: Order) -> bool:
-    """Tell whether the provider may have accepted, as far as we know."""
-    pursuit, award = memory.pursuits.get(order.job), order.award
-    return (
-        award is None or award.accepted is not None or bool(pursuit and pursuit.unheard)
-    )
-
-
-def _attempt_after(order: Order) -> int:
-    if order.award is None:
-        return 1
-    if order.award.accepted is None and not order.award.lost:
-        return order.award.attempt
-    return _newest_attempt(order) + 1
-
-
-def _newest_attempt(order: Order) -> int:
-    # A provider begins attempts of its own, where the owner allows them.
-    return max(order.attempt, order.notice.attempt if order.notice else 0)
 
 
 def _submit(memory: Memory, turn: Turn, order: Order) -> None:
@@ -228,9 +213,16 @@ def _submit(memory: Memory, turn: Turn, order: Order) -> None:
 
 def _pursue_cancel(memory: Memory, turn: Turn, order: Order) -> None:
     award = order.award
+    errands.withdraw(memory, turn, order, WATCH)
+    held = award is None or award.accepted is not None
+    if not held and errands.withdraw(memory, turn, order, SUBMIT):
+        held = judging.may_have_it(memory, order)
+        if not held:
+            judging.finish(memory, turn, order, State.CANCELLED, BEFORE_ANY)
+            return
     never = award is not None and award.dropped is not None and not award.lost
     if award is None or (never and award.accepted is None):
-        _finish(memory, turn, order, State.CANCELLED, BEFORE_ANY)
+        judging.finish(memory, turn, order, State.CANCELLED, BEFORE_ANY)
     else:
         _errand_once(memory, turn, order, CANCEL, {})
 
@@ -240,6 +232,40 @@ def _errand_once(
 ) -> None:
     if not errands.under_way(memory, order, command):
         errands.begin(memory, turn, order, command, args)
+
+
+def not_signed(outcome: Outcome) -> CommandRefused:
+    """Return the news that whoever has the key did not sign a command."""
+    refusal = Refusal(code=SIGNER_FAILED, reason=outcome.unsigned[:500])
+    errand = outcome.errand
+    return CommandRefused(
+        job=errand.job, command=errand.command, provider="", refusal=refusal
+    )
+
+
+def _unsigned(
+    memory: Memory, turn: Turn, voice: Voice, order: Order, outcome: Outcome
+) -> None:
+    """Give up what no provider has yet; else ask for a signature again, in a while.
+
+    The provider is not silent meanwhile, so the order is not taken to another.
+    """
+    turn.tell(not_signed(outcome))
+    award, pursued = order.award, order.job in memory.pursuits
+    if award is None or not pursued:
+        return
+    if outcome.errand.command == SUBMIT and not judging.may_have_it(memory, order):
+        reason = f"nobody signed for it: {outcome.unsigned}"[:500]
+        dropped = AwardDropped(
+            job=order.job, attempt=award.attempt, reason=reason, at_s=turn.now.unix_s
+        )
+        order = memory.record(turn, dropped)
+        judging.finish(memory, turn, order, State.REFUSED, reason)
+    elif turn.now.unix_s > judging.lease_until_s(order, award):
+        _lost(memory, turn, voice, order, "its lease ended, and nobody had signed")
+    else:
+        again = turn.after_s(SIGN_AGAIN_S)
+        turn.do(SetTimer(name=f"{AGAIN_TIMER}:{order.job}", at_ns=again))
 
 
 def _refused(
@@ -261,7 +287,7 @@ def _refused(
     turn.tell(told)
     commanded = errand.step is Step.COMMANDED
     if errand.command == SUBMIT and award is not None and award.accepted is None:
-        if commanded or not _may_have_it(memory, order):
+        if commanded or not judging.may_have_it(memory, order):
             _drop(memory, turn, voice, order, refusal)
             return
     elif refusal.code == "job.unknown":
@@ -276,7 +302,7 @@ def _unknown(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
     if order.ended or order.spec is None or award is None:
         memory.pursuits.pop(order.job, None)
     elif order.cancel_wanted and award.accepted is None:
-        _finish(memory, turn, order, State.CANCELLED, BEFORE_ANY)
+        judging.finish(memory, turn, order, State.CANCELLED, BEFORE_ANY)
     else:
         _lost(memory, turn, voice, order, "its provider no longer knows it")
 
@@ -320,10 +346,10 @@ def _later(memory: Memory, turn: Turn, voice: Voice, order: Order, reason: str) 
         job=order.job, provider=award.provider, reason=reason, lost=lost
     )
     turn.tell(told)
-    if lost and _may_retry(order):
+    if lost and judging.may_retry(order):
         _retry_elsewhere(memory, turn, voice, order, pursuit, reason)
         return
-    if turn.now.unix_s > _lease_until_s(order, award):
+    if turn.now.unix_s > judging.lease_until_s(order, award):
         _lost(memory, turn, voice, order, "its lease ended in silence")
         return
     pause_s = BACKOFF_S[min(pursuit.tries, len(BACKOFF_S) - 1)]
@@ -333,38 +359,12 @@ def _later(memory: Memory, turn: Turn, voice: Voice, order: Order, reason: str) 
         memory.sessions.send(turn, session.id, AdvertsWanted())
 
 
-def _lease_until_s(order: Order, award: Award) -> int:
-    if award.accepted is not None:
-        return award.accepted.lease_until_s
-    # If it accepted and we did not hear it, this is what it said.
-    return award.at_s + order.spec.lease_s if order.spec else INT53_MAX
-
-
-def _may_retry(order: Order) -> bool:
-    if order.spec is None or order.cancel_wanted:
-        return False
-    retry = order.spec.retry
-    return RetryCause.LOST in retry.on and _newest_attempt(order) < retry.attempts
-
-
 def _lost(memory: Memory, turn: Turn, voice: Voice, order: Order, reason: str) -> None:
     pursuit = memory.pursuits.get(order.job)
-    if pursuit is not None and _may_retry(order):
+    if pursuit is not None and judging.may_retry(order):
         _retry_elsewhere(memory, turn, voice, order, pursuit, reason)
         return
-    _finish(memory, turn, order, State.LOST, reason)
-
-
-def _finish(
-    memory: Memory, turn: Turn, order: Order, state: State, reason: str
-) -> None:
-    memory.calls.pop(order.job, None)
-    memory.pursuits.pop(order.job, None)
-    if not order.ended:
-        over = OrderEnded(
-            job=order.job, state=state, reason=reason, at_s=turn.now.unix_s
-        )
-        memory.record(turn, over)
+    judging.finish(memory, turn, order, State.LOST, reason)
 
 
 def _retry_elsewhere(

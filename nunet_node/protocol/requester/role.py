@@ -44,7 +44,14 @@ from nunet_node.protocol.replicas.events import ReplicaWanted
 from nunet_node.protocol.replicas.upkeep import Upkeep
 from nunet_node.protocol.requester import calling, errands, pursuing, spreading
 from nunet_node.protocol.requester.memory import Errand, Memory, Outcome, Pursuit
+from nunet_node.protocol.requester.pursuing import not_signed
 from nunet_node.protocol.sessions import Session, Voice
+from nunet_node.protocol.signing.absence import drop_signatures
+from nunet_node.protocol.signing.events import (
+    SignatureMade,
+    SignatureMissing,
+    SignatureNews,
+)
 from nunet_node.protocol.turn import Turn
 from nunet_node.results.logs.chain import LogHead
 
@@ -61,6 +68,7 @@ Wish = (
     | ReplicaWanted
     | InputsDelivered
     | InputsNotDelivered
+    | SignatureNews
 )
 
 
@@ -102,6 +110,9 @@ class RequesterRole:
                 self._written(turn, given)
             case ReplicaWanted():
                 self._holder(turn, given)
+            case SignatureMade() | SignatureMissing():
+                ended = errands.signature(self.memory, turn, given)
+                self._ended(turn, (ended,) if ended else ())
             case _:
                 self._about(turn, given)
 
@@ -164,6 +175,7 @@ class RequesterRole:
         memory = self.memory
         for session in memory.sessions.ours():
             memory.sessions.close(turn, session.id)
+        drop_signatures(memory, turn)
         memory.forget_errands()
         for job in list(memory.pursuits):
             self._again(turn, job)
@@ -359,14 +371,13 @@ class RequesterRole:
         refusal = outcome.refusal or Refusal(
             code="peer.wrong-answer", reason="answered something else"
         )
-        turn.tell(
-            CommandRefused(
-                job=errand.job,
-                command=errand.command,
-                provider=errand.provider,
-                refusal=refusal,
-            )
+        told = CommandRefused(
+            job=errand.job,
+            command=errand.command,
+            provider=errand.provider,
+            refusal=refusal,
         )
+        turn.tell(not_signed(outcome) if outcome.unsigned else told)
 
 
 def _read(given: FrameReceived | FrameRejected) -> tuple[Refusal | None, Any]:

@@ -5,8 +5,8 @@ message in base64, and prints one line, ``{"signature"}``, 64 bytes in base64. R
 its answer is checked against the DID before it is used, so a wrong or a lying program
 cannot make us say what does not verify.
 
-Signing waits for the program, and with it this process: a person may have to press a
-button. It is meant for commands, not for a node that serves others.
+A person may have to press a button, so a signature can take long. ``signed`` lets
+everything else go on meanwhile; ``sign`` is for commands that do nothing else.
 """
 
 import base64
@@ -16,21 +16,25 @@ import subprocess
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+import trio
+
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did, Relationship, key_for
+from nunet_node.protocol.signing.events import SIGN_S, SIGNER_FAILED
 from nunet_node.storage.files import why
-
-SIGN_S: Final = 90
-"""How long a person may take to press the button; a challenge lives 120 s."""
 
 ANSWER_CHARS_MAX: Final = 1_024
 """Longest answer that is read; a signature takes 88 characters."""
 
 
+END_S: Final = 2
+"""How long a program may take to put its things in order when it is to end."""
+
+
 class SignerError(PeerError):
     """The program that signs did not."""
 
-    code: ClassVar[str] = "signer.failed"
+    code: ClassVar[str] = SIGNER_FAILED
 
 
 class ExternalSigner:
@@ -48,32 +52,69 @@ class ExternalSigner:
         Raises:
             SignerError: the program failed, took too long, or signed as another.
         """
-        asked = {"did": self.did, "message": base64.b64encode(message).decode()}
         try:
             done = subprocess.run(  # noqa: S603 - the command is the user's own
                 self._command,
-                input=(json.dumps(asked) + "\n").encode(),
+                input=self._question(message),
                 stdout=subprocess.PIPE,
                 timeout=SIGN_S,
                 check=True,
             )
-        except subprocess.TimeoutExpired:
-            raise SignerError(
-                f"{self._command[0]} did not sign within {SIGN_S} s"
-            ) from None
-        except subprocess.CalledProcessError as error:
-            raise SignerError(
-                f"{self._command[0]} failed with exit code {error.returncode}"
-            ) from None
-        except OSError as error:
-            raise SignerError(f"cannot run {self._command[0]}: {why(error)}") from None
-        signature = _signature(done.stdout)
+        except (subprocess.SubprocessError, OSError) as error:
+            raise self._failure(error) from None
+        return self._checked(message, done.stdout)
+
+    async def signed(self, message: bytes) -> bytes:
+        """Return what `sign` does, while other tasks go on.
+
+        A program that nobody waits for any longer is ended.
+
+        Raises:
+            SignerError: the program failed, took too long, or signed as another.
+        """
+        try:
+            with trio.fail_after(SIGN_S):
+                done = await trio.run_process(
+                    self._command,
+                    stdin=self._question(message),
+                    capture_stdout=True,
+                    deliver_cancel=_end,
+                )
+        except (subprocess.SubprocessError, OSError, trio.TooSlowError) as error:
+            raise self._failure(error) from None
+        return self._checked(message, done.stdout)
+
+    def _question(self, message: bytes) -> bytes:
+        asked = {"did": self.did, "message": base64.b64encode(message).decode()}
+        return (json.dumps(asked) + "\n").encode()
+
+    def _failure(self, error: Exception) -> SignerError:
+        program = self._command[0]
+        match error:
+            case subprocess.CalledProcessError():
+                return SignerError(
+                    f"{program} failed with exit code {error.returncode}"
+                )
+            case OSError():
+                return SignerError(f"cannot run {program}: {why(error)}")
+            case _:
+                return SignerError(f"{program} did not sign within {SIGN_S} s")
+
+    def _checked(self, message: bytes, answer: bytes) -> bytes:
+        signature = _signature(answer)
         if not self._key.verify(message, signature):
             raise SignerError(f"{self._command[0]} did not sign as {self.did}")
         return signature
 
     def __repr__(self) -> str:
         return f"ExternalSigner({self.did})"
+
+
+async def _end(program: trio.Process) -> None:
+    program.terminate()
+    with trio.move_on_after(END_S):
+        await program.wait()
+    program.kill()
 
 
 def _signature(answer: bytes) -> bytes:

@@ -4,12 +4,17 @@ import itertools
 from dataclasses import dataclass, field
 
 from nunet_node.capability.held.holdings import Holdings
-from nunet_node.identity.keys import SigningKey
+from nunet_node.identity.keys import AbsentKey, SigningKey
 from nunet_node.identity.peer_id import peer_id_of
 from nunet_node.protocol import effects as fx
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.facts import Fact
 from nunet_node.protocol.node import Node, NodeSettings
+from nunet_node.protocol.signing.events import (
+    AskSignature,
+    SignatureMade,
+    SignatureMissing,
+)
 from nunet_node.protocol.trust.admission import Admission
 from nunet_node.quantities import ResourceVector
 from nunet_node.wire.schema import decode_record, encode_record
@@ -45,6 +50,9 @@ class Peer:
     seen: dict = field(default_factory=dict)
     admission: Admission = field(default_factory=Admission)
     holdings: Holdings = field(default_factory=Holdings)
+    absent: bool = False
+    """Whether the user's key is not in the process, and the test signs."""
+    asked: list[AskSignature] = field(default_factory=list)
 
     def __post_init__(self):
         self.peer_id = peer_id_of(self.key.did)
@@ -67,7 +75,7 @@ class Peer:
         settings = NodeSettings(
             signer=self.key,
             peer_id=self.peer_id,
-            users={self.user.did: self.user},
+            users={self.user.did: self._user_key()},
             provides=self.provides,
             price_micro_ntx=self.price,
             store_bytes=self.store_bytes,
@@ -79,6 +87,24 @@ class Peer:
         self.node = Node(settings)
         for fact in self.journal:
             self.node.apply(fact)
+
+    def _user_key(self):
+        return (
+            AbsentKey(self.user.did, self.user.algorithm) if self.absent else self.user
+        )
+
+    def sign(self):
+        """Sign what was asked for first, as the one who has the user's key."""
+        asked = self.asked.pop(0)
+        signature = self.user.sign(asked.message)
+        self.give(SignatureMade(errand=asked.errand, signature=signature))
+        self.world.run()
+
+    def decline(self, reason="not now"):
+        """Do not sign what was asked for first."""
+        asked = self.asked.pop(0)
+        self.give(SignatureMissing(errand=asked.errand, reason=reason))
+        self.world.run()
 
     def start(self):
         self.give(ins.AddressesChanged(addresses=(f"/memory/{self.peer_id}",)))
@@ -140,6 +166,7 @@ class Peer:
         self.storing.clear()
         self.expecting.clear()
         self.handing.clear()
+        self.asked.clear()
         self.held.clear()
         self.disk_full = False
 

@@ -15,6 +15,7 @@ from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.messages import REVOCATIONS_TOPIC
 from nunet_node.protocol.opening import open_advert, open_frame, open_revocations
 from nunet_node.protocol.replicas import events as rp
+from nunet_node.protocol.signing.events import AskSignature, DropSignature
 from nunet_node.quantities import Now
 from tests.unit.protocol.peer import Peer
 from tests.unit.protocol.scenery import (
@@ -166,6 +167,10 @@ class World:
                 peer.grants = [g for g in peer.grants if g.peer_id != effect.peer_id]
             case fx.Tell():
                 peer.news.append(effect.news)
+            case AskSignature():
+                peer.asked.append(effect)
+            case DropSignature():
+                peer.asked = [a for a in peer.asked if a.errand != effect.errand]
             case _:
                 self._work(peer, effect)
 

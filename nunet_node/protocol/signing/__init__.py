@@ -1,0 +1,1 @@
+"""Signatures by keys that are not in this process."""

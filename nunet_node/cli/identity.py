@@ -23,7 +23,7 @@ from nunet_node.identity.errors import (
 )
 from nunet_node.identity.keys import SECRET_KEYS
 from nunet_node.identity.methods.w3c import to_w3c
-from nunet_node.identity.safe.openssh import is_openssh, read_openssh
+from nunet_node.identity.safe.openssh import is_locked, is_openssh, read_openssh
 from nunet_node.identity.wallet import (
     WALLET_CHARS_MAX,
     Identity,
@@ -34,7 +34,11 @@ from nunet_node.identity.wallet import (
 from nunet_node.network.did_web import fetch_document
 from nunet_node.runtime.home import Home, HomeError, open_home
 from nunet_node.runtime.wallet.key_files import resealed
-from nunet_node.runtime.wallet.passphrase import asked_passphrase, given_passphrase
+from nunet_node.runtime.wallet.passphrase import (
+    PASSPHRASE_VARIABLE,
+    asked_passphrase,
+    given_passphrase,
+)
 
 DEFAULT_NAME = "default"
 
@@ -136,13 +140,18 @@ def list_(settings: Settings) -> None:
 def import_(settings: Settings, file: str, name: str | None, sealed: bool) -> None:  # noqa: FBT001 - click passes by name
     """Take in an identity from FILE, or from standard input if FILE is -.
 
-    FILE is what `did export` wrote, or an OpenSSH private key of kind Ed25519.
+    FILE is what `did export` wrote, or an OpenSSH private key of kind Ed25519. If it is
+    under a passphrase, that is taken from NUNET_PASSPHRASE, or typed in.
     """
     home = open_home(settings.home)
     try:
         found = _taken(_read(file), file)
-    except (WalletError, LockedError) as error:
-        raise type(error)(f"{file}: {error}") from None
+    except WalletError as error:
+        raise WalletError(f"{file}: {error}") from None
+    except LockedError as error:
+        raise LockedError(
+            f"{file}: {error}; give it in {PASSPHRASE_VARIABLE}"
+        ) from None
     identity = Identity(name=name or found.name, key=found.key)
     kept = _new_passphrase(identity.name) if sealed else given_passphrase()
     home.keep_identity(identity, kept)
@@ -213,7 +222,8 @@ def _read(file: str) -> str:
 def _taken(text: str, file: str) -> Identity:
     """Return the identity in a text, asking for its passphrase if it has one."""
     if is_openssh(text):
-        return Identity(name=DEFAULT_NAME, key=read_openssh(text))
+        secret = asked_passphrase(file) if is_locked(text) else None
+        return Identity(name=DEFAULT_NAME, key=read_openssh(text, secret))
     wallet = read_wallet(text)
     return open_wallet(wallet, asked_passphrase(file) if wallet.sealed else None)
 

@@ -7,7 +7,15 @@ import stat
 import pytest
 
 from nunet_node.cli.main import run
+from nunet_node.identity.did import did_of_ed25519
+from nunet_node.identity.errors import LockedError, WalletError
 from nunet_node.runtime.home import Home, open_home
+from nunet_node.runtime.wallet.passphrase import PASSPHRASE_VARIABLE
+from tests.unit.identity.safe.test_openssh import (
+    MADE_BY_OPENSSH,
+    MADE_PUBLIC,
+    PASSPHRASE,
+)
 
 
 @pytest.fixture
@@ -131,3 +139,23 @@ def test_no_secret_is_ever_printed(did, tmp_path, capsys):
 @pytest.mark.parametrize("name", ["../x", "", "a/b", ".x"])
 def test_a_name_cannot_leave_the_home(did, name):
     assert did("create", name)[0] in (1, 2)
+
+
+def test_an_openssh_key_is_imported_with_its_passphrase(did, tmp_path, monkeypatch):
+    (tmp_path / "id_ed25519").write_text(MADE_BY_OPENSSH)
+    file = str(tmp_path / "id_ed25519")
+    monkeypatch.delenv(PASSPHRASE_VARIABLE, raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    code, told = did("import", file)
+    assert (code, told["error"]["code"]) == (1, LockedError.code)
+    assert PASSPHRASE_VARIABLE in told["error"]["message"]
+
+    monkeypatch.setenv(PASSPHRASE_VARIABLE, "incorrect horse")
+    code, told = did("import", file)
+    assert (code, told["error"]["code"]) == (1, WalletError.code)
+    assert "another passphrase" in told["error"]["message"]
+
+    monkeypatch.setenv(PASSPHRASE_VARIABLE, PASSPHRASE)
+    code, shown = did("import", file, "--name", "mine")
+    assert code == 0
+    assert shown["did"] == did_of_ed25519(MADE_PUBLIC)

@@ -18,7 +18,10 @@ class Line:
     async def read(self, n=None):
         return await self._stream.receive_some(self._piece_bytes)
 
-    async def write(self, data):
+    def begin(self, data):
+        return data
+
+    async def finish(self, data):
         await self._stream.send_all(data)
 
 

@@ -7,7 +7,8 @@ that we cancel leaves half a frame behind. Source: the yamux specification of li
 It stands in for the multiplexer of py-libp2p, which keeps none of these promises
 (C1, C2, C3, N1, Y1, Y2, Y3, Y4, W2 in `remedies.REMEDIES`). Short frames are queued
 without waiting and leave before, or together with, the next data; so opening, ending
-and resetting a stream cannot block and cannot be cancelled half-way.
+and resetting a stream cannot block and cannot be cancelled half-way. A little data is
+queued too, and what all tasks say in one turn of the event loop leaves as one message.
 """
 
 import logging
@@ -21,6 +22,7 @@ from libp2p.stream_muxer.exceptions import (
     MuxedStreamReset,
 )
 
+from nunet_node.network.libp2p.noise_line import line_of
 from nunet_node.network.libp2p.substream import (
     ACK,
     DATA,
@@ -47,6 +49,9 @@ QUEUED_BYTES_MAX: Final = 262_144
 """Short frames waiting to leave. A peer that asks for ever more answers and reads
 none of them reaches this, and the connection ends."""
 
+QUEUED_DATA_BYTES_MAX: Final = 64_000
+"""Queue that takes data in without a wait: all of it leaves as one noise message."""
+
 WRITE_STALL_S: Final = 10
 """Longest that one frame may take to leave: a peer that takes nothing in for so long
 is as good as gone, and a frame that is half sent can be neither resumed nor dropped."""
@@ -67,7 +72,7 @@ class YamuxConnection(IMuxedConn):  # type: ignore[misc] # the library is untype
         *,
         is_initiator: bool,
     ) -> None:
-        self.secured_conn = secured_conn
+        self.secured_conn = line_of(secured_conn)
         self.peer_id = peer_id
         self.on_close: Any = None
         self.event_started = trio.Event()
@@ -197,29 +202,35 @@ class YamuxConnection(IMuxedConn):  # type: ignore[misc] # the library is untype
             self.abort()
         self._queued.set()
 
+    def queue_data(self, frame: bytes) -> bool:
+        """Let a frame of data leave soon; False if it is to wait its turn."""
+        busy = self._writing.locked() or self.event_shutting_down.is_set()
+        if busy or len(self._queue) + len(frame) > QUEUED_DATA_BYTES_MAX:
+            return False
+        self._queue += frame
+        self._queued.set()
+        return True
+
     async def write_frame(self, frame: bytes) -> None:
         """C1: send what is queued and then this, whole: cancellation waits for it."""
-        async with self._writing:
+        try:
+            # Waiting for a lock that is free would cost a turn of the event loop.
+            self._writing.acquire_nowait()
+        except trio.WouldBlock:
+            await self._writing.acquire()
+        try:
             data = bytes(self._queue) + frame
             self._queue.clear()
-            if not data:
-                return
-            now_s = trio.current_time()
-            limit_s = CLOSE_S if self.event_shutting_down.is_set() else WRITE_STALL_S
-            # Half a frame would turn everything after it into garbage.
-            patience = trio.CancelScope(shield=True, deadline=now_s + limit_s)
-            self._patience = patience
-            try:
-                with patience:
-                    await self.secured_conn.write(data)
-            except Exception as error:
-                self.abort()
-                raise MuxedStreamReset("the connection was lost") from error
-            finally:
-                self._patience = None
-            if patience.cancelled_caught:
-                self.abort()
-                raise MuxedStreamReset("the peer takes nothing in")
+            if data:
+                await self._send(data)
+        except MuxedStreamReset:
+            self.abort()
+            raise
+        except Exception as error:
+            self.abort()
+            raise MuxedStreamReset("the connection was lost") from error
+        finally:
+            self._writing.release()
 
     def forget(self, stream_id: int) -> None:
         """Drop a stream that is over in both directions."""
@@ -315,6 +326,23 @@ class YamuxConnection(IMuxedConn):  # type: ignore[misc] # the library is untype
             return False
         self.queue_frame(WINDOW_UPDATE, ACK, stream_id, 0)
         return True
+
+    async def _send(self, data: bytes) -> None:
+        rest = self.secured_conn.begin(data)
+        if not rest:
+            return
+        now_s = trio.current_time()
+        limit_s = CLOSE_S if self.event_shutting_down.is_set() else WRITE_STALL_S
+        # Half a frame would turn everything after it into garbage.
+        patience = trio.CancelScope(shield=True, deadline=now_s + limit_s)
+        self._patience = patience
+        try:
+            with patience:
+                await self.secured_conn.finish(rest)
+        finally:
+            self._patience = None
+        if patience.cancelled_caught:
+            raise MuxedStreamReset("the peer takes nothing in")
 
     async def _send_queued(self) -> None:
         while True:

@@ -34,6 +34,10 @@ itself, so the window grows."""
 FRAME_BODY_BYTES: Final = 64_000
 """Data in one frame: with its header, and some queued ones, one noise message."""
 
+SOON_BYTES_MAX: Final = 16_384
+"""Data that is queued instead of waited for: a message of the protocols, not a piece
+of a large block, whose sender shall not run ahead of the socket."""
+
 CREDIT_S: Final = 60
 """Longest that a sender waits for the peer to read on."""
 
@@ -121,14 +125,13 @@ class YamuxStream(IMuxedStream):  # type: ignore[misc] # the library is untyped
             await self._wait_for_credit()
             size = min(len(view), self._credit_bytes, FRAME_BODY_BYTES)
             self._credit_bytes -= size
-            header = HEADER.pack(0, DATA, 0, self.stream_id, size)
-            try:
-                await self.muxed_conn.write_frame(header + view[:size])
-            except trio.Cancelled:
-                # It was still waiting its turn: nothing of it has left.
-                self._credit_bytes += size
-                raise
+            frame = HEADER.pack(0, DATA, 0, self.stream_id, size) + view[:size]
             view = view[size:]
+            if size > SOON_BYTES_MAX or not self.muxed_conn.queue_data(frame):
+                await self._write_in_turn(frame, size)
+            if view:
+                # A large piece must not keep everybody else waiting.
+                await trio.lowlevel.checkpoint()
 
     async def close(self) -> None:
         """End our direction; reading goes on."""
@@ -192,7 +195,17 @@ class YamuxStream(IMuxedStream):  # type: ignore[misc] # the library is untyped
         self._stir()
         self.muxed_conn.forget(self.stream_id)
 
+    async def _write_in_turn(self, frame: bytes, size: int) -> None:
+        try:
+            await self.muxed_conn.write_frame(frame)
+        except trio.Cancelled:
+            # It was still waiting its turn: nothing of it has left.
+            self._credit_bytes += size
+            raise
+
     async def _wait_for_credit(self) -> None:
+        if self._credit_bytes and not (self._broken or self._finished):
+            return
         with trio.move_on_after(CREDIT_S) as patience:
             while self._credit_bytes == 0 and self._broken is None:
                 await self._changed.wait()

@@ -196,6 +196,11 @@ class BufferedChannel(TrioTCPStream):  # type: ignore[misc] # the library is unt
         del self._buffer[:stop]
         return data
 
+    def take_buffered(self) -> bytearray:
+        """Return what was read from the socket and not yet asked for."""
+        taken, self._buffer = self._buffer, bytearray()
+        return taken
+
 
 class NetStream:
     """A multiplexed stream as a `stream.ByteStream`."""

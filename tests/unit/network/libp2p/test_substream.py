@@ -15,6 +15,7 @@ from nunet_node.network.libp2p.substream import (
     FRAME_BODY_BYTES,
     HEADER,
     RST,
+    SOON_BYTES_MAX,
     WINDOW_BYTES,
     WINDOW_BYTES_MAX,
     YamuxStream,
@@ -29,9 +30,16 @@ class Connection:
         self.said = []
         self.sent = bytearray()
         self.forgotten = []
+        self.room = False
+        self.queued = bytearray()
 
     def queue_frame(self, kind, flags, stream_id, value):
         self.said.append((flags, value))
+
+    def queue_data(self, frame):
+        if self.room:
+            self.queued += frame[HEADER.size :]
+        return self.room
 
     async def write_frame(self, frame):
         await trio.lowlevel.checkpoint()
@@ -157,6 +165,14 @@ async def test_credit_is_not_lost_by_a_cancelled_write(stream, conn):
     with trio.move_on_after(0.01):
         await stream.write(bytes(1000))
     assert stream._credit_bytes == WINDOW_BYTES
+
+
+async def test_a_little_data_is_queued_where_there_is_room(stream, conn):
+    conn.room = True
+    await stream.write(b"little")
+    await stream.write(bytes(SOON_BYTES_MAX + 1))
+    assert conn.queued == b"little"
+    assert len(conn.sent) == SOON_BYTES_MAX + 1
 
 
 async def test_no_frame_is_larger_than_one_noise_message(stream, conn):

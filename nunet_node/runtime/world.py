@@ -34,11 +34,12 @@ from nunet_node.protocol.node import Node
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.runtime.driver import Driver
 from nunet_node.runtime.exchange.blocks import blocks_under
+from nunet_node.runtime.exchange.bulk.meeting import Meeting
 from nunet_node.runtime.exchange.bulk.serving import BulkServer
 from nunet_node.runtime.exchange.control import Opener, Sessions
 from nunet_node.runtime.exchange.fetching import Transfers
 from nunet_node.runtime.exchange.grants import Expected, Grants
-from nunet_node.runtime.exchange.handover import BlockServer
+from nunet_node.runtime.exchange.handover import BlockServer, Keepers
 from nunet_node.runtime.exchange.logs import LogBook, LogServer, Stand, no_records
 from nunet_node.runtime.exchange.neighbours import Neighbours
 from nunet_node.runtime.exchange.public.bitswap import BitswapServer
@@ -92,20 +93,22 @@ class World:
         host, self._custody = around.host, around.custody
         store = self._custody.store if self._custody else around.store
         self.grants = Grants(partial(blocks_under, store))
-        self.transfers = Transfers(host, around.store)
+        self.transfers = Transfers(host, around.store, self.grants.offers)
         self._sessions = Sessions(
             host, self._post, self._open, self._addresses_of, tasks
         )
         self._replicas = self._make_replicas()
+        self._bulk = BulkServer(
+            store, self.grants.reads_any, self.grants.may_read, self.grants.offers
+        )
         self._blocks = BlockServer(
             store,
             self.grants,
             self._job_of,
             around.driver.tell,
-            self._keep_inputs,
-            self._replicas.keep if self._replicas else None,
+            self._keepers(),
+            Meeting(host, self._bulk.door).channel,
         )
-        self._bulk = BulkServer(store, self.grants.reads_any, self.grants.may_read)
         self._book = LogBook()
         records = self._custody.chains.records if self._custody else no_records
         self._logs = LogServer(self._book, store, self.grants, self._stand, records)
@@ -132,6 +135,11 @@ class World:
                 around.executors, self._custody, self._book, self._post, tasks
             )
             self._acts.update(_job_acts(self._execution))
+
+    def _keepers(self) -> Keepers:
+        if self._replicas is None:
+            return Keepers(inputs=self._keep_inputs)
+        return Keepers(inputs=self._keep_inputs, copy=self._replicas.keep)
 
     def _make_replicas(self) -> Replicas | None:
         if self._custody is None:

@@ -26,7 +26,12 @@ from nunet_node.protocol.opening import STATEMENTS
 from nunet_node.protocol.provider.commands import JobArgs, WatchArgs
 from nunet_node.protocol.provider.submission import SubmitArgs
 from nunet_node.protocol.replicas.holding import KeepArgs
-from nunet_node.runtime.exchange.bulk.serving import Ticket, TicketWanted
+from nunet_node.runtime.exchange.bulk.serving import (
+    Come,
+    Coming,
+    Ticket,
+    TicketWanted,
+)
 from nunet_node.runtime.exchange.handover import Offer, Staged
 from nunet_node.runtime.exchange.logs import Begin, End, Follow, Kept, Piece
 from nunet_node.runtime.exchange.requests import Block, No, Want
@@ -51,6 +56,8 @@ BODIES = (
 BULK = (
     TicketWanted,
     Ticket,
+    Come,
+    Coming,
     Want,
     Block,
     No,

@@ -3,12 +3,13 @@
 Rule: nobody gets a byte, and no thread works for them, before they have shown a
 ticket and that they know its key; while no ticket is out, whoever knocks is turned
 away at once. Every wait for a stranger has an end, and there are only so many of them.
+Who comes is served, or is used by whoever asked for the visit.
 """
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -43,6 +44,37 @@ Serve = Callable[[str, Channel], None]
 _log = logging.getLogger("nunet_node.network.bulk")
 
 
+class Visit:
+    """A peer that was asked to come, and is waited for.
+
+    Args:
+        ticket: what it has to show.
+    """
+
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket = ticket
+        self.over = trio.Event()
+        self._came = trio.Event()
+        self._channels: list[Channel] = []
+
+    async def channel(self) -> Channel:
+        """Return its connection, once it is there; it is the door's to close."""
+        await self._came.wait()
+        return self._channels[0]
+
+    async def receive(self, channel: Channel) -> None:
+        """Hand over the connection, and return once nobody uses it any more."""
+        self._channels.append(channel)
+        self._came.set()
+        try:
+            await self.over.wait()
+        finally:
+            if not self.over.is_set():
+                channel.cut()
+                with trio.CancelScope(shield=True):
+                    await self.over.wait()
+
+
 class Door:
     """Listens, and lets in whoever shows a ticket.
 
@@ -56,6 +88,7 @@ class Door:
         self._serving = trio.CapacityLimiter(CHANNELS_MAX)
         self._strangers = 0
         self._channels: dict[str, set[Channel]] = {}
+        self._visits: dict[bytes, Visit] = {}
         self.port = 0
 
     def ticket_for(self, peer_id: str) -> Ticket | None:
@@ -64,6 +97,25 @@ class Door:
         if not self.port or len(open_now) >= CHANNELS_PER_PEER_MAX:
             return None
         return self._tickets.issue(peer_id)
+
+    @contextmanager
+    def expecting(self, peer_id: str) -> Iterator[Visit | None]:
+        """Expect a peer, to be told its ticket, for as long as the block.
+
+        Yields None if there is no place for it. Whoever has its channel uses it
+        within the block only.
+        """
+        ticket = self.ticket_for(peer_id)
+        if ticket is None:
+            yield None
+            return
+        visit = self._visits[ticket.name] = Visit(ticket)
+        try:
+            yield visit
+        finally:
+            del self._visits[ticket.name]
+            self._tickets.redeem(ticket.name)
+            visit.over.set()
 
     def forget(self, peer_id: str) -> None:
         """Void a peer's tickets, and cut its connections."""
@@ -117,18 +169,18 @@ class Door:
         if came is None:
             await trio.aclose_forcefully(stream)
             return
-        peer_id, channel = came
+        ticket, channel = came
         try:
-            await self._let_in(peer_id, channel)
+            await self._let_in(ticket, channel)
         except PeerError as error:
-            _log.debug("a bulk connection of %s ended: %s", peer_id, error)
+            _log.debug("a bulk connection of %s ended: %s", ticket.peer_id, error)
         finally:
             channel.close()
 
     async def _recognised(
         self, stream: trio.SocketStream
-    ) -> tuple[str, Channel] | None:
-        """Return who knocks and their connection, if they show a ticket in time."""
+    ) -> tuple[Ticket, Channel] | None:
+        """Return the ticket that is shown in time, and its bearer's connection."""
         shown = b""
         with trio.move_on_after(KNOCK_S), suppress(trio.BrokenResourceError):
             while len(shown) < _KNOCK_BYTES:
@@ -147,17 +199,21 @@ class Door:
         except RecordError:
             channel.close()
             return None
-        return ticket.peer_id, channel
+        return ticket, channel
 
-    async def _let_in(self, peer_id: str, channel: Channel) -> None:
-        theirs = self._channels.setdefault(peer_id, set())
-        full = self._serving.available_tokens < 1
-        if full or len(theirs) >= CHANNELS_PER_PEER_MAX:
+    async def _let_in(self, ticket: Ticket, channel: Channel) -> None:
+        peer_id, visit = ticket.peer_id, self._visits.get(ticket.name)
+        full = sum(map(len, self._channels.values())) >= CHANNELS_MAX
+        if full or len(self._channels.get(peer_id, ())) >= CHANNELS_PER_PEER_MAX:
             return
+        theirs = self._channels.setdefault(peer_id, set())
         theirs.add(channel)
         try:
-            serve = partial(self._serve, peer_id, channel)
-            await in_thread(channel, serve, self._serving)
+            if visit is not None:
+                await visit.receive(channel)
+            else:
+                serve = partial(self._serve, peer_id, channel)
+                await in_thread(channel, serve, self._serving)
         finally:
             theirs.discard(channel)
             if not theirs:

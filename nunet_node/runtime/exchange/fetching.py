@@ -49,6 +49,7 @@ from nunet_node.runtime.exchange.blocks import (
 )
 from nunet_node.runtime.exchange.bulk.gathering import Listener, OnDropped, gather
 from nunet_node.runtime.exchange.bulk.haul import Haul
+from nunet_node.runtime.exchange.bulk.offers import Offers
 from nunet_node.runtime.exchange.handover import Offer, deliver
 from nunet_node.runtime.exchange.logs import (
     PIECE_BYTES_MAX,
@@ -89,9 +90,12 @@ _log = logging.getLogger("nunet_node.runtime.exchange.fetching")
 class Transfers:
     """Moves bulk bytes between this home and its peers."""
 
-    def __init__(self, host: Host, store: BlockStore) -> None:
+    def __init__(
+        self, host: Host, store: BlockStore, offers: Offers | None = None
+    ) -> None:
         self._host = host
         self._store = store
+        self._offers = offers or Offers()
 
     async def fetch(
         self,
@@ -225,7 +229,7 @@ class Transfers:
         try:
             stream = await self._host.open_stream(order.peer_id, BLOCKS_PROTOCOL)
             async with stream:
-                await deliver(stream, offer, self._store)
+                await deliver(stream, offer, self._store, self._offers)
         except PeerError as error:
             return InputsNotDelivered(
                 job=order.job, attempt=order.attempt, reason=str(error)

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from nunet_node.identity.did import Did
 from nunet_node.jobs.specification import JobId
+from nunet_node.runtime.exchange.bulk.offers import Offers
 from nunet_node.wire.cid import Cid
 
 K = TypeVar("K")
@@ -60,6 +61,7 @@ class Grants:
     """
 
     def __init__(self, blocks_under: Callable[[Cid], frozenset[Cid]]) -> None:
+        self.offers = Offers()
         self._blocks_under = blocks_under
         self._peers: dict[str, _Allowed] = {}
         self._trees: OrderedDict[Cid, frozenset[Cid]] = OrderedDict()

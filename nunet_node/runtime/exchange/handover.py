@@ -13,6 +13,7 @@ brought counts as lacking, because otherwise its id alone would buy its bytes.
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
@@ -27,7 +28,15 @@ from nunet_node.protocol.inputs import InputsArrived, InputsNotKept
 from nunet_node.protocol.messages import BLOCKS_PROTOCOL
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.results.manifest import TreeLimits
-from nunet_node.runtime.exchange.blocks import Taking, blocks_under, take_tree
+from nunet_node.results.plan import missing_blocks
+from nunet_node.runtime.exchange.blocks import (
+    Taking,
+    blocks_under,
+    take_manifest,
+    take_tree,
+)
+from nunet_node.runtime.exchange.bulk.offers import Offers
+from nunet_node.runtime.exchange.bulk.taking import OpenChannel, take_by_bulk
 from nunet_node.runtime.exchange.grants import Expected, ExpectedCopy, Grants
 from nunet_node.runtime.exchange.requests import (
     FRAME_BYTES_MAX,
@@ -79,7 +88,20 @@ class Staged(Record, tag_field="kind", tag="staged"):
     """Everything is on disk, and the job needs nothing more from you."""
 
 
-KeepCopy = Callable[[JobId, ExpectedCopy], Awaitable[None]]
+async def _keep_none(_job: JobId, _copy: ExpectedCopy) -> None:
+    raise BlockRefusedError("this peer keeps no copies")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keepers:
+    """What keeps that of which all is here from being cleared.
+
+    ``inputs`` keeps those of a job's attempt, and runs in a thread; ``copy`` keeps a
+    copy of a result, and returns once that is durable.
+    """
+
+    inputs: Callable[[JobId, int], None] = lambda _job, _attempt: None
+    copy: Callable[[JobId, ExpectedCopy], Awaitable[None]] = _keep_none
 
 
 class HandedOver:
@@ -106,10 +128,8 @@ class BlockServer:
         job_of: returns a job in our custody, if there is one of that id.
         tell: tells the node that a job's inputs are here, or found no place; returns
             once that is durable.
-        keep: keeps a job's inputs from being cleared, now that all are here; runs in
-            a thread.
-        keep_copy: keeps a copy of a result, now that all of it is here, and returns
-            once that is durable.
+        keepers: what keeps it.
+        open_channel: opens a bulk connection to a peer that hands something over.
     """
 
     def __init__(
@@ -118,15 +138,15 @@ class BlockServer:
         grants: Grants,
         job_of: Callable[[JobId], Job | None],
         tell: Callable[[InputsArrived | InputsNotKept], Awaitable[None]],
-        keep: Callable[[JobId, int], None] = lambda _job, _attempt: None,
-        keep_copy: KeepCopy | None = None,
+        keepers: Keepers | None = None,
+        open_channel: OpenChannel | None = None,
     ) -> None:
         self._store = store
         self._grants = grants
         self._job_of = job_of
         self._tell = tell
-        self._keep = keep
-        self._keep_copy = keep_copy or _keep_none
+        self._keepers = keepers or Keepers()
+        self._open_channel = open_channel
         self._handed = HandedOver()
         self._streams: dict[str, int] = {}
         self._taking: set[JobId] = set()
@@ -191,8 +211,8 @@ class BlockServer:
             on_block=handed.add,
         )
         async with self._room:
-            await take_tree(stream, expected.root, self._store, taking)
-            await self._keep_copy(job, expected)
+            await self._take_tree(stream, expected.root, taking)
+            await self._keepers.copy(job, expected)
         await stream.send(encode_record(Staged()))
 
     async def _take(self, stream: Stream, offer: Offer) -> None:
@@ -226,7 +246,7 @@ class BlockServer:
             try:
                 async with self._room:
                     await self._take_inputs(stream, job, expected)
-                    await trio.to_thread.run_sync(self._keep, job, attempt)
+                    await trio.to_thread.run_sync(self._keepers.inputs, job, attempt)
             except StoreUnavailableError as error:
                 why = str(error)
                 await self._tell(InputsNotKept(job=job, attempt=attempt, reason=why))
@@ -247,22 +267,43 @@ class BlockServer:
 
         room = TreeLimits(files_max=INPUT_FILES_MAX, bytes_max=expected.bytes_max)
         taking = Taking(has=has, limits=room, on_block=handed.add)
-        await take_tree(stream, expected.root, self._store, taking)
+        await self._take_tree(stream, expected.root, taking)
+
+    async def _take_tree(self, stream: Stream, root: Cid, taking: Taking) -> None:
+        """Take a tree: by a bulk connection if one comes about, then by the stream."""
+        if self._open_channel is not None:
+            tree = await take_manifest(stream, root, self._store, taking)
+            missing = await trio.to_thread.run_sync(missing_blocks, tree, taking.has)
+            await take_by_bulk(
+                self._open_channel, stream.peer_id, missing, self._store, taking
+            )
+        await take_tree(stream, root, self._store, taking)
 
 
-async def _keep_none(_job: JobId, _copy: ExpectedCopy) -> None:
-    raise BlockRefusedError("this peer keeps no copies")
-
-
-async def deliver(stream: Stream, offer: Offer, store: BlockStore) -> None:
+async def deliver(
+    stream: Stream, offer: Offer, store: BlockStore, offers: Offers
+) -> None:
     """Hand a job's inputs over; return once the provider has them for good.
+
+    Args:
+        stream: to the provider.
+        offer: what it is offered.
+        store: where the blocks are.
+        offers: where bulk connections see what they may be asked for.
 
     Raises:
         BlockRefusedError: the provider does not expect them from us.
         PeerError: the provider asks for what does not belong to them, or breaks off.
     """
     allowed = await trio.to_thread.run_sync(blocks_under, store, offer.root)
-    await stream.send(encode_record(offer))
+    with offers.opened(stream.peer_id, store, allowed):
+        await stream.send(encode_record(offer))
+        await _answer_all(stream, allowed, store)
+
+
+async def _answer_all(
+    stream: Stream, allowed: frozenset[Cid], store: BlockStore
+) -> None:
     while True:
         data = await stream.receive()
         if data is None:

@@ -66,7 +66,7 @@ class Replicas:
     Args:
         host: the network.
         custody: where results and copies are kept.
-        grants: who may hand over what.
+        grants: who may hand over what, and have of what is handed over.
         tell: tells the node; returns once what follows is durable.
         post: tells the node whatever else waits, even while nothing can be written.
         tasks: where the work is done.
@@ -115,7 +115,7 @@ class Replicas:
         try:
             stream = await self._host.open_stream(order.peer_id, BLOCKS_PROTOCOL)
             async with stream:
-                await deliver(stream, offer, self._custody.store)
+                await deliver(stream, offer, self._custody.store, self._grants.offers)
         except PeerError as error:
             done = ReplicaNotDelivered(job=job, holder=holder, reason=str(error))
         await self._post(done)

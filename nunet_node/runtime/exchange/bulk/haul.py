@@ -10,6 +10,7 @@ and tasks meet at one lock; nothing slow is done while it is held.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -36,6 +37,22 @@ OnBytes = Callable[[int, int], None]
 """Called from any thread with the bytes that are here and the bytes in all."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """How blocks are kept.
+
+    ``durable`` says whether the disk is waited for, ``on_block`` hears in a thread of
+    each block that is stored, and ``held_max`` blocks stay in memory for the writer.
+    """
+
+    durable: bool = False
+    on_block: Callable[[Cid], None] = lambda _cid: None
+    held_max: int = HELD_BLOCKS_MAX
+
+
+_FOR_A_WRITER: Final = Keeping()
+
+
 class HaulEndedError(PeerError):
     """The rest of the blocks will not come."""
 
@@ -50,6 +67,7 @@ class Haul:
         missing: what is lacking, in the order in which it is needed.
         size_bytes: bytes of the whole tree.
         on_bytes: hears of every block that came.
+        keeping: how they are stored.
     """
 
     def __init__(
@@ -58,8 +76,10 @@ class Haul:
         missing: Sequence[WantedBlock],
         size_bytes: int,
         on_bytes: OnBytes,
+        keeping: Keeping = _FOR_A_WRITER,
     ) -> None:
         self._store = store
+        self._keeping = keeping
         self._shares = Shares(missing)
         self._lacking = {block.cid for block in missing}
         self._changed = threading.Condition()
@@ -77,6 +97,12 @@ class Haul:
         """Whether everything came."""
         with self._changed:
             return not self._lacking
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody waits for the rest any more."""
+        with self._changed:
+            return self._ended is not None
 
     @property
     def lacking_bytes(self) -> int:
@@ -133,7 +159,7 @@ class Haul:
                 self._lacking.discard(wanted.cid)
                 self._unstored[wanted.cid] = data
                 self._held[wanted.cid] = data
-                if len(self._held) > HELD_BLOCKS_MAX:
+                if len(self._held) > self._keeping.held_max:
                     self._held.popitem(last=False)
                 self._here += wanted.size_bytes
                 self._on_bytes(self._here, self._total)
@@ -148,9 +174,11 @@ class Haul:
             StoreUnavailableError: the disk is full or failing.
         """
         while portion := self._next_unstored():
-            with self._store.batch(durable=False) as batch:
+            with self._store.batch(durable=self._keeping.durable) as batch:
                 for cid, data in portion:
                     batch.put(data, cid, checked=True)
+            for cid, _ in portion:
+                self._keeping.on_block(cid)
             with self._changed:
                 for cid, _ in portion:
                     del self._unstored[cid]
@@ -186,4 +214,7 @@ class Haul:
         with self._changed:
             while not self._unstored and self._lacking and self._ended is None:
                 self._changed.wait()
-            return list(islice(self._unstored.items(), PORTION_BLOCKS))
+            # One sync for all that wait; else few, so that their memory is free soon.
+            durable = self._keeping.durable
+            blocks_max = UNSTORED_BLOCKS_MAX if durable else PORTION_BLOCKS
+            return list(islice(self._unstored.items(), blocks_max))

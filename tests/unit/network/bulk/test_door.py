@@ -114,6 +114,56 @@ async def test_closing_the_door_ends_those_who_are_in():
     assert ended
 
 
+async def test_a_visitor_is_used_by_whoever_expected_it():
+    async with open_door(echo) as door, trio.open_nursery() as nursery:
+        with door.expecting("anna") as visit:
+            nursery.start_soon(answer, door, visit.ticket)
+            channel = await visit.channel()
+            said = await trio.to_thread.run_sync(channel.receive_frame)
+            assert said == b"hello"
+            await trio.to_thread.run_sync(channel.send, b"and you")
+
+
+async def test_who_comes_after_nobody_waits_any_more_is_not_let_in():
+    async with open_door(echo) as door:
+        with door.expecting("anna") as visit:
+            pass
+        # While any ticket is out the door looks at what it is shown.
+        assert door.ticket_for("berta") is not None
+        assert await answer(door, visit.ticket) is None
+
+
+async def test_a_visitor_cannot_be_expected_where_there_is_no_door():
+    with Door(echo).expecting("anna") as visit:
+        assert visit is None
+
+
+async def test_a_visitor_is_cut_when_its_peer_is_forgotten():
+    async with open_door(echo) as door, trio.open_nursery() as nursery:
+        with door.expecting("anna") as visit:
+            nursery.start_soon(answer, door, visit.ticket)
+            channel = await visit.channel()
+            assert await trio.to_thread.run_sync(channel.receive_frame) == b"hello"
+            door.forget("anna")
+            assert await trio.to_thread.run_sync(channel.receive_frame) is None
+
+
+async def test_a_door_that_closes_cuts_a_visitor_and_waits_for_who_uses_it():
+    used = trio.Event()
+
+    async def use(door, task_status):
+        with door.expecting("anna") as visit:
+            task_status.started(visit.ticket)
+            channel = await visit.channel()
+            assert await trio.to_thread.run_sync(channel.receive_frame) == b"hello"
+            used.set()
+            assert await trio.to_thread.run_sync(channel.receive_frame) is None
+
+    async with trio.open_nursery() as nursery, open_door(echo) as door:
+        nursery.start_soon(answer, door, await nursery.start(use, door))
+        await used.wait()
+
+
 async def test_a_port_that_is_taken_is_named():
     with trio.socket.socket() as taken:
         await taken.bind(("127.0.0.1", 0))

@@ -11,6 +11,7 @@ from nunet_node.network.stream import StreamBroken
 from nunet_node.protocol.inputs import InputsArrived, InputsNotKept
 from nunet_node.runtime.exchange import handover as handover_module
 from nunet_node.runtime.exchange.blocks import Taking, blocks_under, take_tree
+from nunet_node.runtime.exchange.bulk.offers import Offers
 from nunet_node.runtime.exchange.grants import Expected, Grants
 from nunet_node.runtime.exchange.handover import BlockServer, Offer, deliver
 from nunet_node.runtime.exchange.requests import (
@@ -28,10 +29,14 @@ PROTOCOL = "/nunet/blocks/1"
 FILES = {"script.py": b"print(1)\n", "data/table.csv": b"1,2,3\n" * 400_000}
 
 
+def offer(root, job="job"):
+    return Offer(job=job, attempt=1, root=root)
+
+
 class Provider:
     """A block server with the two jobs of two owners."""
 
-    def __init__(self, store):
+    def __init__(self, store, open_channel=None):
         self.store = store
         self.jobs = {
             "job": SimpleNamespace(owner="alice", staged=False),
@@ -39,7 +44,9 @@ class Provider:
         }
         self.arrived = []
         self.grants = Grants(lambda root: blocks_under(store, root))
-        self.server = BlockServer(store, self.grants, self.jobs.get, self.tell)
+        self.server = BlockServer(
+            store, self.grants, self.jobs.get, self.tell, open_channel=open_channel
+        )
         self.told = []
 
     async def tell(self, event):
@@ -72,7 +79,7 @@ def built(stores, tmp_path):
 async def hand_over(hosts, store, root, job="job"):
     server, client = hosts
     async with await client.open_stream(server.peer_id, PROTOCOL) as stream:
-        await deliver(stream, Offer(job=job, attempt=1, root=root), store)
+        await deliver(stream, offer(root, job), store, Offers())
 
 
 async def test_inputs_are_staged_and_the_node_knows_before_the_peer_does(stores, built):

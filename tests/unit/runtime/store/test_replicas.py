@@ -19,7 +19,7 @@ from nunet_node.protocol.replicas.events import (
 )
 from nunet_node.runtime.exchange.blocks import blocks_under
 from nunet_node.runtime.exchange.grants import Grants
-from nunet_node.runtime.exchange.handover import BlockServer
+from nunet_node.runtime.exchange.handover import BlockServer, Keepers
 from nunet_node.runtime.store.replicas import Replicas
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.storage.errors import StoreUnavailableError
@@ -44,7 +44,7 @@ class Side:
             self.grants,
             {}.get,
             self.heard.send,
-            keep_copy=self.replicas.keep,
+            Keepers(copy=self.replicas.keep),
         )
         server.serve(host)
 

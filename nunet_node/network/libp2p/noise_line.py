@@ -22,6 +22,7 @@ MESSAGE_BYTES_MAX: Final = 65_535
 """Sealed bytes after one length, as two bytes can say it."""
 
 PLAIN_BYTES_MAX: Final = MESSAGE_BYTES_MAX - TAG_BYTES
+"""What is left of a message for the bytes that are sealed in it."""
 
 
 def line_of(secured_conn: Any) -> Any:

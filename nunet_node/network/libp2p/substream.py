@@ -61,6 +61,10 @@ class Carrier(Protocol):
         """Let a short frame leave soon."""
         ...
 
+    def queue_data(self, frame: bytes) -> bool:
+        """Let a frame of data leave soon; False if it is to wait its turn."""
+        ...
+
     def forget(self, stream_id: int) -> None:
         """Drop a stream that is over in both directions."""
         ...

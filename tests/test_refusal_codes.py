@@ -36,15 +36,29 @@ def _text(value):
             return text
         case ast.JoinedStr(values=[ast.Constant(value=str() as start), *_]):
             return f"{start}*"
+        case ast.Name(id=name):
+            return NAMED.get(name)
         case _:
             return None
 
 
+def _named(tree):
+    """Yield the constants of a module that are text, by name."""
+    for node in tree.body:
+        match node:
+            case ast.AnnAssign(
+                target=ast.Name(id=name), value=ast.Constant(value=str() as text)
+            ):
+                yield name, text
+
+
+TREES = [ast.parse(p.read_text()) for p in (ROOT / "nunet_node").rglob("*.py")]
+NAMED = {name: text for tree in TREES for name, text in _named(tree)}
+"""A code that several modules say may stand under a name."""
+
+
 def _in_the_code():
-    found = set()
-    for path in (ROOT / "nunet_node").rglob("*.py"):
-        found |= set(_codes_of(ast.parse(path.read_text())))
-    return found - {None}
+    return {code for tree in TREES for code in _codes_of(tree)} - {None}
 
 
 def test_every_code_is_documented_and_every_documented_code_exists():

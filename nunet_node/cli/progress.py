@@ -28,6 +28,7 @@ from nunet_node.protocol.effects import (
     Unplaced,
 )
 from nunet_node.protocol.order import Order
+from nunet_node.protocol.secrets.events import SecretsAwaited
 from nunet_node.protocol.signing.events import SIGNER_FAILED
 from nunet_node.quantities import duration_text, price_text
 
@@ -186,7 +187,11 @@ def _signature(news: SignatureWanted) -> str:
 def _accepted(news: OrderAccepted) -> str:
     if news.staged:
         return f"{short(news.provider)} has all it needs"
-    return f"accepted by {short(news.provider)}; handing over the inputs"
+    return f"accepted by {short(news.provider)}; handing over what it needs"
+
+
+def _awaited(news: SecretsAwaited) -> str:
+    return f"the provider waits: {news.reason}"
 
 
 def _changed(news: OrderChanged) -> str | None:
@@ -212,6 +217,7 @@ _TELLERS: Final[Mapping[type[News], Callable[[Any], str | None]]] = {
     SignatureWanted: _signature,
     Challenged: _challenged,
     OrderAccepted: _accepted,
+    SecretsAwaited: _awaited,
     OrderChanged: _changed,
     ProviderUnreachable: _unreachable,
     CommandRefused: _refused,

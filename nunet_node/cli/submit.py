@@ -28,6 +28,7 @@ from nunet_node.identity.did import parse_did
 from nunet_node.jobs.job_file import JobFile, JobFileError, engine_of, name_of
 from nunet_node.jobs.job_file.gpu import parse_gpu
 from nunet_node.jobs.job_file.options import COUNT_MAX
+from nunet_node.jobs.job_file.secrets import parse_secret
 from nunet_node.jobs.job_file.values import (
     parse_engine,
     parse_env,
@@ -131,6 +132,13 @@ class _RawCommand(click.Command):
     help="Set an environment variable. Repeatable.",
 )
 @click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    type=Parsed(parse_secret, "NAME[=@FILE]"),
+    help="Hand over a variable of yours, or a file, as /run/secrets/NAME. Repeatable.",
+)
+@click.option(
     "--cpus", type=Parsed(parse_some_cpu_millis, "COUNT"), help="Processors. [1]"
 )
 @click.option("--memory", type=Parsed(parse_some_memory_bytes, "SIZE"), help="[256MiB]")
@@ -204,6 +212,7 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> _Plan:
         outputs=given["outputs"] or None,
         results=ResultKind.PUBLIC if given["public"] else None,
         env=dict(given["env"]),
+        secrets=given["secrets"],
         cpu_millis=given["cpus"],
         memory_bytes=given["memory"],
         disk_bytes=given["disk"],

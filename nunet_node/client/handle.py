@@ -94,7 +94,7 @@ class JobHandle:
         return _attempt(self.order)
 
     async def placed(self) -> Order:
-        """Wait until a provider has the job and its inputs, or it has ended.
+        """Wait until a provider has the job and all it needs, or it has ended.
 
         From then on nothing depends on this process. A provider that accepted it and
         fell silent ends the waiting, too: see `ended_or_silent`.
@@ -353,4 +353,4 @@ def _writes_after(attempt: int, order: Order) -> bool:
 
 
 def _handed(order: Order) -> bool:
-    return order.in_custody and order.award is not None and order.award.inputs_handed
+    return order.in_custody and not order.needs_us

@@ -50,6 +50,7 @@ from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.ledger import read_orders
 from nunet_node.runtime.peer import OpenNetwork, Peer, open_peer
 from nunet_node.runtime.settings import PeerSettings
+from nunet_node.runtime.wallet.secrets import checked_sources
 from nunet_node.storage.errors import TreeRefusedError
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
@@ -93,15 +94,16 @@ class Client:
 
         Raises:
             NoNetworkError: there is no other peer.
-            PeerError: an input cannot be read, or the job is out of bounds.
+            PeerError: an input or a secret cannot be read, or is out of bounds.
         """
         await self.join()
         spec = await self._specified(work) if isinstance(work, JobFile) else work
+        sources = await trio.to_thread.run_sync(checked_sources, spec, work)
         salt = secrets.token_bytes(SALT_BYTES)
         cid = Cid.of_dag_cbor(encode_record(spec))
         whose = self._owner(owner)
         handle = self._handle(job_id_of(whose, cid, salt), on_event)
-        await self._peer.place(spec, salt=salt, owner=whose)
+        await self._peer.place(spec, salt=salt, owner=whose, secrets_from=sources)
         return handle
 
     async def find(self, word: str, on_event: OnEvent | None = None) -> JobHandle:
@@ -391,10 +393,8 @@ def _users(home: Home, chosen: Identity) -> dict[Did, Any]:
     """Return every identity that can be read, the one that acts first."""
     users: dict[Did, Any] = {chosen.did: chosen.key}
     for name in home.identity_names():
-        try:
+        # Another identity's damaged file must not stop this one.
+        with suppress(PeerError):
             other = home.identity(name)
-        except PeerError:
-            # Another identity's damaged file must not stop this one.
-            continue
-        users.setdefault(other.did, other.key)
+            users.setdefault(other.did, other.key)
     return users

@@ -7,6 +7,7 @@ needs memory of its own, which the job is not charged for.
 
 import contextlib
 import os
+from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 from nunet_node.executors.inside.main import EXIT_NOT_STARTED
 from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.modules import COMPONENT_SUFFIX
-from nunet_node.executors.port import Limit, RunEnd, RunOrder
+from nunet_node.executors.port import SECRETS_PATH, Limit, RunEnd, RunOrder
 from nunet_node.executors.sandbox import bubblewrap, seccomp
 from nunet_node.executors.sandbox.cgroups import ControlGroup, GroupLimits
 from nunet_node.executors.supervise import Bounds, Watched
@@ -50,6 +51,7 @@ def environment(order: RunOrder, home: str) -> list[tuple[str, str]]:
         ("LANG", "C.UTF-8"),
         ("NUNET_JOB_ID", order.job),
         ("NUNET_JOB_ENGINE", order.engine),
+        *([("NUNET_JOB_SECRETS", SECRETS_PATH)] if order.secrets else []),
         *order.env,
     ]
 
@@ -188,7 +190,9 @@ def _process_launch(
             argv=order.argv,
             root=root,
             devices=order.nodes,
+            secrets=bool(order.secrets),
         ),
+        "secrets": _secrets(order),
         "limits": limits,
     }
     barriers = ["bwrap"]
@@ -199,6 +203,11 @@ def _process_launch(
         barriers=(*barriers, *_grouped(group)),
         given=given,
     )
+
+
+def _secrets(order: RunOrder) -> list[tuple[str, str]]:
+    """Return the secrets as a request carries them, in a file of memory."""
+    return [(name, b64encode(value).decode()) for name, value in order.secrets]
 
 
 def ending(order: RunOrder, launch: Launch, watched: Watched) -> RunEnd:

@@ -45,6 +45,8 @@ from nunet_node.executors.supervise import OnLog, OnStarted, supervise
 if TYPE_CHECKING:
     from nunet_node.executors.container.run import Containers
 
+SECRETS_ENGINES: Final = frozenset({"process"})
+"""Engines that hand a job secrets in memory that nobody else sees."""
 _NO_SOCKET: Final = "no socket of a container engine was found"
 
 

@@ -7,7 +7,7 @@ interface itself raises.
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol
 
 from nunet_node.errors import PeerError
@@ -39,6 +39,9 @@ Barrier = Literal[
     "wall",
 ]
 """What a probe tries to break: four walls, and five promises of an order."""
+
+SECRETS_PATH: Final = "/run/secrets"
+"""Where a job finds its secrets, each a file of its name."""
 
 PROBE_IMAGE: Final = "nunet-node/probe"
 """What an order names to get the image that containers are probed with."""
@@ -85,7 +88,8 @@ class RunOrder:
     ``log_bytes_max`` counts both streams together; ``output_bytes_max`` and
     ``files_max`` bound what is collected afterwards, of what ``outputs`` match.
     ``gpus`` names kinds exactly; ``nodes`` are those in /dev through which the job
-    reaches the ones it got.
+    reaches the ones it got. ``secrets`` become files in `SECRETS_PATH`, which exist in
+    memory, for the job alone, and as long as it runs.
     """
 
     job: str
@@ -103,6 +107,7 @@ class RunOrder:
     outputs: tuple[str, ...] = ()
     gpus: tuple[Gpus, ...] = ()
     nodes: tuple[str, ...] = ()
+    secrets: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

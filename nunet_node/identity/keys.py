@@ -154,6 +154,11 @@ SECRET_KEYS: Final[Mapping[str, Callable[[bytes], SecretKey]]] = {
 """How the key of each curve is made from 32 secret bytes."""
 
 
+def agreement_secret_of(signer: Signer) -> bytes:
+    """Return the secret X25519 key of a signer; empty if it has none here."""
+    return signer.key_agreement_secret() if isinstance(signer, SigningKey) else b""
+
+
 def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """Tell whether the holder of this Ed25519 key made this signature."""
     return verify_ed25519(public, message, signature)

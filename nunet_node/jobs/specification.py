@@ -52,6 +52,9 @@ OUTPUT_GLOBS_MAX: Final = 64
 ENV_MAX: Final = 128
 """Environment variables a job may bring."""
 
+SECRETS_MAX: Final = 32
+"""Secrets a job may name: each is a file that its provider makes."""
+
 Argument = Annotated[str, msgspec.Meta(max_length=32768, pattern=r"^[^\x00]*\Z")]
 Name = Annotated[
     str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")
@@ -62,6 +65,10 @@ Variable = Annotated[
     str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^=\x00]*\Z")
 ]
 Glob = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+SecretName = Annotated[
+    str, msgspec.Meta(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
+]
+"""What a job calls a secret: the name of a file, and so without any path."""
 
 
 class Engine(StrEnum):
@@ -134,6 +141,10 @@ class JobSpec(Record):
     env: Annotated[dict[Variable, Argument], msgspec.Meta(max_length=ENV_MAX)] = (
         msgspec.field(default_factory=dict)
     )
+    secrets: Annotated[
+        tuple[SecretName, ...], msgspec.Meta(max_length=SECRETS_MAX)
+    ] = ()
+    """Names of values that it is told under ``/run/secrets``, once it was awarded."""
     inputs: Cid | None = None
     """Manifest of the tree that is laid into the job directory."""
     inputs_bytes: Count = 0

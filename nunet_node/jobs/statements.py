@@ -120,6 +120,8 @@ class Report(Record):
     log_links: Count = 0
     log_digest: LogDigest = b""
     """As in the last notice."""
+    wants_secrets: bool = False
+    """It cannot start before its secrets are handed over, for this attempt."""
 
 
 class Receipt(Record):

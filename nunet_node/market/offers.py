@@ -72,6 +72,8 @@ class EngineOffer(Record):
     isolation: str
     ready: bool = True
     """False while it is still being prepared: no room yet, not never."""
+    secrets: bool = False
+    """Whether it can hand a job secrets, in memory alone."""
 
 
 GPUS_MAX: Final = 16
@@ -157,6 +159,8 @@ class CallForBids(Record):
     price_micro_ntx_max: Count | None = None
     isolation: str = ""
     """The level that the job demands; any if empty."""
+    secrets: bool = False
+    """Whether the job names secrets."""
 
 
 class Bid(Record):

@@ -56,10 +56,13 @@ def why_unfit(
     need: ResourceVector,
     price_micro_ntx_max: int | None,
     isolation: str = "",
+    *,
+    secrets: bool = False,
 ) -> tuple[str, str] | None:
     """Return the dimension and the reason for which a provider never fits, or None.
 
-    ``isolation`` is the level that is demanded, any if empty.
+    ``isolation`` is the level that is demanded, any if empty; ``secrets`` tells
+    whether the job names any.
     """
     offer = next((each for each in advert.engines if each.engine == engine), None)
     if offer is None:
@@ -69,6 +72,8 @@ def why_unfit(
     if offer.ready and not keeps(offer.isolation, isolation):
         kept = offer.isolation or "nothing"
         return "isolation", f"isolation {isolation} wanted, {engine} is in {kept}"
+    if secrets and not offer.secrets:
+        return "secrets", f"secrets cannot be handed to engine {engine} here"
     short = why_too_large(need, advert.rooms)
     if short is not None:
         return short

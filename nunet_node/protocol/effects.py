@@ -14,6 +14,7 @@ from nunet_node.jobs.statements import Confirmation, Notice, Receipt, Report
 from nunet_node.market.offers import Bid, Refusal
 from nunet_node.protocol.inputs import SessionId
 from nunet_node.protocol.replicas.events import ReplicaEffect
+from nunet_node.protocol.secrets.events import SealSecrets, SecretsAwaited
 from nunet_node.protocol.signing.events import SignatureEffect
 from nunet_node.quantities import Gpus
 from nunet_node.results.logs.chain import LogHead
@@ -92,6 +93,8 @@ class StartJob:
     spec: JobSpec
     gpus: tuple[Gpus, ...] = ()
     """The kinds of GPU that it holds."""
+    secrets: bytes = b""
+    """Its secrets, sealed to this node for this attempt; empty if it names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,6 +354,7 @@ News = (
     | Challenged
     | OrderChanged
     | OrderAccepted
+    | SecretsAwaited
     | ProviderUnreachable
     | ReportReceived
     | ReadGranted
@@ -380,6 +384,7 @@ Effect = (
     | GrantLogs
     | EndGrants
     | DeliverInputs
+    | SealSecrets
     | ReplicaEffect
     | SignatureEffect
     | Tell

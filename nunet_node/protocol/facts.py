@@ -12,7 +12,8 @@ import msgspec
 from nunet_node.capability.held.terms import Budget
 from nunet_node.identity.did import Did
 from nunet_node.jobs.lifecycle import State, is_final
-from nunet_node.jobs.specification import JobId, JobSpec
+from nunet_node.jobs.secrets import SecretSource
+from nunet_node.jobs.specification import SECRETS_MAX, JobId, JobSpec
 from nunet_node.jobs.statements import Accepted, Attempt, Confirmation, Notice
 from nunet_node.market.offers import ADDRESSES_MAX
 from nunet_node.quantities import KINDS_MAX, Count, Gpus
@@ -177,6 +178,10 @@ class OrderPlaced(Record, tag_field="fact", tag="order-placed"):
     spec: JobSpec
     salt: bytes
     at_s: Count
+    secrets: Annotated[
+        tuple[SecretSource, ...], msgspec.Meta(max_length=SECRETS_MAX)
+    ] = ()
+    """Where its secrets are read from, each time they are handed over."""
 
 
 class BidKept(Record, tag_field="fact", tag="bid-kept"):
@@ -226,6 +231,16 @@ class InputsHanded(Record, tag_field="fact", tag="inputs-handed"):
 
     job: JobId
     attempt: Attempt
+
+
+class SecretsHanded(Record, tag_field="fact", tag="secrets-handed"):
+    """The provider was given the secrets of one of its attempts."""
+
+    job: JobId
+    attempt: Attempt
+    """The award's."""
+    for_attempt: Attempt
+    """What they were sealed for: that, or one that the provider began by itself."""
 
 
 class NoticeKept(Record, tag_field="fact", tag="notice-kept"):
@@ -303,6 +318,7 @@ OrderFact = (
     | AwardAccepted
     | AwardDropped
     | InputsHanded
+    | SecretsHanded
     | NoticeKept
     | OrderEnded
     | CancelIntended
@@ -324,7 +340,7 @@ def is_repeatable(fact: Fact) -> bool:
     match fact:
         case NoticeKept(notice=notice):
             return not is_final(notice.state)
-        case BidKept() | AwardAccepted() | InputsHanded():
+        case BidKept() | AwardAccepted() | InputsHanded() | SecretsHanded():
             return True
         case _:
             return False

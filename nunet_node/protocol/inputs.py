@@ -1,7 +1,6 @@
 """What can happen to a node: facts about the world, in the past tense.
 
-The shells make these; `Node.handle` decides what follows. Nothing here is
-unverified: statements and invocations were opened before they became inputs.
+The shells make these of what they have verified; `Node.handle` decides what follows.
 """
 
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from nunet_node.capability.revocation import Revocation
 from nunet_node.identity.challenge import Challenge
 from nunet_node.identity.did import Did
 from nunet_node.identity.statement import Statement
+from nunet_node.jobs.secrets import SecretSource
 from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.jobs.statements import (
     Accepted,
@@ -35,6 +35,7 @@ from nunet_node.protocol.messages import (
     RevocationsWanted,
 )
 from nunet_node.protocol.replicas.events import ReplicaNews
+from nunet_node.protocol.secrets.events import SecretsNews
 from nunet_node.protocol.signing.events import SignatureNews
 from nunet_node.quantities import ResourceVector
 from nunet_node.results.logs.chain import LogHead
@@ -49,7 +50,7 @@ class NodeStarted:
     """The journal was read to its end, and the world may now be touched."""
 
     logs: tuple[tuple[JobId, int, LogHead], ...] = ()
-    """How far those of attempts go that were under way."""
+    """How far those go of attempts under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +182,7 @@ class FrameRejected:
 
     session: SessionId
     frame: int | None
-    """The frame's number, if at least that could be read."""
+    """The frame's number, if that could be read."""
     re: int | None
     code: str
     reason: str
@@ -221,8 +222,7 @@ class JobExited:
     exit_code: int | None
     limit: str = ""
     """The limit that ended it: ``wall``, ``memory``, ``disk``, ``files``, ``log``,
-    ``cpu``; ``cancelled`` if we stopped it; ``lost`` if the machine that ran it went
-    away; empty if it ended by itself."""
+    ``cpu``; ``cancelled`` by us; ``lost`` with the machine that ran it; or none."""
     reason: str = ""
     """For people; set if it could not be run at all."""
     isolation: str = ""
@@ -246,7 +246,7 @@ class ResultStored:
     reason: str = ""
     """What was left out and why; empty if nothing was."""
     refused: str = ""
-    """Why all outputs were left out, which fails the job; its logs are stored."""
+    """Why all outputs were left out, which fails the job."""
     kept_bytes: int = 0
     """Length of what is stored; 0 if it is what its files have."""
 
@@ -269,6 +269,7 @@ class OrderWanted:
     salt: bytes
     owner: Did | None = None
     """Whose job it is; the first user's unless said."""
+    secrets: tuple[SecretSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,11 +309,10 @@ class CancelWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustodianNamed:
-    """A link or a search says who keeps a job that this home did not submit."""
+    """A link or a search says which DID keeps a job that this home did not submit."""
 
     job: JobId
     provider: str
-    """The custodian's DID."""
     peer_id: str
     addresses: tuple[str, ...]
     owner: Did | None = None
@@ -321,11 +321,10 @@ class CustodianNamed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeWanted:
-    """The user takes a delegation back, at these providers."""
+    """The user takes a delegation back, by this signed ``data``, at these providers."""
 
     cid: Cid
     data: bytes
-    """The signed revocation."""
     providers: tuple[tuple[Did, str, tuple[str, ...]], ...]
     """Each provider's DID, peer id and addresses."""
 
@@ -396,5 +395,6 @@ Input = (
     | ResultWritten
     | NeighbourFound
     | ReplicaNews
+    | SecretsNews
     | SignatureNews
 )

@@ -15,7 +15,7 @@ from nunet_node.capability.held.holdings import Holdings
 from nunet_node.errors import MisuseError
 from nunet_node.identity.challenge import ChallengeBook
 from nunet_node.identity.did import Did
-from nunet_node.identity.keys import Signer
+from nunet_node.identity.keys import Signer, agreement_secret_of
 from nunet_node.jobs.specification import JobId
 from nunet_node.market.offers import Refusal
 from nunet_node.market.table import AdvertTable
@@ -119,6 +119,7 @@ class Node:
             price_micro_ntx=settings.price_micro_ntx,
             store_bytes=settings.store_bytes,
             admission=settings.admission,
+            agreement_secret=agreement_secret_of(settings.signer),
         )
         memory = Memory(
             sessions=self._sessions,

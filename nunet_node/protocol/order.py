@@ -11,6 +11,7 @@ from typing import Final, assert_never
 from nunet_node.errors import MisuseError
 from nunet_node.identity.did import Did
 from nunet_node.jobs.lifecycle import State, is_final
+from nunet_node.jobs.secrets import SecretSource
 from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.jobs.statements import Accepted, Confirmation, Move, Notice, Queue
 from nunet_node.protocol.facts import (
@@ -27,6 +28,7 @@ from nunet_node.protocol.facts import (
     OrderFact,
     OrderPlaced,
     ResultFetched,
+    SecretsHanded,
 )
 from nunet_node.wire.cid import Cid
 
@@ -45,6 +47,8 @@ class Award:
     at_s: int
     accepted: Accepted | None = None
     inputs_handed: bool = False
+    secrets_for: int = 0
+    """The newest attempt whose secrets the provider was given."""
     dropped: str | None = None
     """Why the attempt was given up, if it was."""
     lost: bool = False
@@ -62,6 +66,7 @@ class Order:
     claimed_owner: Did | None = None
     """Whose it is as a link says, until somebody who knows has said it."""
     salt: bytes = b""
+    secrets: tuple[SecretSource, ...] = ()
     placed_s: int = 0
     bids: tuple[BidKept, ...] = ()
     award: Award | None = None
@@ -84,6 +89,19 @@ class Order:
     def attempt(self) -> int:
         """The number of the newest attempt; 0 before the first."""
         return self.award.attempt if self.award else 0
+
+    @property
+    def newest_attempt(self) -> int:
+        """The same, counting those that its provider began by itself."""
+        return max(self.attempt, self.notice.attempt if self.notice else 0)
+
+    @property
+    def needs_us(self) -> bool:
+        """Whether its provider still lacks inputs or secrets."""
+        award, named = self.award, bool(self.spec and self.spec.secrets)
+        if award is None or not award.inputs_handed:
+            return True
+        return named and award.secrets_for < self.newest_attempt
 
     @property
     def ended(self) -> bool:
@@ -114,7 +132,13 @@ def apply_order(order: Order | None, fact: OrderFact) -> Order:
     match fact:
         case NoticeKept():
             return _notice(order, fact)
-        case AwardIntended() | AwardAccepted() | AwardDropped() | InputsHanded():
+        case (
+            AwardIntended()
+            | AwardAccepted()
+            | AwardDropped()
+            | InputsHanded()
+            | SecretsHanded()
+        ):
             return _award(order, fact)
         case _:
             return _other(order, fact)
@@ -122,7 +146,7 @@ def apply_order(order: Order | None, fact: OrderFact) -> Order:
 
 def _award(
     order: Order,
-    fact: AwardIntended | AwardAccepted | AwardDropped | InputsHanded,
+    fact: AwardIntended | AwardAccepted | AwardDropped | InputsHanded | SecretsHanded,
 ) -> Order:
     if isinstance(fact, AwardIntended):
         award = Award(
@@ -146,8 +170,14 @@ def _award(
             )
         case AwardDropped():
             return _dropped(order, order.award, fact)
-        case InputsHanded():
-            return replace(order, award=replace(order.award, inputs_handed=True))
+        case InputsHanded() | SecretsHanded():
+            return replace(order, award=_handed(order.award, fact))
+
+
+def _handed(award: Award, fact: InputsHanded | SecretsHanded) -> Award:
+    if isinstance(fact, SecretsHanded):
+        return replace(award, secrets_for=fact.for_attempt)
+    return replace(award, inputs_handed=True)
 
 
 def _dropped(order: Order, award: Award, fact: AwardDropped) -> Order:
@@ -208,6 +238,7 @@ def _other(
                 owner=fact.owner,
                 spec=fact.spec,
                 salt=fact.salt,
+                secrets=fact.secrets,
                 placed_s=fact.at_s,
             )
         case BidKept():

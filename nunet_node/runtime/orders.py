@@ -16,6 +16,7 @@ import trio
 
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did
+from nunet_node.jobs.secrets import SecretSource
 from nunet_node.jobs.specification import JobId, JobSpec, job_id_of
 from nunet_node.protocol.effects import OrderChanged
 from nunet_node.protocol.facts import NoticeKept, OrderFact
@@ -62,7 +63,13 @@ class Orders:
         self._done: set[JobId] = set()
         self._attending = False
 
-    async def place(self, owner: Did, spec: JobSpec, salt: bytes) -> JobId:
+    async def place(
+        self,
+        owner: Did,
+        spec: JobSpec,
+        salt: bytes,
+        secrets: tuple[SecretSource, ...] = (),
+    ) -> JobId:
         """Place an order and drive it; return its id once that is durable.
 
         Raises:
@@ -72,7 +79,7 @@ class Orders:
         await self.load(job)
         if self._hold(job):
             await self._driver.tell(
-                OrderWanted(job=job, spec=spec, salt=salt, owner=owner)
+                OrderWanted(job=job, spec=spec, salt=salt, owner=owner, secrets=secrets)
             )
         else:
             await self.follow(job)

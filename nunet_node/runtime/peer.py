@@ -20,6 +20,7 @@ import trio
 from nunet_node.executors.port import Executors
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer
+from nunet_node.jobs.secrets import SecretSource
 from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec
 from nunet_node.market.table import AdvertTable
 from nunet_node.network.host import open_host
@@ -51,6 +52,7 @@ from nunet_node.runtime.settings import (
     addresses,
     bootstrap,
     executors,
+    host_settings,
     listen_hosts,
     node_settings,
 )
@@ -58,6 +60,7 @@ from nunet_node.runtime.store.upkeep import DiskCare
 from nunet_node.runtime.wallet import tokens
 from nunet_node.runtime.wallet.keyring import Keyring
 from nunet_node.runtime.wallet.reading import may_use
+from nunet_node.runtime.wallet.secrets import Unsealer
 from nunet_node.runtime.work.custody import Custody, LogHeads
 from nunet_node.runtime.work.offering import offering_of
 from nunet_node.runtime.work.scratch import held_scratch, sweep_others
@@ -117,6 +120,7 @@ class Peer:
             gossip=settings.gossip,
             neighbours=self._neighbours,
             custody=custody,
+            unsealer=Unsealer(settings.key),
             bitswap=settings.bitswap,
             keys=self._keys,
             changed=self._orders.changed,
@@ -194,7 +198,12 @@ class Peer:
         return await self._host.connect(addresses)
 
     async def place(
-        self, spec: JobSpec, *, salt: bytes | None = None, owner: Did | None = None
+        self,
+        spec: JobSpec,
+        *,
+        salt: bytes | None = None,
+        owner: Did | None = None,
+        secrets_from: tuple[SecretSource, ...] = (),
     ) -> JobId:
         """Place an order, and drive it.
 
@@ -203,11 +212,11 @@ class Peer:
             salt: `SALT_BYTES` bytes; the same again name the same job.
             owner: whose job it is, the first user's unless said; somebody else's
                 needs a delegation that the home holds.
+            secrets_from: where its secrets are read.
         """
         owner = owner or next(iter(self._keys.users))
-        return await self._orders.place(
-            owner, spec, salt or secrets.token_bytes(SALT_BYTES)
-        )
+        salt = salt or secrets.token_bytes(SALT_BYTES)
+        return await self._orders.place(owner, spec, salt, secrets_from)
 
     def may(self, order: Order, command: str) -> bool:
         """Tell whether a user, or a delegation held here, may use a command on it."""
@@ -368,16 +377,7 @@ async def _assemble(
     if settings.is_node:
         custody = await trio.to_thread.run_sync(Custody.open, home.kept)
         stack.callback(custody.store.close)
-    host = await stack.enter_async_context(
-        network(
-            HostSettings(
-                seed=settings.key.seed,
-                listen=settings.listen,
-                gossip=settings.gossip,
-                mdns=settings.mdns,
-            )
-        )
-    )
+    host = await stack.enter_async_context(network(host_settings(settings)))
     afterwards = stack.enter_context(contextlib.ExitStack())
     tasks = await stack.enter_async_context(trio.open_nursery())
     stack.callback(tasks.cancel_scope.cancel)

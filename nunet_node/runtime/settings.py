@@ -18,6 +18,7 @@ from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer, SigningKey
 from nunet_node.identity.peer_id import peer_id_of
 from nunet_node.network.discovery import parse_listen_address
+from nunet_node.network.port import HostSettings
 from nunet_node.protocol.node import NodeSettings
 from nunet_node.protocol.trust.admission import Admission
 from nunet_node.quantities import ResourceVector
@@ -87,6 +88,16 @@ def node_settings(
         nonce=secrets.token_bytes,
         admission=settings.admission,
         holdings=holdings,
+    )
+
+
+def host_settings(settings: PeerSettings) -> HostSettings:
+    """Return how the peer stands on the network."""
+    return HostSettings(
+        seed=settings.key.seed,
+        listen=settings.listen,
+        gossip=settings.gossip,
+        mdns=settings.mdns,
     )
 
 

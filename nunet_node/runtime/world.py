@@ -32,6 +32,7 @@ from nunet_node.protocol.inputs import (
 )
 from nunet_node.protocol.node import Node
 from nunet_node.protocol.provider.custody import Job
+from nunet_node.protocol.secrets.events import SealSecrets
 from nunet_node.runtime.driver import Driver
 from nunet_node.runtime.exchange.blocks import blocks_under
 from nunet_node.runtime.exchange.bulk.meeting import Meeting
@@ -46,6 +47,7 @@ from nunet_node.runtime.exchange.public.bitswap import BitswapServer
 from nunet_node.runtime.exchange.public.shelf import Shelf
 from nunet_node.runtime.store.replicas import Replicas
 from nunet_node.runtime.wallet.keyring import Keyring
+from nunet_node.runtime.wallet.secrets import Unsealer, sealed_for
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.execution import Execution
 from nunet_node.storage.blocks import BlockStore
@@ -75,6 +77,8 @@ class Surroundings:
     neighbours: Neighbours
     custody: Custody | None
     """None for a peer that keeps nothing for others."""
+    unsealer: Unsealer
+    """Opens the secrets of jobs that start here."""
     bitswap: bool
     """Whether anybody may fetch public results by Bitswap."""
     keys: Keyring
@@ -124,16 +128,14 @@ class World:
             fx.GrantLogs: self._grant_logs,
             fx.EndGrants: lambda effect: self.forget(effect.peer_id),
             fx.DeliverInputs: self._deliver_inputs,
+            SealSecrets: self._seal_secrets,
             fx.Tell: self._tell,
         }
         self._acts.update(around.keys.desk(self._post, tasks).acts)
         if self._replicas is not None:
             self._acts.update(self._replicas.acts)
-        self._execution: Execution | None = None
-        if around.executors is not None and self._custody is not None:
-            self._execution = Execution(
-                around.executors, self._custody, self._book, self._post, tasks
-            )
+        self._execution = self._make_execution()
+        if self._execution is not None:
             self._acts.update(_job_acts(self._execution))
 
     def _keepers(self) -> Keepers:
@@ -151,6 +153,19 @@ class World:
             self.grants,
             driver.tell,
             driver.post,
+            self._tasks,
+        )
+
+    def _make_execution(self) -> Execution | None:
+        around = self._around
+        if around.executors is None or self._custody is None:
+            return None
+        return Execution(
+            around.executors,
+            self._custody,
+            self._book,
+            around.unsealer,
+            self._post,
             self._tasks,
         )
 
@@ -278,6 +293,12 @@ class World:
 
     async def _deliver(self, effect: fx.DeliverInputs) -> None:
         await self._post(await self.transfers.deliver(effect))
+
+    def _seal_secrets(self, effect: SealSecrets) -> None:
+        self._tasks.start_soon(self._seal, effect)
+
+    async def _seal(self, effect: SealSecrets) -> None:
+        await self._post(await trio.to_thread.run_sync(sealed_for, effect))
 
     def _tell(self, effect: fx.Tell) -> None:
         news = effect.news

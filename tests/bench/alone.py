@@ -29,10 +29,12 @@ from nunet_node.protocol.effects import DiscardScratch, StartJob, StoreResult
 from nunet_node.protocol.inputs import Input, JobExited, ResultStored
 from nunet_node.runtime.exchange.logs import LogBook
 from nunet_node.runtime.home import cache_directory
+from nunet_node.runtime.wallet.secrets import Unsealer
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.execution import Execution
 from nunet_node.storage.read_tree import Source, read_tree
 
+UNSEALER: Final = Unsealer(SigningKey(b"n" * 32))
 OWNER: Final[Did] = SigningKey(b"o" * 32).did
 SCRIPT: Final = "nothing.py"
 """The least a script can do: it is empty."""
@@ -72,7 +74,7 @@ class Alone:
         """Run jobs with these executors for as long as the block."""
         async with executors.warmed(), trio.open_nursery() as tasks:
             self._execution = Execution(
-                executors, self.custody, LogBook(), self._post, tasks
+                executors, self.custody, LogBook(), UNSEALER, self._post, tasks
             )
             yield
             tasks.cancel_scope.cancel()

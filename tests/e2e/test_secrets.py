@@ -15,7 +15,16 @@ from nunet_node.identity.statement import open_statement
 from nunet_node.identity.wallet import decode_identity
 from nunet_node.jobs.statements import RECEIPT, Receipt
 from nunet_node.results.sealing import unwrap_key
-from tests.e2e.network import LOOPBACK, Finished, Network, Node, Running, User
+from nunet_node.runtime.home import open_home
+from tests.e2e.network import (
+    LOOPBACK,
+    USAGE,
+    Finished,
+    Network,
+    Node,
+    Running,
+    User,
+)
 
 PASSPHRASE = "correct horse battery marker"
 VARIABLE = "variable-marker-5d1f"
@@ -119,3 +128,53 @@ def test_no_secret_is_said_or_left_where_it_does_not_belong(net: Network, verbos
         assert found(key, home) == set()
         assert found(base64.b64decode(own), home) <= {"node.key"}
     assert found(base64.b64decode(own), provider.home) == {"node.key"}
+
+
+TOLD = "job-secret-marker-81c3"
+QUEUED = "job-secret-marker-e02f"
+
+
+def everywhere(secret: bytes, *homes: Path) -> set[str]:
+    """Return where a secret stands: in a home, in scratch, in memory's own files."""
+    places = [*homes, open_home(homes[0]).scratch(), Path("/dev/shm")]
+    files = {f"{place}/{name}" for place in places for name in found(secret, place)}
+    processes = Path("/proc").glob("[0-9]*")
+    shown = (path / name for path in processes for name in ("cmdline", "environ"))
+    return files | {str(path) for path in shown if secret in bytes_of(path)}
+
+
+def bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_jobs_secret_is_nowhere_but_at_its_source_and_in_the_job(net: Network):
+    provider = net.provider(cpus=1)
+    user = net.user(provider)
+    user.write("told.txt", TOLD)
+    user.write("queued.txt", QUEUED)
+    words = ("--secret", "TOLD=@told.txt", "--", "sh", "-c")
+    read = 'rev "$NUNET_JOB_SECRETS/TOLD" > out; cat out'
+    done = user.submit("--name", "done", *words, read).must()
+    kept = user.cwd / "done/outputs/out"
+    assert kept.read_text().strip() == TOLD[::-1]
+
+    running = user.detached(*words, f"{read}; sleep 600")["job"]
+    provider.moved(running, "running")
+    waits = user.detached("--secret", "QUEUED=@queued.txt", "--", "sleep", "1")["job"]
+    assert user.status(waits)["state"] == "queued"
+    for secret in (TOLD.encode(), QUEUED.encode()):
+        assert everywhere(secret, provider.home, user.home) == set()
+        assert secret.decode() not in done.out + done.err + str(provider)
+
+    provider.kill()
+    for secret in (TOLD.encode(), QUEUED.encode()):
+        assert everywhere(secret, provider.home, user.home) == set()
+
+
+def test_a_secret_in_a_commands_own_words_is_refused_and_not_repeated(user: User):
+    refused = user.submit("--secret", f"TOKEN={TOLD}", "--", "true").must(USAGE)
+    assert "TOKEN=@FILE" in refused.err
+    assert TOLD not in refused.out + refused.err

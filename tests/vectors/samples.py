@@ -7,6 +7,7 @@ committed and must not change: other bytes for the same value are another protoc
 
 import base64
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,10 @@ def _value(info: Any, name: str, *, full: bool) -> Any:  # noqa: PLR0911 - one l
             return _value(some[0], name, full=full)
         case inspect.IntType(ge=least, le=most):
             return min(7 if least is None else max(least, 7), most or 7)
-        case inspect.StrType(max_length=most):
+        case inspect.StrType(max_length=most, pattern=pattern):
             did = name in DID_FIELDS and (most is None or most > len(ALICE.did))
-            return ALICE.did if did else f"a {name}"[: most or 64]
+            text = ALICE.did if did else f"a {name}"[: most or 64]
+            return text if pattern is None or re.search(pattern, text) else name
         case inspect.BytesType(min_length=least, max_length=most):
             return bytes(range(min(max(least or 0, 4), most or 32)))
         case inspect.BoolType():

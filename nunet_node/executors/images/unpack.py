@@ -26,6 +26,7 @@ DEPTH_MAX: Final = 64
 PIECE_BYTES: Final = 1 << 20
 MOUNT_POINTS: Final = ("proc", "dev", "tmp", "job")
 """Directories that the box mounts over, which therefore must be real ones."""
+RUN: Final = "run"
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -174,6 +175,10 @@ def _empty(folder: int) -> None:
 def _make_mount_points(root: int) -> None:
     for name in MOUNT_POINTS:
         _make_folder(root, name)
+    # Mounted over only where a job has secrets: an image in which it is something
+    # else serves every other job.
+    with contextlib.suppress(ImageError):
+        _make_folder(root, RUN)
 
 
 def _parts(path: str) -> list[str]:

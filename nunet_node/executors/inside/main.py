@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import Any, Final
 
-from nunet_node.executors.inside import confine
+from nunet_node.executors.inside import confine, secrets
 
 EXIT_NOT_STARTED: Final = 125
 """Exit status of a child that could not start its guest, as env(1) has it."""
@@ -79,4 +79,5 @@ def _become(request: dict[str, Any], fds: Descriptors) -> None:
     if "filter" in fds:
         os.set_inheritable(fds["filter"], True)
         argv += ["--seccomp", str(fds["filter"])]
-    os.execve(program, argv + request["argv"], {})  # noqa: S606 - no shell
+    words = secrets.laid_out(request["argv"], request["secrets"])
+    os.execve(program, argv + words, {})  # noqa: S606 - no shell

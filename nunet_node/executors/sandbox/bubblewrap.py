@@ -17,6 +17,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from nunet_node.executors.inside.secrets import SECRETS_MARK
+from nunet_node.executors.port import SECRETS_PATH
+
 JOB_PATH: Final = "/job"
 """Where a native job sees its directory."""
 TMP_PATH: Final = "/tmp"  # noqa: S108 - inside the sandbox, the job's own
@@ -24,6 +27,8 @@ SEARCH_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 SHARED_MEMORY_BYTES_MAX: Final = 1 << 20
 """Size of /dev/shm: enough for semaphores; it counts to nobody's memory."""
 
+RUN_BYTES_MAX: Final = 1 << 20
+"""Size of /run where a job has secrets: all of them, each in a page of its own."""
 _NAMESPACES: Final = (  # noqa: SIM905 - a table of words
     "--unshare-user --unshare-ipc --unshare-pid --unshare-uts --unshare-net "
     "--unshare-cgroup-try --disable-userns --uid 65534 --gid 65534 --hostname job "
@@ -39,9 +44,15 @@ _SYSTEM: Final = (
 _TOP_FOLDERS: Final = ("bin", "sbin", "lib", "lib64")
 """Links into /usr on a merged system, directories of their own on an older one."""
 _SEALED: Final = ["--remount-ro", "/proc", "--remount-ro", "/"]
+_SECRETS: Final = (
+    *("--size", str(RUN_BYTES_MAX), "--tmpfs", "/run"),
+    *("--perms", "0700", "--dir", SECRETS_PATH),
+    SECRETS_MARK,
+    *("--remount-ro", "/run"),
+)
 
 
-def options(
+def options(  # noqa: PLR0913 - each is another part of the box
     *,
     work: Path,
     tmp: Path,
@@ -49,12 +60,14 @@ def options(
     argv: Iterable[str],
     root: Path | None = None,
     devices: Iterable[str] = (),
+    secrets: bool = False,
 ) -> list[str]:
     """Return bwrap's arguments, its own name left out, to run ``argv`` in the box.
 
     ``root`` is the root file system that the job brought; this system's own programs
     without one. It has the directories that are mounted over. ``devices`` are nodes in
-    /dev that this job alone sees.
+    /dev that this job alone sees. With ``secrets`` there is a place for them, which
+    the child fills where `SECRETS_MARK` stands, in memory and closed to writing.
     """
     variables = [word for pair in env for word in ("--setenv", *pair)]
     binds = ["--bind", str(tmp), TMP_PATH, "--bind", str(work), JOB_PATH]
@@ -70,6 +83,7 @@ def options(
         *binds,
         "--chdir",
         JOB_PATH,
+        *(_SECRETS if secrets else ()),
         *_SEALED,
         "--",
         *argv,

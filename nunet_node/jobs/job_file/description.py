@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
+import msgspec
+
 from nunet_node.jobs.job_file.plain_yaml import JobFileError
+from nunet_node.jobs.job_file.secrets import laid_over, names_of
 from nunet_node.jobs.job_file.values import (
     FileInput,
     base_name,
@@ -17,6 +20,7 @@ from nunet_node.jobs.job_file.values import (
     is_path,
     suffix,
 )
+from nunet_node.jobs.secrets import SecretSource
 from nunet_node.jobs.specification import (
     Engine,
     Isolation,
@@ -64,6 +68,8 @@ class JobFile:
     outputs: tuple[str, ...] | None = None
     results: ResultKind | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[SecretSource, ...] = ()
+    """Where its secrets are read from; a specification has their names alone."""
     cpu_millis: int | None = None
     memory_bytes: int | None = None
     disk_bytes: int | None = None
@@ -87,6 +93,7 @@ class JobFile:
         }
         said["inputs"] = (*self.inputs, *options.inputs)
         said["env"] = {**self.env, **options.env}
+        said["secrets"] = laid_over(self.secrets, options.secrets)
         return replace(self, **said)
 
     def beside(self, directory: str) -> "JobFile":
@@ -97,11 +104,19 @@ class JobFile:
             replace(each, path=_join(directory, each.path)) if each.is_here else each
             for each in self.inputs
         )
+        secrets = tuple(
+            msgspec.structs.replace(each, file=_join(directory, each.file))
+            if each.file
+            else each
+            for each in self.secrets
+        )
         program = self.program and _join(directory, self.program)
         image = self.image
         if image and is_path(image):
             image = _join(directory, image)
-        return replace(self, inputs=inputs, program=program, image=image)
+        return replace(
+            self, inputs=inputs, secrets=secrets, program=program, image=image
+        )
 
     def all_inputs(self) -> tuple[FileInput, ...]:
         """Return the inputs with the program, which is one of them."""
@@ -131,6 +146,7 @@ def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec
         isolation=_kept_in(file, engine),
         command=_words(file, engine),
         env=dict(sorted(file.env.items())),
+        secrets=names_of(file.secrets),
         inputs=inputs,
         inputs_bytes=inputs_bytes,
         outputs=file.outputs or (),

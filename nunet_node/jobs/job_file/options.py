@@ -13,6 +13,7 @@ from nunet_node.errors import PeerError
 from nunet_node.jobs.job_file.description import JobFile
 from nunet_node.jobs.job_file.gpu import GPU_SCHEMA, read_gpu
 from nunet_node.jobs.job_file.plain_yaml import JobFileError, Value, read_yaml
+from nunet_node.jobs.job_file.secrets import SECRETS_SCHEMA, read_secrets
 from nunet_node.jobs.job_file.values import (
     ENV_NAME_PATTERN,
     NAME_PATTERN,
@@ -368,6 +369,7 @@ JOB_OPTIONS: Final[Mapping[str, JobOption]] = {
             maxProperties=ENV_MAX,
         ),
     ),
+    "secrets": JobOption(read=read_secrets, schema=SECRETS_SCHEMA),
     "resources": _group("What it needs.", RESOURCE_OPTIONS),
     "timeouts": _group("How long it may take.", TIMEOUT_OPTIONS),
     "retry": _group("Whether it is run again.", RETRY_OPTIONS),

@@ -51,6 +51,12 @@ replicas: 0
 # Environment variables.
 env: {}
 
+# Values that nobody but the job may know: files in /run/secrets there. Say where they
+# are here, in a variable of your environment or in a file; never what they are.
+# secrets:
+#   API_TOKEN: {env: API_TOKEN}
+#   KEY: {file: key.pem}
+
 # What it needs. It is stopped if it takes more.
 resources:
   cpus: 1

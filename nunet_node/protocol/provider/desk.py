@@ -31,6 +31,14 @@ a node's connections; beyond it the oldest have to ask again."""
 NOTHING: Final = ResourceVector()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class HeldSecrets:
+    """A job's secrets for one attempt, sealed to this node."""
+
+    attempt: int
+    sealed: bytes
+
+
 @dataclass(slots=True, kw_only=True)
 class Desk:
     """The provider's working memory."""
@@ -58,6 +66,10 @@ class Desk:
     watchers: dict[JobId, set[SessionId]] = field(default_factory=dict)
     cancels: dict[JobId, list[tuple[SessionId, int]]] = field(default_factory=dict)
     """Cancel commands whose confirmation waits for the process tree to die."""
+    agreement_secret: bytes = field(default=b"", repr=False)
+    """The node's secret X25519 key, to which secrets are sealed."""
+    secrets: dict[JobId, HeldSecrets] = field(default_factory=dict)
+    """Those of jobs that have not started; see `protocol.secrets.holding`."""
     leaning: OrderedDict[tuple[Cid, str], None] = field(default_factory=OrderedDict)
     """Which peers were given something under which delegation."""
 
@@ -108,7 +120,18 @@ class Desk:
         """Tell whether nothing but room keeps the job from starting."""
         offer = self.engine(job.spec.engine)
         can_run = offer is not None and offer.ready and self._could_hold(job)
-        return job.staged and not job.cancelling and can_run
+        here = job.staged and not self.wants_secrets(job)
+        return here and not job.cancelling and can_run
+
+    def secrets_of(self, job: Job) -> bytes:
+        """Return the sealed secrets of the attempt that stands, if they are here."""
+        held = self.secrets.get(job.job)
+        return held.sealed if held and held.attempt == job.attempt else b""
+
+    def wants_secrets(self, job: Job) -> bool:
+        """Tell whether the job cannot start before its secrets are handed over."""
+        named = bool(job.spec.secrets) and not job.started and not job.ended
+        return named and not self.secrets_of(job)
 
     def _could_hold(self, job: Job) -> bool:
         """Tell whether a machine of the cluster could hold the job if it were empty.
@@ -163,6 +186,8 @@ class Desk:
         offer = self.engine(job.spec.engine)
         if not job.staged:
             return "its inputs have not all arrived"
+        if self.wants_secrets(job):
+            return "its secrets have not been handed over"
         if offer is None or not offer.ready:
             return f"engine {job.spec.engine} is being prepared"
         if not self._could_hold(job):

@@ -86,7 +86,7 @@ def move(desk: Desk, turn: Turn, moved: JobMoved) -> Job:
             reason=moved.reason,
         )
     )
-    _set_timers(turn, moved.state, turn.ledger.jobs[job.job])
+    _set_timers(desk, turn, moved.state, turn.ledger.jobs[job.job])
     return turn.ledger.jobs[job.job]
 
 
@@ -126,6 +126,7 @@ def schedule(desk: Desk, turn: Turn) -> None:
                     owner=job.owner,
                     spec=job.spec,
                     gpus=job.gpus,
+                    secrets=desk.secrets_of(job),
                 )
             )
 
@@ -135,7 +136,8 @@ def inputs_arrived(desk: Desk, turn: Turn, given: InputsArrived) -> None:
     job = _current(turn, given.job, given.attempt)
     if job is not None and not job.staged and not job.ended:
         turn.record(JobStaged(job=job.job))
-        turn.do(CancelTimer(name=f"{STAGING_TIMER}:{job.job}"))
+        if not desk.wants_secrets(job):
+            turn.do(CancelTimer(name=f"{STAGING_TIMER}:{job.job}"))
         schedule(desk, turn)
 
 
@@ -151,6 +153,7 @@ def job_started(desk: Desk, turn: Turn, given: JobStarted) -> None:
     """The job's process runs."""
     job = _current(turn, given.job, given.attempt)
     if job is not None and job.state is State.STARTING:
+        desk.secrets.pop(job.job, None)
         move(desk, turn, to(turn, job, State.RUNNING))
 
 
@@ -245,6 +248,7 @@ def _end(desk: Desk, turn: Turn, moved: JobMoved) -> None:
         CancelTimer(name=f"{STAGING_TIMER}:{job.job}"),
         DiscardScratch(job=job.job, attempt=job.attempt),
     )
+    desk.secrets.pop(job.job, None)
     for session, frame in desk.cancels.pop(job.job, []):
         confirm(desk, turn, session, frame, job)
 
@@ -270,8 +274,12 @@ def queue_timed_out(desk: Desk, turn: Turn, name: JobId) -> None:
 def staging_timed_out(desk: Desk, turn: Turn, name: JobId) -> None:
     """The inputs never came; room must not wait for them."""
     job = turn.ledger.jobs.get(name)
-    if job is not None and not job.ended and not job.staged:
+    if job is None or job.ended:
+        return
+    if not job.staged:
         end(desk, turn, to(turn, job, State.FAILED, "its inputs were not handed over"))
+    elif job.holding and desk.wants_secrets(job):
+        end(desk, turn, to(turn, job, State.FAILED, "its secrets were not handed over"))
 
 
 def resume(desk: Desk, turn: Turn, logs: Mapping[tuple[JobId, int], LogHead]) -> None:
@@ -294,7 +302,7 @@ def resume(desk: Desk, turn: Turn, logs: Mapping[tuple[JobId, int], LogHead]) ->
             # What this machine offers may be less than before: room is given anew.
             move(desk, turn, to(turn, job, State.QUEUED, "the provider restarted"))
         elif job.state is not None:
-            _set_timers(turn, job.state, job)
+            _set_timers(desk, turn, job.state, job)
     schedule(desk, turn)
 
 
@@ -370,7 +378,7 @@ def _notice(desk: Desk, turn: Turn, job: Job, moved: JobMoved) -> Notice:
     )
 
 
-def _set_timers(turn: Turn, state: State, job: Job) -> None:
+def _set_timers(desk: Desk, turn: Turn, state: State, job: Job) -> None:
     if state is State.QUEUED:
         queued_s = turn.now.unix_s - job.history[-1].at_s
         at_ns = turn.after_s(max(0, job.spec.timeouts.queue_s - queued_s))
@@ -379,6 +387,10 @@ def _set_timers(turn: Turn, state: State, job: Job) -> None:
         allowed_s = STAGING_S_MIN + job.spec.inputs_bytes // STAGING_BYTES_PER_S
         waited_s = turn.now.unix_s - job.accepted_s
         at_ns = turn.after_s(max(0, allowed_s - waited_s))
+        turn.do(SetTimer(name=f"{STAGING_TIMER}:{job.job}", at_ns=at_ns))
+    elif state is State.ALLOCATED and desk.wants_secrets(job):
+        # Who waits for room may wait for secrets too; room itself must not.
+        at_ns = turn.after_s(STAGING_S_MIN)
         turn.do(SetTimer(name=f"{STAGING_TIMER}:{job.job}", at_ns=at_ns))
 
 

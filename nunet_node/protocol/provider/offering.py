@@ -111,6 +111,7 @@ def why_not(desk: Desk, turn: Turn, call: CallForBids) -> Refusal | None:
         call.resources,
         call.price_micro_ntx_max,
         call.isolation,
+        secrets=call.secrets,
     )
     if unfit is not None:
         return Refusal(

@@ -23,6 +23,7 @@ from nunet_node.jobs.scheduler import (
     startable,
     tag_for,
 )
+from nunet_node.jobs.secrets import SecretsGiven
 from nunet_node.jobs.specification import (
     SALT_BYTES,
     JobId,
@@ -53,6 +54,7 @@ from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.provider.offering import why_not
 from nunet_node.protocol.provider.telling import place_of
+from nunet_node.protocol.secrets import holding
 from nunet_node.protocol.sessions import LASTING_TTL_S, Session
 from nunet_node.protocol.trust.admission import (
     proofs_used,
@@ -68,6 +70,11 @@ JOBS_KEPT_MAX: Final = 10_000
 """Jobs in the ledger; the oldest ended one leaves for a new one."""
 
 
+SECRETS_EARLY: Final = Refusal(
+    code="job.secrets-early", reason="secrets for a job that is not accepted here"
+)
+
+
 class SubmitArgs(Record):
     """The arguments of a submit: the whole job, bound to its id."""
 
@@ -80,6 +87,8 @@ class SubmitArgs(Record):
     """The delegations by which a provider that asks for them admits the owner."""
     mandate: Annotated[tuple[Cid, ...], msgspec.Meta(max_length=CHAIN_LINKS_MAX)] = ()
     """The delegations by which the provider may have the result kept elsewhere."""
+    secrets: SecretsGiven | None = None
+    """The job's secrets, once this provider has said that it has the job."""
 
 
 def submit(
@@ -100,29 +109,49 @@ def submit(
             code="job.id-mismatch", reason="the id is not this job's", never=True
         )
     known = turn.ledger.jobs.get(args.job)
-    refusal = _why_not_again(known, args.attempt) if known else None
+    if known is None or args.attempt > known.attempt:
+        refusal = _why_not_again(known, args.attempt) if known else None
+        refusal = refusal or _take_custody(desk, turn, given, args, spec_cid)
+    else:
+        refusal = _repeated(desk, known, args)
     if refusal is not None:
         return refusal
-    if known is None or args.attempt > known.attempt:
-        try:
-            proofs = proofs_used(given)
-        except CapabilityError as error:
-            return Refusal(code=error.code, reason=str(error)[:500], never=True)
-        refusal = (
-            _why_untrusted(desk, turn, given, args, proofs)
-            or _why_not(desk, turn, given.subject, args.spec, spec_cid)
-            or _why_no_replicas(desk, turn, given, args)
-        )
-        if refusal is not None:
-            return refusal
-        _make_room(turn)
-        _accept(desk, turn, given, args, spec_cid, proofs)
     job = turn.ledger.jobs[args.job]
     _answer(desk, turn, session, frame, job)
     if all(proves(link.command, Command(WATCH)) for link in given.proofs):
         _tell(desk, turn, session, job)
     keeping.schedule(desk, turn)
     return None
+
+
+def _take_custody(
+    desk: Desk, turn: Turn, given: Invocation, args: SubmitArgs, spec_cid: Cid
+) -> Refusal | None:
+    """Accept a new attempt, or return why not."""
+    if args.secrets is not None:
+        return SECRETS_EARLY
+    try:
+        proofs = proofs_used(given)
+    except CapabilityError as error:
+        return Refusal(code=error.code, reason=str(error)[:500], never=True)
+    refusal = (
+        _why_untrusted(desk, turn, given, args, proofs)
+        or _why_not(desk, turn, given.subject, args.spec, spec_cid)
+        or _why_no_replicas(desk, turn, given, args)
+    )
+    if refusal is not None:
+        return refusal
+    _make_room(turn)
+    _accept(desk, turn, given, args, spec_cid, proofs)
+    return None
+
+
+def _repeated(desk: Desk, known: Job, args: SubmitArgs) -> Refusal | None:
+    """Take the secrets that come with a submit said again; return why not."""
+    refusal = _why_not_again(known, args.attempt)
+    if refusal is None and args.secrets is not None:
+        refusal = holding.take(desk, known, args.secrets)
+    return refusal
 
 
 def _why_not_again(known: Job, attempt: int) -> Refusal | None:
@@ -179,6 +208,7 @@ def _why_not(
         inputs_bytes=spec.inputs_bytes,
         price_micro_ntx_max=spec.price_micro_ntx_max,
         isolation=spec.isolation or "",
+        secrets=bool(spec.secrets),
     )
     refusal = why_not(desk, turn, call)
     if refusal is not None:

@@ -68,6 +68,7 @@ def report_of(desk: Desk, turn: Turn, job: Job) -> Report:
         replicas=tuple(each.holder for each in job.replicas),
         log_links=log.links if log is not None else 0,
         log_digest=log.digest if log is not None else b"",
+        wants_secrets=desk.wants_secrets(job),
     )
 
 

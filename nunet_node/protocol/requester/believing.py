@@ -7,17 +7,21 @@ ended, whatever is said later.
 
 from typing import Final
 
+from nunet_node.identity.did import parse_did
 from nunet_node.identity.statement import Statement
 from nunet_node.jobs.statements import HISTORY_MAX, Accepted, Confirmation, Notice
 from nunet_node.protocol.effects import CancelConfirmed, DeliverInputs, OrderAccepted
 from nunet_node.protocol.facts import (
     AwardAccepted,
     CancelKept,
+    CustodianKept,
     InputsHanded,
     NoticeKept,
 )
+from nunet_node.protocol.inputs import CustodianNamed
 from nunet_node.protocol.order import Award, Order
 from nunet_node.protocol.requester.memory import Memory
+from nunet_node.protocol.secrets import handing
 from nunet_node.protocol.turn import Turn
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
@@ -69,9 +73,10 @@ def keep_acceptance(
                 job=order.job, attempt=award.attempt, peer_id=award.peer_id, root=root
             )
         )
-    turn.tell(
-        OrderAccepted(job=order.job, provider=award.provider, staged=root is None)
-    )
+    order = turn.ledger.orders[order.job]
+    staged = root is None and not order.needs_us
+    turn.tell(OrderAccepted(job=order.job, provider=award.provider, staged=staged))
+    handing.hand(memory, turn, order)
 
 
 def confirmed(order: Order, heard: Confirmation) -> bool:
@@ -88,6 +93,25 @@ def keep_confirmation(
         CancelConfirmed(job=order.job, confirmation=heard.payload, data=heard.data)
     )
     return memory.record(turn, kept)
+
+
+def custodian(memory: Memory, turn: Turn, given: CustodianNamed) -> None:
+    """Record where a link says that a job is kept.
+
+    A link has no authority: it cannot move a job that was placed here.
+    """
+    order, provider = turn.ledger.orders.get(given.job), parse_did(given.provider)
+    award = order.award if order else None
+    if order and order.spec and (award is None or award.provider != provider):
+        return
+    kept = CustodianKept(
+        job=given.job,
+        provider=provider,
+        peer_id=given.peer_id,
+        addresses=given.addresses[:16],
+        owner=given.owner,
+    )
+    memory.record(turn, kept)
 
 
 def notice(memory: Memory, turn: Turn, heard: Statement[Notice]) -> Order | None:
@@ -108,5 +132,6 @@ def notice(memory: Memory, turn: Turn, heard: Statement[Notice]) -> Order | None
         kept = NoticeKept(job=order.job, notice=said, data=heard.data)
         order = memory.record(turn, kept, notice=said)
         memory.went_on(order.job)
+        handing.hand(memory, turn, order)
         return order if order.ended else None
     return order if said.sequence > last + 1 else None

@@ -253,6 +253,7 @@ def _send(memory: Memory, turn: Turn, voice: Voice, call: Call, provider: Did) -
         inputs_bytes=spec.inputs_bytes,
         price_micro_ntx_max=spec.price_micro_ntx_max,
         isolation=spec.isolation or "",
+        secrets=bool(spec.secrets),
     )
     data = voice.state(turn, CALL, wanted, provider, FRESH_TTL_S)
     session = call.asked[provider]
@@ -268,6 +269,7 @@ def _unfit(candidate: Candidate, spec: JobSpec) -> tuple[str, str] | None:
         spec.resources,
         spec.price_micro_ntx_max,
         spec.isolation or "",
+        secrets=bool(spec.secrets),
     )
 
 
@@ -299,7 +301,11 @@ def _why_never(heard: list[Candidate], spec: JobSpec) -> str:
     who = f"of {len(heard)} providers heard"
     if not able:
         return f"no room ever: engine {spec.engine} is offered by none {who}"
-    if not any(_keeps(c, spec) for c in able):
+    if all(_lacks(c, spec, "secrets") for c in able):
+        return (
+            f"no room ever: engine {spec.engine} with secrets is offered by none {who}"
+        )
+    if all(_lacks(c, spec, "isolation") for c in able):
         return (
             f"no room ever: isolation {spec.isolation} of engine {spec.engine} is "
             f"offered by none {who}"
@@ -321,9 +327,9 @@ def _why_never(heard: list[Candidate], spec: JobSpec) -> str:
     return f"no room ever: no single provider {who} has enough in every dimension"
 
 
-def _keeps(candidate: Candidate, spec: JobSpec) -> bool:
+def _lacks(candidate: Candidate, spec: JobSpec, dimension: str) -> bool:
     unfit = _unfit(candidate, spec)
-    return unfit is None or unfit[0] != "isolation"
+    return unfit is not None and unfit[0] == dimension
 
 
 def _refuse(memory: Memory, turn: Turn, order: Order, reason: str) -> None:

@@ -27,7 +27,8 @@ def attempt_after(order: Order) -> int:
         return 1
     if order.award.accepted is None and not order.award.lost:
         return order.award.attempt
-    return _newest_attempt(order) + 1
+    # A provider begins attempts of its own, where the owner allows them.
+    return order.newest_attempt + 1
 
 
 def lease_until_s(order: Order, award: Award) -> int:
@@ -43,7 +44,7 @@ def may_retry(order: Order) -> bool:
     if order.spec is None or order.cancel_wanted:
         return False
     retry = order.spec.retry
-    return RetryCause.LOST in retry.on and _newest_attempt(order) < retry.attempts
+    return RetryCause.LOST in retry.on and order.newest_attempt < retry.attempts
 
 
 def finish(memory: Memory, turn: Turn, order: Order, state: State, reason: str) -> None:
@@ -55,8 +56,3 @@ def finish(memory: Memory, turn: Turn, order: Order, state: State, reason: str) 
             job=order.job, state=state, reason=reason[:500], at_s=turn.now.unix_s
         )
         memory.record(turn, over)
-
-
-def _newest_attempt(order: Order) -> int:
-    # A provider begins attempts of its own, where the owner allows them.
-    return max(order.attempt, order.notice.attempt if order.notice else 0)

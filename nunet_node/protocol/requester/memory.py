@@ -134,6 +134,10 @@ class Pursuit:
     unheard: bool = True
     """The award that stands may have been commanded, and its answer not heard. So it
     is after a restart, when nobody remembers."""
+    sealing: bool = False
+    """Its secrets are being read."""
+    secrets_lost: bool = False
+    """Its custodian says that it has none, whatever it was given before."""
 
 
 Question = tuple[str, Any]
@@ -207,6 +211,8 @@ class Memory:
         self.calls.clear()
         self.links.clear()
         self.curious.clear()
+        for pursuit in self.pursuits.values():
+            pursuit.sealing = False
 
     def record(
         self, turn: Turn, *facts: OrderFact, notice: Notice | None = None

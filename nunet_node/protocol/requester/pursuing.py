@@ -40,10 +40,10 @@ from nunet_node.protocol.requester.memory import (
     Pursuit,
     Step,
 )
+from nunet_node.protocol.secrets import handing
 from nunet_node.protocol.sessions import Voice
 from nunet_node.protocol.signing.events import SIGNER_FAILED
 from nunet_node.protocol.turn import NS_PER_S, Turn
-from nunet_node.wire.schema import to_plain
 
 AGAIN_TIMER: Final = "again"
 
@@ -69,6 +69,7 @@ def pursue(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
     elif order.spec is not None and (award.accepted is None or not award.inputs_handed):
         _submit(memory, turn, order)
     else:
+        handing.hand(memory, turn, order)
         after = order.notice.sequence if order.notice else 0
         args = {"after": after} if after else {}
         _errand_once(memory, turn, order, WATCH, args)
@@ -128,14 +129,18 @@ def _answered(
         case Accepted() if command == SUBMIT and award is not None:
             if not believing.accepted(order, said):
                 return False
-            believing.keep_acceptance(memory, turn, order, award, outcome.answer)
+            given = outcome.errand.args.get("secrets")
+            if given is None:
+                believing.keep_acceptance(memory, turn, order, award, outcome.answer)
+            else:
+                handing.handed(memory, turn, order, given["attempt"])
         case Confirmation() if command == CANCEL:
             if not believing.confirmed(order, said):
                 return False
             order = believing.keep_confirmation(memory, turn, order, outcome.answer)
             pursue(memory, turn, voice, order)
-        case Report():
-            return command == WATCH and said.job == order.job
+        case Report() if command == WATCH and said.job == order.job:
+            handing.reported(memory, turn, order, said)
         case _:
             return False
     return True
@@ -162,11 +167,10 @@ def delivered(
         return
     if isinstance(given, InputsDelivered):
         handed = InputsHanded(job=order.job, attempt=given.attempt)
-        memory.record(turn, handed)
+        provider, order = order.award.provider, memory.record(turn, handed)
         memory.went_on(order.job)
-        turn.tell(
-            OrderAccepted(job=order.job, provider=order.award.provider, staged=True)
-        )
+        if not order.needs_us:
+            turn.tell(OrderAccepted(job=order.job, provider=provider, staged=True))
     else:
         _later(memory, turn, voice, order, given.reason)
 
@@ -203,12 +207,7 @@ def unreachable(
 
 
 def _submit(memory: Memory, turn: Turn, order: Order) -> None:
-    args = {
-        "attempt": order.attempt,
-        "salt": order.salt,
-        "spec": to_plain(order.spec),
-    }
-    _errand_once(memory, turn, order, SUBMIT, args)
+    _errand_once(memory, turn, order, SUBMIT, handing.submit_args(order))
 
 
 def _pursue_cancel(memory: Memory, turn: Turn, order: Order) -> None:

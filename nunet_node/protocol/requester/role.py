@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nunet_node.identity.did import Did, parse_did
+from nunet_node.identity.did import Did
 from nunet_node.identity.statement import Statement
 from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Notice, Receipt, Report
@@ -18,7 +18,6 @@ from nunet_node.protocol.effects import (
 )
 from nunet_node.protocol.facts import (
     CancelIntended,
-    CustodianKept,
     OrderPlaced,
     ResultFetched,
 )
@@ -42,16 +41,20 @@ from nunet_node.protocol.messages import KEEP, LOGS, READ, STATUS, AdvertsWanted
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.replicas.events import ReplicaWanted
 from nunet_node.protocol.replicas.upkeep import Upkeep
-from nunet_node.protocol.requester import calling, errands, pursuing, spreading
+from nunet_node.protocol.requester import (
+    believing,
+    calling,
+    errands,
+    pursuing,
+    spreading,
+)
 from nunet_node.protocol.requester.memory import Errand, Memory, Outcome, Pursuit
 from nunet_node.protocol.requester.pursuing import not_signed
+from nunet_node.protocol.secrets import handing
+from nunet_node.protocol.secrets.events import SecretsNews
 from nunet_node.protocol.sessions import Session, Voice
 from nunet_node.protocol.signing.absence import drop_signatures
-from nunet_node.protocol.signing.events import (
-    SignatureMade,
-    SignatureMissing,
-    SignatureNews,
-)
+from nunet_node.protocol.signing.events import SignatureNews
 from nunet_node.protocol.turn import Turn
 from nunet_node.results.logs.chain import LogHead
 
@@ -68,6 +71,7 @@ Wish = (
     | ReplicaWanted
     | InputsDelivered
     | InputsNotDelivered
+    | SecretsNews
     | SignatureNews
 )
 
@@ -97,22 +101,22 @@ class RequesterRole:
 
     def wish(self, turn: Turn, given: Wish) -> None:
         """Do what the user of this home wants."""
+        if isinstance(given, SecretsNews | SignatureNews):
+            self._made(turn, given)
+            return
         match given:
             case OrderWanted():
                 self._place(turn, given)
             case InputsDelivered() | InputsNotDelivered():
                 pursuing.delivered(self.memory, turn, self.voice, given)
             case CustodianNamed():
-                self._custodian(turn, given)
+                believing.custodian(self.memory, turn, given)
             case RevokeWanted():
                 spreading.begin(self.memory, turn, given)
             case ResultWritten():
                 self._written(turn, given)
             case ReplicaWanted():
                 self._holder(turn, given)
-            case SignatureMade() | SignatureMissing():
-                ended = errands.signature(self.memory, turn, given)
-                self._ended(turn, (ended,) if ended else ())
             case _:
                 self._about(turn, given)
 
@@ -217,6 +221,8 @@ class RequesterRole:
             pursuing.AGAIN_TIMER,
         }:
             self._again(turn, JobId(about))
+        elif what == handing.AGAIN_TIMER:
+            handing.again(self.memory, turn, JobId(about))
         else:
             return False
         return True
@@ -234,6 +240,7 @@ class RequesterRole:
                 owner=owner,
                 spec=given.spec,
                 salt=given.salt,
+                secrets=given.secrets,
                 at_s=turn.now.unix_s,
             )
             self.memory.record(turn, placed)
@@ -243,20 +250,12 @@ class RequesterRole:
         self.memory.pursuits.setdefault(order.job, Pursuit(job=order.job))
         pursuing.pursue(self.memory, turn, self.voice, order)
 
-    def _custodian(self, turn: Turn, given: CustodianNamed) -> None:
-        order, provider = turn.ledger.orders.get(given.job), parse_did(given.provider)
-        award = order.award if order else None
-        if order and order.spec and (award is None or award.provider != provider):
-            # A link has no authority: it cannot move a job that was placed here.
-            return
-        kept = CustodianKept(
-            job=given.job,
-            provider=provider,
-            peer_id=given.peer_id,
-            addresses=given.addresses[:16],
-            owner=given.owner,
-        )
-        self.memory.record(turn, kept)
+    def _made(self, turn: Turn, given: SecretsNews | SignatureNews) -> None:
+        if isinstance(given, SecretsNews):
+            handing.sealed(self.memory, turn, given)
+        else:
+            ended = errands.signature(self.memory, turn, given)
+            self._ended(turn, (ended,) if ended else ())
 
     def _written(self, turn: Turn, given: ResultWritten) -> None:
         if given.job in turn.ledger.orders:

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from nunet_node.executors.local import SECRETS_ENGINES
 from nunet_node.executors.modules import find_python
 from nunet_node.executors.port import Capability, Executors
 from nunet_node.market.offers import EngineOffer
@@ -88,13 +89,16 @@ def some_wait(offers: tuple[EngineOffer, ...]) -> bool:
 
 
 def _offer(capability: Capability) -> EngineOffer | None:
-    if capability.ready:
-        return EngineOffer(engine=capability.engine, isolation=capability.isolation)
-    if capability.engine == "python" and find_python() is not None:
-        # No room yet is not never: it compiles while others are served.
-        return EngineOffer(engine="python", isolation="", ready=False)
-    if capability.waits:
-        return EngineOffer(engine=capability.engine, isolation="", ready=False)
+    offer = EngineOffer(
+        engine=capability.engine,
+        isolation=capability.isolation if capability.ready else "",
+        ready=capability.ready,
+        secrets=capability.engine in SECRETS_ENGINES,
+    )
+    # No room yet is not never: Python compiles while others are served.
+    compiles = capability.engine == "python" and find_python() is not None
+    if capability.ready or compiles or capability.waits:
+        return offer
     _log.info(
         "engine %s is not offered: %s (%s)",
         capability.engine,

@@ -22,7 +22,7 @@ from nunet_node.executors.collect import Collected, OutputsRefused, collect_outp
 from nunet_node.executors.jobdir import JobDir, remove_job_dir
 from nunet_node.executors.port import Executors, RunEnd, RunOrder
 from nunet_node.identity.did import Did
-from nunet_node.jobs.specification import JobId, JobSpec, ResultKind
+from nunet_node.jobs.specification import JobId, ResultKind
 from nunet_node.protocol.effects import (
     DiscardScratch,
     StartJob,
@@ -36,7 +36,6 @@ from nunet_node.protocol.inputs import (
     ResultNotStored,
     ResultStored,
 )
-from nunet_node.quantities import size_text
 from nunet_node.results.layout import (
     EXIT_CODE,
     OUTPUTS,
@@ -49,12 +48,16 @@ from nunet_node.results.manifest import FileEntry
 from nunet_node.runtime.exchange.blocks import tree_of
 from nunet_node.runtime.exchange.logs import LogBook
 from nunet_node.runtime.store.chains import LogWriter
+from nunet_node.runtime.wallet.secrets import Unsealer
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.packing import (
     Leaving,
     Packed,
+    left_out,
+    output_bytes_max,
     pack_public,
     pack_sealed,
+    too_much,
 )
 
 LOG_BYTES_MAX: Final = 64 << 20
@@ -65,9 +68,6 @@ OUTPUT_FILES_MAX: Final = 10_000
 
 WHOLE_INPUT_BYTES_MAX: Final = 16 << 20
 """Largest input that is put together in memory; larger ones take a detour by disk."""
-
-SKIPPED_SHOWN_MAX: Final = 3
-"""Outputs passed over that a reason names; the rest is a number."""
 
 EXIT_CODE_WALL: Final = 124
 EXIT_CODE_KILLED: Final = 137
@@ -108,6 +108,7 @@ class Execution:
         executors: Executors,
         custody: Custody,
         book: LogBook,
+        unsealer: Unsealer,
         post: Post,
         tasks: trio.Nursery,
     ) -> None:
@@ -115,6 +116,7 @@ class Execution:
         self._custody = custody
         self._store = custody.store
         self._book = book
+        self._unsealer = unsealer
         self._post = post
         self._tasks = tasks
         self._runs: dict[_Key, _Run] = {}
@@ -208,11 +210,12 @@ class Execution:
         def on_log(_name: str, _data: bytes) -> None:
             self._book.changed(order.job)
 
+        run_order = _run_order(order, self._unsealer.open(order))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._say_started, order, run)
             try:
                 end: RunEnd | Exception = await self._executors.run(
-                    _run_order(order), job_dir, run.started.set, on_log
+                    run_order, job_dir, run.started.set, on_log
                 )
             except Exception as error:  # noqa: BLE001 - raised below, not in a group
                 end = error
@@ -274,13 +277,13 @@ class Execution:
         found = collect_outputs(
             job_dir,
             spec.outputs,
-            bytes_max=_output_bytes_max(spec),
+            bytes_max=output_bytes_max(spec),
             files_max=OUTPUT_FILES_MAX,
         )
         refused = ""
         if isinstance(found, OutputsRefused):
             # The logs are worth keeping, and tell why there is so much.
-            refused, found = _too_much(found), NO_OUTPUTS
+            refused, found = too_much(found), NO_OUTPUTS
         stored = self._write_result(order, run, job_dir, found)
         return ResultStored(
             job=order.job,
@@ -289,7 +292,7 @@ class Execution:
             size_bytes=stored.size_bytes,
             kept_bytes=stored.kept_bytes,
             sealed_key=stored.sealed_key,
-            reason=_left_out(found),
+            reason=left_out(found),
             refused=refused,
         )
 
@@ -326,12 +329,7 @@ class Execution:
         self._leaving.pop(key, None)
 
 
-def _output_bytes_max(spec: JobSpec) -> int:
-    said = spec.output_bytes_max
-    return spec.resources.disk_bytes if said is None else said
-
-
-def _run_order(order: StartJob) -> RunOrder:
+def _run_order(order: StartJob, secrets: tuple[tuple[str, bytes], ...]) -> RunOrder:
     spec = order.spec
     told = {
         "NUNET_JOB_ID": str(order.job),
@@ -344,6 +342,7 @@ def _run_order(order: StartJob) -> RunOrder:
         engine=spec.engine.value,
         argv=spec.command,
         env=tuple({**spec.env, **told}.items()),
+        secrets=secrets,
         image=spec.image,
         cpu_millis=spec.resources.cpu_millis,
         memory_bytes=spec.resources.memory_bytes,
@@ -377,21 +376,6 @@ def _exited(order: StartJob | StopJob, end: RunEnd | None) -> JobExited:
 
 def _not_stored(order: StoreResult, reason: str) -> ResultNotStored:
     return ResultNotStored(job=order.job, attempt=order.attempt, reason=reason)
-
-
-def _too_much(refused: OutputsRefused) -> str:
-    if refused.limit == "files_max":
-        return f"its outputs are more than {refused.allowed} files"
-    return f"its outputs exceed their limit of {size_text(refused.allowed)}"
-
-
-def _left_out(found: Collected) -> str:
-    if not found.skipped:
-        return ""
-    shown = [f"{each.path} ({each.reason})" for each in found.skipped]
-    more = len(shown) - SKIPPED_SHOWN_MAX + found.skipped_more
-    rest = f" and {more} more" if more > 0 else ""
-    return f"left out: {', '.join(shown[:SKIPPED_SHOWN_MAX])}{rest}"
 
 
 def _shown_exit_code(order: StoreResult) -> int:

@@ -8,10 +8,12 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from nunet_node.executors.collect import CollectedFile
+from nunet_node.executors.collect import Collected, CollectedFile, OutputsRefused
 from nunet_node.identity.did import Did
-from nunet_node.jobs.specification import JobId
+from nunet_node.jobs.specification import JobId, JobSpec
+from nunet_node.quantities import size_text
 from nunet_node.results.manifest import BuiltTree, FileEntry, build
 from nunet_node.results.sealed_tree import TreeSealer
 from nunet_node.results.sealing import KEY_BYTES, Seal, wrap_key
@@ -19,6 +21,9 @@ from nunet_node.storage.batch import Batch
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.files import read_parts
 from nunet_node.wire.cid import Cid
+
+SKIPPED_SHOWN_MAX: Final = 3
+"""Outputs passed over that a reason names; the rest is a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,29 @@ def pack_public(store: BlockStore, files: Sequence[Leaving]) -> Packed:
         size_bytes=size_bytes,
         kept_bytes=size_bytes,
     )
+
+
+def output_bytes_max(spec: JobSpec) -> int:
+    """Return how much a job may leave."""
+    said = spec.output_bytes_max
+    return spec.resources.disk_bytes if said is None else said
+
+
+def too_much(refused: OutputsRefused) -> str:
+    """Say why all outputs are left out."""
+    if refused.limit == "files_max":
+        return f"its outputs are more than {refused.allowed} files"
+    return f"its outputs exceed their limit of {size_text(refused.allowed)}"
+
+
+def left_out(found: Collected) -> str:
+    """Say which outputs are left out, and why; nothing if none is."""
+    if not found.skipped:
+        return ""
+    shown = [f"{each.path} ({each.reason})" for each in found.skipped]
+    more = len(shown) - SKIPPED_SHOWN_MAX + found.skipped_more
+    rest = f" and {more} more" if more > 0 else ""
+    return f"left out: {', '.join(shown[:SKIPPED_SHOWN_MAX])}{rest}"
 
 
 def _plain(batch: Batch, file: Leaving) -> FileEntry:

@@ -76,7 +76,7 @@ def moved(state, **said):
         ),
         (
             OrderAccepted(job=JOB, provider=DID, staged=False),
-            "accepted by …12345678; handing over the inputs",
+            "accepted by …12345678; handing over what it needs",
         ),
         (
             moved(State.QUEUED, queue=Queue(position=2, reason="busy", estimate_s=60)),
@@ -155,7 +155,7 @@ def test_a_job_that_is_placed_at_last_is_told_of_as_any_other(capsys):
     tell(Called(job=JOB, providers=2))
 
     assert capsys.readouterr().err.splitlines() == [
-        "  accepted by …12345678; handing over the inputs",
+        "  accepted by …12345678; handing over what it needs",
         "  calling 2 provider(s) for bids",
     ]
 

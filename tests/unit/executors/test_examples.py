@@ -23,6 +23,7 @@ def read(path: Path) -> tuple[RunOrder, dict[str, bytes], tuple[str, ...]]:
         memory_bytes=spec.resources.memory_bytes,
         disk_bytes=spec.resources.disk_bytes,
         wall_s=spec.timeouts.run_s,
+        secrets=tuple((name, b"a value") for name in spec.secrets),
     )
     inputs = {}
     for each in file.all_inputs():

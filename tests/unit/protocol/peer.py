@@ -45,6 +45,10 @@ class Peer:
     """Roots whose blocks are on disk here, for others."""
     handing: list[object] = field(default_factory=list)
     dropped: list[object] = field(default_factory=list)
+    environment: dict = field(default_factory=dict)
+    """Where its secrets are read."""
+    sealed: list[object] = field(default_factory=list)
+    """Every order to seal secrets."""
     disk_full: bool = False
     capacity: ins.CapacityProbed | None = None
     seen: dict = field(default_factory=dict)

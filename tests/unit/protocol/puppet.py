@@ -140,7 +140,7 @@ class Puppet:
             peer_id=self.peer_id,
             addresses=(),
             sequence=sequence,
-            engines=(EngineOffer(engine="process", isolation="none"),),
+            engines=(EngineOffer(engine="process", isolation="none", secrets=True),),
             total=total,
             free=total,
             price_micro_ntx=price,

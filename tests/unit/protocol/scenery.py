@@ -2,6 +2,7 @@
 
 import itertools
 
+from nunet_node.jobs.secrets import SecretSource
 from nunet_node.jobs.specification import Engine, JobId, JobSpec, job_id_of
 from nunet_node.market.offers import EngineOffer
 from nunet_node.protocol import inputs as ins
@@ -58,7 +59,10 @@ def capacity(cpus, engines=("process",), *, ready=True):
         total=ResourceVector(
             cpu_millis=cpus * 1000, memory_bytes=8 << 30, disk_bytes=8 << 30
         ),
-        engines=tuple(EngineOffer(engine=e, isolation=e, ready=ready) for e in engines),
+        engines=tuple(
+            EngineOffer(engine=e, isolation=e, ready=ready, secrets=e == "process")
+            for e in engines
+        ),
     )
 
 
@@ -81,6 +85,7 @@ def job_of(peer, wanted, salt=b"s" * 16) -> JobId:
 def place(peer, wanted, salt=b"s" * 16) -> JobId:
     """Submit a job from this peer and let the network settle."""
     job = job_of(peer, wanted, salt)
-    peer.give(ins.OrderWanted(job=job, spec=wanted, salt=salt))
+    sources = tuple(SecretSource(name=name, env=name) for name in wanted.secrets)
+    peer.give(ins.OrderWanted(job=job, spec=wanted, salt=salt, secrets=sources))
     peer.world.run()
     return job

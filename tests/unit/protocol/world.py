@@ -10,11 +10,13 @@ import heapq
 import itertools
 
 from nunet_node.identity.keys import SigningKey
+from nunet_node.jobs.secrets import SecretsUse, seal_secrets
 from nunet_node.protocol import effects as fx
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.messages import REVOCATIONS_TOPIC
 from nunet_node.protocol.opening import open_advert, open_frame, open_revocations
 from nunet_node.protocol.replicas import events as rp
+from nunet_node.protocol.secrets import events as sc
 from nunet_node.protocol.signing.events import AskSignature, DropSignature
 from nunet_node.quantities import Now
 from tests.unit.protocol.peer import Peer
@@ -203,8 +205,35 @@ class World:
                 peer.expecting.append(effect)
             case fx.DeliverInputs():
                 self._deliver(peer, effect)
+            case sc.SealSecrets():
+                self._seal(peer, effect)
             case _:
                 self._copy(peer, effect)
+
+    def _seal(self, peer, effect):
+        peer.sealed.append(effect)
+        missing = [s.name for s in effect.sources if s.env not in peer.environment]
+        if missing:
+            unread = sc.SecretsUnread(job=effect.job, reason=f"no {missing[0]}")
+            self.later(0, peer, unread)
+            return
+        use = SecretsUse(
+            job=effect.job,
+            attempt=effect.attempt,
+            provider=effect.provider,
+            owner=effect.owner,
+        )
+        values = {s.name: peer.environment[s.env] for s in effect.sources}
+        sealed = seal_secrets(
+            values, use, ephemeral_secret=bytes([len(peer.sealed)]) * 32
+        )
+        given = sc.SecretsSealed(
+            job=effect.job,
+            attempt=effect.attempt,
+            provider=effect.provider,
+            sealed=sealed,
+        )
+        self.later(0, peer, given)
 
     def _copy(self, peer, effect):
         match effect:

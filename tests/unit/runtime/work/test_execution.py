@@ -20,6 +20,7 @@ from nunet_node.results.sealed_tree import SealedReader
 from nunet_node.results.sealing import Seal, unwrap_key
 from nunet_node.runtime.exchange.blocks import tree_of
 from nunet_node.runtime.exchange.logs import LogBook
+from nunet_node.runtime.wallet.secrets import Unsealer
 from nunet_node.runtime.work import execution as execution_module
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.execution import Execution
@@ -29,6 +30,7 @@ from tests.executors_kit import need, some_executors
 from tests.runtime_kit import store_files
 
 OWNER = SigningKey(bytes(32))
+NODE = SigningKey(bytes([1]) * 32)
 JOB = "j" * 32
 
 
@@ -41,7 +43,7 @@ class Bench:
         self.sender, self.inputs = trio.open_memory_channel(100)
         custody = Custody(store, pins)
         self.execution = Execution(
-            executors, custody, self.book, self.sender.send, tasks
+            executors, custody, self.book, Unsealer(NODE), self.sender.send, tasks
         )
 
     async def next(self):

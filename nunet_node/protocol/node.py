@@ -7,9 +7,9 @@ reads a clock, a file or a socket, so the same node runs in production, under
 virtual time, and again from its journal after a crash.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from nunet_node.capability.held.holdings import Holdings
 from nunet_node.errors import MisuseError
@@ -75,6 +75,10 @@ from nunet_node.protocol.trust.admission import Admission
 from nunet_node.protocol.turn import TURNS_MAX, Batch, Ledger, Turn
 from nunet_node.quantities import Now
 
+_NOTHING: Final = ((None, None),)
+"""What is to be taken back of a turn that decided nothing, as nearly all do: one value
+for all of them, so that hearing thousands of adverts leaves nothing behind."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
@@ -121,7 +125,7 @@ class Node:
             admission=settings.admission,
             agreement_secret=agreement_secret_of(settings.signer),
         )
-        memory = Memory(
+        memory = self._memory = Memory(
             sessions=self._sessions,
             adverts=self.adverts,
             users=settings.users,
@@ -132,7 +136,8 @@ class Node:
         self._provider = ProviderRole(desk=desk)
         self._upkeep = Upkeep(placing=Placing(desk=desk, memory=memory))
         self._requester = RequesterRole(memory=memory, voice=voice, upkeep=self._upkeep)
-        self._turns: deque[tuple[Turn, dict[JobId, Pursuit]]] = deque(maxlen=TURNS_MAX)
+        self._turns: tuple[tuple[Turn | None, Mapping[JobId, Pursuit] | None], ...] = ()
+        """What can be taken back: facts, and what was pursued before them."""
         self._undone = False
         self._unsettled = True
         """What we show may be out of date; only facts and conditions change it."""
@@ -155,7 +160,7 @@ class Node:
     @property
     def clock_doubted(self) -> bool:
         """Whether all that the network says is out of date by our clock."""
-        return self._requester.memory.clock_doubted
+        return self._memory.clock_doubted
 
     def apply(self, fact: Fact) -> None:
         """Replay one fact from the journal; nothing is decided."""
@@ -173,10 +178,9 @@ class Node:
             joins: whether the facts of the turn before are not on disk yet either, so
                 that both may have to be taken back; at most `TURNS_MAX` turns in all.
         """
-        if not joins:
-            self._turns.clear()
-        turn = Turn(self._ledger, now)
-        self._turns.append((turn, self._requester.pursued()))
+        turn, pursued = Turn(self._ledger, now), self._memory.pursuits
+        before = self._turns[1 - TURNS_MAX :] if joins else ()
+        self._turns = (*before, (turn, pursued))
         if type(given) is AdvertsHeard:
             # By far the most frequent of all, so it does not wait for its turn below.
             self._adverts(turn, given)
@@ -185,10 +189,12 @@ class Node:
         if self._undone and not self._provider.desk.full:
             self._undone = False
             self._requester.recover(turn)
-        self._upkeep.settle(turn)
         if turn.decided or self._unsettled:
             self._unsettled = False
+            self._upkeep.settle(turn)
             self._provider.settle(turn, len(self.adverts))
+        elif pursued is self._memory.pursuits:
+            self._turns = (*before, *_NOTHING) if joins else _NOTHING
         return turn.batch()
 
     def undo(self, turns: int = 1) -> None:
@@ -205,9 +211,11 @@ class Node:
         if not 1 <= turns <= len(self._turns):
             raise MisuseError(f"{turns} turns to take back of {len(self._turns)}")
         for _ in range(turns):
-            turn, pursued = self._turns.pop()
-            turn.undo()
-            self._requester.undo(pursued)
+            turn, pursued = self._turns[-1]
+            self._turns = self._turns[:-1]
+            if turn is not None and pursued is not None:
+                turn.undo()
+                self._requester.undo(pursued)
         self._provider.undo()
         self._upkeep.undo()
         self._undone = self._unsettled = True
@@ -315,7 +323,7 @@ class Node:
             case StoreFilled():
                 if desk.full != given.full:
                     turn.tell(DiskChanged(full=given.full))
-                desk.full = self._requester.memory.full = given.full
+                desk.full = self._memory.full = given.full
                 self._undone = True
                 keeping.schedule(desk, turn)
 
@@ -373,15 +381,13 @@ class Node:
             if heard.issuer != own and hear(heard, now_s):
                 peer_id, news = heard.payload.peer_id, True
                 turn.tell(ProviderHeard(provider=heard.issuer, peer_id=peer_id))
-        if given.stale or news:
-            self._doubt_clock(turn, doubted=not given.adverts)
-        self._requester.adverts_heard(turn)
-
-    def _doubt_clock(self, turn: Turn, *, doubted: bool) -> None:
-        memory = self._requester.memory
-        if doubted and not memory.clock_doubted:
-            turn.tell(ClockDoubted())
-        memory.clock_doubted = doubted
+        memory, doubted = self._memory, not given.adverts
+        if (given.stale or news) and doubted != memory.clock_doubted:
+            memory.clock_doubted = doubted
+            if doubted:
+                turn.tell(ClockDoubted())
+        if memory.pursuits:
+            self._requester.adverts_heard(turn)
 
     def _tell_adverts(self, turn: Turn, session: Session, frame: int) -> None:
         own = self._provider.window.data

@@ -128,6 +128,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Turn:
     """The deciding of one input."""
 
+    __slots__ = ("_before", "_effects", "_facts", "ledger", "now")
+
     def __init__(self, ledger: Ledger, now: Now) -> None:
         self.ledger = ledger
         self.now = now

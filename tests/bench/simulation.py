@@ -1,9 +1,10 @@
 """``python -m tests.bench.simulation``: how fast the simulator is here.
 
 Prints rates a second of processor time, with quick signatures and with real ones.
-Inputs are what production nodes handled. Moments are what came due on the one heap.
-Deliveries are messages that came to a machine, frames and copies of gossip: of most
-copies the overlay finds out, as gossipsub would, that the machine has had another.
+Events are moments that came due: a delayed message or a timer, and its handler. Inputs
+are those of them that production nodes handled. Deliveries are messages that came to a
+machine, frames and copies of gossip: of most copies the overlay finds out, as gossipsub
+would, that the machine has had another.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def measured(machines: int, *, real: bool) -> list[str]:
 def _counts(run: Run) -> tuple[int, int, int]:
     world = run.world
     delivered = world.overlay.sent + world.wires.frames
-    return world.inputs, world.agenda.events, delivered
+    return world.agenda.events, world.inputs, delivered
 
 
 def main() -> None:
@@ -68,8 +69,8 @@ def main() -> None:
     head = [
         "run",
         "CPU s",
+        "events/s",
         "inputs/s",
-        "moments/s",
         "deliveries/s",
     ]
     sys.stdout.write(table(head, rows) + "\n")

@@ -30,6 +30,8 @@ CRASHING = msgspec.structs.replace(
 class Turns:
     """Keeps every turn of a run, to be shown to a checker again."""
 
+    idle_too = True
+
     def __init__(self):
         self.turns = []
 
@@ -196,6 +198,8 @@ def test_a_job_that_never_ends_is_noticed():
 
 class Forgetful:
     """A disk that loses the last thing that was written to it."""
+
+    idle_too = False
 
     def turned(self, now_ns, machine, given, batch):
         lost = [f for f in batch.facts if isinstance(f, ft.JobAccepted | ft.JobMoved)]

@@ -20,6 +20,8 @@ SCENARIO = load_scenario(Path(__file__).parents[2] / "simulations/copies.toml")
 class Turns:
     """Keeps every turn of a run, to be shown to a checker again."""
 
+    idle_too = True
+
     def __init__(self):
         self.turns = []
 

@@ -50,7 +50,7 @@ def may_retry(order: Order) -> bool:
 def finish(memory: Memory, turn: Turn, order: Order, state: State, reason: str) -> None:
     """End an order, and pursue it no more."""
     memory.calls.pop(order.job, None)
-    memory.pursuits.pop(order.job, None)
+    memory.let_go(order.job)
     if not order.ended:
         over = OrderEnded(
             job=order.job, state=state, reason=reason[:500], at_s=turn.now.unix_s

@@ -158,7 +158,9 @@ class Memory:
     errands: dict[int, Errand] = field(default_factory=dict)
     questions: dict[tuple[SessionId, int], Question] = field(default_factory=dict)
     calls: dict[JobId, Call] = field(default_factory=dict)
-    pursuits: dict[JobId, Pursuit] = field(default_factory=dict)
+    pursuits: Mapping[JobId, Pursuit] = field(default_factory=dict)
+    """What is driven here. It is replaced and never changed, so that a turn remembers
+    what was there before it for nothing."""
     links: dict[str, SessionId] = field(default_factory=dict)
     """The session to each peer that we dialled, open or opening."""
     revokes: dict[tuple[Did, Cid], tuple[SessionId, bytes]] = field(
@@ -203,6 +205,17 @@ class Memory:
         pursuit = self.pursuits.get(job)
         if pursuit is not None:
             pursuit.tries = pursuit.recalls = 0
+
+    def take_up(self, job: JobId) -> None:
+        """Drive this order from now on, if it is not driven yet."""
+        if job not in self.pursuits:
+            self.pursuits = {**self.pursuits, job: Pursuit(job=job)}
+
+    def let_go(self, job: JobId) -> None:
+        """Drive this order no longer."""
+        if job in self.pursuits:
+            left = self.pursuits.items()
+            self.pursuits = {name: pursuit for name, pursuit in left if name != job}
 
     def forget_errands(self) -> None:
         """Forget every conversation, but not which orders are pursued."""

@@ -63,7 +63,7 @@ def pursue(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
     if order.cancel_wanted and order.confirmation is None:
         _pursue_cancel(memory, turn, order)
     elif order.ended:
-        memory.pursuits.pop(order.job, None)
+        memory.let_go(order.job)
     elif award is None or order.unplaced:
         calling.start(memory, turn, voice, order)
     elif order.spec is not None and (award.accepted is None or not award.inputs_handed):
@@ -299,7 +299,7 @@ def _unknown(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
     """The provider says that there is no such job, or that it is not ours."""
     award = order.award
     if order.ended or order.spec is None or award is None:
-        memory.pursuits.pop(order.job, None)
+        memory.let_go(order.job)
     elif order.cancel_wanted and award.accepted is None:
         judging.finish(memory, turn, order, State.CANCELLED, BEFORE_ANY)
     else:

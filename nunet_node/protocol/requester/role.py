@@ -1,6 +1,6 @@
 """The submitting role: which input goes to which part of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -91,11 +91,7 @@ class RequesterRole:
     voice: Voice
     upkeep: Upkeep
 
-    def pursued(self) -> dict[JobId, Pursuit]:
-        """Return what `undo` has to bring back, before a turn."""
-        return dict(self.memory.pursuits)
-
-    def undo(self, pursued: dict[JobId, Pursuit]) -> None:
+    def undo(self, pursued: Mapping[JobId, Pursuit]) -> None:
         """Pursue again what was pursued then, and nothing that was taken up since."""
         self.memory.pursuits = pursued
 
@@ -247,7 +243,7 @@ class RequesterRole:
         self._pursue(turn, turn.ledger.orders[given.job])
 
     def _pursue(self, turn: Turn, order: Order) -> None:
-        self.memory.pursuits.setdefault(order.job, Pursuit(job=order.job))
+        self.memory.take_up(order.job)
         pursuing.pursue(self.memory, turn, self.voice, order)
 
     def _made(self, turn: Turn, given: SecretsNews | SignatureNews) -> None:

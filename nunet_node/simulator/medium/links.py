@@ -58,11 +58,14 @@ class Paths:
     _bases_ns: list[list[int]] = field(default_factory=list)
     _free_ns: list[int] = field(default_factory=list)
     """When each of the shared processors has nothing left to do, as a heap."""
+    _risky: bool = False
     jitter_ns: Callable[[], int] = field(init=False)
     """What comes on top of the least delay of the next packet."""
 
     def __post_init__(self) -> None:
         links, regions = self.links, range(self.links.regions)
+        faults = self.faults
+        self._risky = bool(faults.loss_permille or faults.duplicate_permille)
         self._free_ns = [0] * links.cores
         apart = [min(gap, links.regions - gap) for gap in regions]
         least_ns = [(links.near_us + gap * links.far_us) * NS_PER_US for gap in apart]
@@ -119,9 +122,7 @@ class Paths:
     @property
     def calm(self) -> bool:
         """Whether gossip goes through once and for certain."""
-        faults = self.faults
-        risky = faults.loss_permille or faults.duplicate_permille
-        return not self.cuts and (self.healed or not risky)
+        return not self.cuts and (self.healed or not self._risky)
 
     def loses_gossip(self) -> bool:
         """Tell whether a gossiped message is lost on its way."""

@@ -45,12 +45,24 @@ MESSAGES_MAX: Final = 200_000
 class Message:
     """One gossiped message, and who has seen it."""
 
-    __slots__ = ("arrive", "at_ns", "data", "due", "given", "origin", "seen", "topic")
+    __slots__ = (
+        "arrive",
+        "at_ns",
+        "data",
+        "due",
+        "given",
+        "lacking",
+        "origin",
+        "seen",
+        "topic",
+    )
 
     def __init__(self, origin: int, topic: str, data: bytes, at_ns: int) -> None:
         self.origin, self.topic, self.data, self.at_ns = origin, topic, data, at_ns
         self.seen = bytearray()
         """By machine, whether it has it; empty once nobody remembers."""
+        self.lacking = 0
+        """How many machines do not have it."""
         self.due: array[int] = array("q")
         """By machine, when the first copy on its way arrives, or arrived."""
         self.arrive: Callable[[int], None] = _nowhere
@@ -86,6 +98,8 @@ class Overlay:
         self.mesh: list[list[int]] = [[] for _ in machines]
         self._waiting: list[list[Message]] = [[] for _ in machines]
         self._regions = [machine.region for machine in machines]
+        self._least_ns = [paths.from_region_ns(region) for region in self._regions]
+        self._cost_us = paths.links.gossip_us
         self._never = array("q", [NEVER_NS]) * len(machines)
         self._recent: deque[Message] = deque()
 
@@ -93,10 +107,13 @@ class Overlay:
         """Connect everybody at random, and choose the meshes."""
         count = len(self._machines)
         wanted = min(count - 1, max(1, degree // 2))
-        for machine in range(count):
-            for other in self._chance.sample(range(count), min(count, wanted + 1)):
+        # One object for each number: a flood looks at them millions of times, and
+        # they are to stay near.
+        numbers = list(range(count))
+        for machine in numbers:
+            for other in self._chance.sample(numbers, min(count, wanted + 1)):
                 self._join(machine, other)
-        for machine in range(count):
+        for machine in numbers:
             self._mend(machine)
 
     def publish(self, origin: Machine, topic: str, data: bytes) -> None:
@@ -105,6 +122,7 @@ class Overlay:
         message = Message(origin.index, topic, data, now_ns)
         message.seen, message.due = bytearray(machines), self._never[:]
         message.seen[origin.index], message.due[origin.index] = 1, now_ns
+        message.lacking = machines - 1
         message.arrive = partial(self._arrive, message)
         self._remember(message)
         self._spread(origin.index, self.connected[origin.index], message)
@@ -153,25 +171,22 @@ class Overlay:
         if not self._paths.calm:
             self._spread_in_storm(sender, receivers, message)
             return
-        now_ns, due, at_ns = self._agenda.now_ns, message.due, message.at_ns
-        enter, arrive, sent = self._agenda.at, message.arrive, 0
-        regions, jitter = self._regions, self._paths.jitter_ns
-        least_ns = self._paths.from_region_ns(regions[sender])
-        for receiver in receivers:
-            known_ns = due[receiver]
-            # Whom it came from has it, and is not sent it again.
-            if known_ns <= at_ns:
-                continue
-            sent += 1
-            if known_ns <= now_ns:
-                continue
-            due_ns = now_ns + least_ns[regions[receiver]] + jitter()
-            # A copy behind another one changes nothing, so it costs no event.
-            if due_ns < known_ns:
-                due[receiver] = due_ns
-                enter(due_ns, arrive, receiver)
+        # Whose message it is has it, and is not sent it again.
+        sent = len(receivers) - (message.origin in receivers)
         self.sent += sent
         self.sent_bytes += sent * len(message.data)
+        now_ns, due = self._agenda.now_ns, message.due
+        without = [receiver for receiver in receivers if due[receiver] > now_ns]
+        if not without:
+            return
+        enter, arrive, regions = self._agenda.at, message.arrive, self._regions
+        jitter, least_ns = self._paths.jitter_ns, self._least_ns[sender]
+        for receiver in without:
+            due_ns = now_ns + least_ns[regions[receiver]] + jitter()
+            # A copy behind another one changes nothing, so it costs no event.
+            if due_ns < due[receiver]:
+                due[receiver] = due_ns
+                enter(due_ns, arrive, receiver)
 
     def _spread_in_storm(
         self, sender: int, receivers: list[int], message: Message
@@ -213,6 +228,7 @@ class Overlay:
             message.due[receiver] = NEVER_NS
             return
         seen[receiver] = 1
+        message.lacking -= 1
         if message.at_ns >= WARM_UP_NS and len(self.reach_ns) < REACHES_MAX:
             self.reach_ns.append(self._agenda.now_ns - message.at_ns)
         self._spread(receiver, self.mesh[receiver], message)
@@ -220,9 +236,8 @@ class Overlay:
         waiting.append(message)
         if len(waiting) == 1:
             self._beat(receiver)
-        cost_us = self._paths.links.gossip_us
-        if cost_us:
-            after_ns = self._paths.handled_ns(self._agenda.now_ns, cost_us)
+        if self._cost_us:
+            after_ns = self._paths.handled_ns(self._agenda.now_ns, self._cost_us)
             self._agenda.after(after_ns, self._again, (receiver, message))
         else:
             self.deliver(machine, message)
@@ -241,13 +256,14 @@ class Overlay:
         if not told or not others or not self._machines[machine].up:
             return
         chosen = self._chance.sample(others, min(LAZY, len(others)))
+        self.sent += len(chosen)
+        self.sent_bytes += len(chosen) * ID_BYTES * len(told)
+        spreading = [message for message in told if message.lacking]
         for other in chosen:
-            self._tell(machine, other, told)
+            self._tell(machine, other, spreading)
 
     def _tell(self, machine: int, other: int, told: list[Message]) -> None:
         """Name what there is; whoever lacks some of it asks and is sent it."""
-        self.sent += 1
-        self.sent_bytes += ID_BYTES * len(told)
         one, two = self._machines[machine], self._machines[other]
         paths = self._paths
         if not two.up or paths.loses_gossip() or not paths.joined(one, two):

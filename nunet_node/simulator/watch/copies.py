@@ -34,6 +34,8 @@ class _Books:
 class CopyPromises:
     """A watcher that raises as soon as a promise about copies is broken."""
 
+    idle_too = False
+
     def __init__(self, machines: list[Machine]) -> None:
         self._books = [_Books() for _ in machines]
         self._machines = {machine.did: machine for machine in machines}

@@ -48,6 +48,7 @@ def moment_of(news: fx.News) -> tuple[str, JobId] | None:
 class Seen:
     """A watcher that keeps what real processes can tell, too."""
 
+    idle_too = True
     since_ns: int = 0
     """Frames before it are of joining, and belong to no job."""
     course: Course = field(default_factory=dict)

@@ -35,6 +35,8 @@ class Times:
 class Measures:
     """A watcher that keeps what the tables need."""
 
+    idle_too = False
+
     def __init__(self) -> None:
         self.times = Times()
         self.states: Counter[State] = Counter()

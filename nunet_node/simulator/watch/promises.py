@@ -67,6 +67,8 @@ class Books:
 class Promises:
     """A watcher that raises as soon as a promise is broken."""
 
+    idle_too = False
+
     def __init__(self, machines: list[Machine]) -> None:
         self._books = [Books() for _ in machines]
         self._peers = {machine.peer_id: machine for machine in machines}

@@ -5,8 +5,7 @@ facts about which jobs, and every frame that was sent, by checksum.
 """
 
 import hashlib
-import sys
-from array import array
+from struct import Struct
 from typing import Final
 from zlib import crc32
 
@@ -15,16 +14,21 @@ from nunet_node.protocol.inputs import Input
 from nunet_node.protocol.turn import Batch
 from nunet_node.simulator.world.machine import Machine
 
-NUMBERS_MAX: Final = 10_000
-"""Numbers gathered before they are hashed: one call for some two thousand turns."""
+TURN: Final = Struct("<5q")
+"""One turn: when, who, which input, how many facts and effects, and their checksum."""
+
+WAITING_BYTES_MAX: Final = 80_000
+"""Bytes gathered before they are hashed: one call for two thousand turns."""
 
 
 class Trace:
     """A watcher that makes the digest."""
 
+    idle_too = True
+
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self._waiting: array[int] = array("q")
+        self._waiting = bytearray()
         self._kinds: dict[type, int] = {}
 
     def turned(self, now_ns: int, machine: Machine, given: Input, batch: Batch) -> None:
@@ -39,13 +43,13 @@ class Trace:
             )
         kind = self._kinds.get(type(given)) or self._kind(type(given))
         counts = len(facts) << 32 | len(effects)
-        self._waiting.extend((now_ns, machine.index, kind, counts, check))
-        if len(self._waiting) >= NUMBERS_MAX:
+        self._waiting += TURN.pack(now_ns, machine.index, kind, counts, check)
+        if len(self._waiting) >= WAITING_BYTES_MAX:
             self._flush()
 
     def booted(self, now_ns: int, machine: Machine) -> None:
         """Take a boot into the digest."""
-        self._waiting.extend((now_ns, machine.index, 0, 0, machine.boot))
+        self._waiting += TURN.pack(now_ns, machine.index, 0, 0, machine.boot)
 
     def digest(self) -> str:
         """Return the digest of everything so far, in hexadecimal."""
@@ -56,8 +60,5 @@ class Trace:
         return self._kinds.setdefault(given, crc32(given.__name__.encode()))
 
     def _flush(self) -> None:
-        waiting = self._waiting
-        if sys.byteorder == "big":
-            waiting.byteswap()
-        self._hash.update(waiting)
-        del waiting[:]
+        self._hash.update(self._waiting)
+        self._waiting.clear()

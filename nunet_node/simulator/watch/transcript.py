@@ -20,6 +20,8 @@ JOB_CHARS: Final = 6
 class Transcript:
     """A watcher that writes the story down."""
 
+    idle_too = False
+
     def __init__(self) -> None:
         self.lines: list[str] = []
 

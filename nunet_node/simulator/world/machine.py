@@ -54,7 +54,13 @@ class Traits:
 class Machine:
     """One node and its surroundings."""
 
+    # What every message looks at comes first, so that it lies together in memory.
     index: int
+    node: Node = field(init=False)
+    up: bool = False
+    offset_s: int = 0
+    """How wrong its wall clock is."""
+    boot: int = 0
     name: str
     key: Signer
     users: dict[Did, Signer]
@@ -68,21 +74,16 @@ class Machine:
     """Room for copies of others' results."""
     traits: Traits = field(default_factory=Traits)
     peer_id: str = ""
-    node: Node = field(init=False)
     journal: list[Fact] = field(default_factory=list)
     store: set[Cid] = field(default_factory=set)
     """Roots of the input trees whose blocks are all on disk."""
     copies: set[tuple[Did, JobId]] = field(default_factory=set)
     """The copies of results whose blocks are all on disk, by owner and job."""
-    up: bool = False
     gone: bool = False
     """It never returns."""
-    boot: int = 0
     booted_ns: int = 0
     joined_ns: int = 0
     """When it has a neighbour to gossip with."""
-    offset_s: int = 0
-    """How wrong its wall clock is."""
     disk_full: bool = False
     doom: tuple[int, int, bool] | None = None
     """The step, the time down and the silence of a crash that is due."""

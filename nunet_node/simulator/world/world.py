@@ -84,6 +84,7 @@ class World:
         """Show every turn from now on to these, in this order."""
         self.watchers = list(watchers)
         self._turned = [watcher.turned for watcher in watchers]
+        self._idled = [watcher.turned for watcher in watchers if watcher.idle_too]
 
     def start(self) -> None:
         """Boot every machine."""
@@ -119,18 +120,24 @@ class World:
 
     def give(self, machine: Machine, given: ins.Input) -> None:
         """Let a machine's node decide about one input, and do what it says."""
-        if not machine.up:
-            return
+        if machine.up:
+            self._take(machine, given, self.now(machine))
+
+    def _take(self, machine: Machine, given: ins.Input, now: Now) -> None:
         self.inputs += 1
-        batch = machine.node.handle(given, self.now(machine))
+        now_ns = now.elapsed_ns
+        batch = machine.node.handle(given, now)
+        effects = batch.effects
         if batch.facts:
             self._decided(machine, given, batch)
-            return
-        now_ns = self.agenda.now_ns
-        for turned in self._turned:
-            turned(now_ns, machine, given, batch)
-        if batch.effects:
-            self._perform(machine, batch.effects)
+        elif len(effects) == 1 and type(effects[0]) is fx.Tell:
+            for turned in self._idled:
+                turned(now_ns, machine, given, batch)
+            self.told(machine, effects[0].news)
+        else:
+            for turned in self._turned:
+                turned(now_ns, machine, given, batch)
+            self._perform(machine, effects)
 
     def _decided(self, machine: Machine, given: ins.Input, batch: Batch) -> None:
         """Keep what was decided, and carry it out; a crash may come in between."""
@@ -271,16 +278,15 @@ class World:
         if message.topic == REVOCATIONS_TOPIC:
             self.give(machine, revocations_of(message.data))
             return
-        now_s = START_S + machine.offset_s + self.agenda.now_ns // NS_PER_S
-        given = message.given
+        now, given = self.now(machine), message.given
         if given is None:
-            heard = self.reader.advert(message.data, now_s)
+            heard = self.reader.advert(message.data, now.unix_s)
             if heard is None:
                 return
             # Every machine hears the same of it, so one input serves them all.
             given = message.given = ins.AdvertsHeard(adverts=(heard,))
-        if is_fresh(given.adverts[0], now_s):
-            self.give(machine, given)
+        if machine.up and is_fresh(given.adverts[0], now.unix_s):
+            self._take(machine, given, now)
 
     def _joining_ns(self, machine: Machine) -> int:
         """Return how long it takes until a first neighbour can be told anything."""

@@ -29,8 +29,9 @@ from nunet_node.client import (
     status_document,
 )
 from nunet_node.jobs.lifecycle import is_final
-from nunet_node.jobs.statements import Report
+from nunet_node.jobs.statements import LogReceipt, Report
 from nunet_node.protocol.order import Order
+from nunet_node.protocol.replicas.events import LogCopyGranted
 from nunet_node.quantities import cpu_text, parse_duration_s, size_text
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.ledger import read_orders
@@ -182,7 +183,12 @@ def logs_command(
         decode = {name: _UTF8(errors="replace").decode for name in ("stdout", "stderr")}
         echo = Echo(settings)
         since_s = 0 if since is None else max(1, _now_s() - since)
-        async for piece in handle.logs(follow=follow, since_s=since_s):
+        pieces = handle.logs(
+            follow=follow,
+            since_s=since_s,
+            on_copy=lambda copy: settings.note(_copy_text(copy)),
+        )
+        async for piece in pieces:
             if settings.json:
                 text = decode[piece.stream](piece.data)
                 settings.document({"stream": piece.stream, "text": text})
@@ -259,6 +265,14 @@ def cancel_command(
         return 0
 
     return _with_job(settings, job, bootstrap, identity, use, tell=True)
+
+
+def _copy_text(copy: LogCopyGranted) -> str:
+    said = copy.receipt
+    much = "all of them"
+    if isinstance(said, LogReceipt) and not said.ended:
+        much = f"them up to {_when(said.at_s)}"
+    return f"its provider does not answer; {copy.holder} has the logs, {much}"
 
 
 def _shared_job(settings: Settings, file: str) -> str:

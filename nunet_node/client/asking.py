@@ -24,7 +24,7 @@ from nunet_node.client.errors import (
 )
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
-from nunet_node.jobs.statements import Receipt
+from nunet_node.jobs.statements import LogReceipt, Receipt
 from nunet_node.network.port import NetworkError
 from nunet_node.network.stream import StreamBroken
 from nunet_node.protocol.effects import (
@@ -36,9 +36,9 @@ from nunet_node.protocol.effects import (
     ReportReceived,
 )
 from nunet_node.protocol.inputs import Input, ReadWanted
-from nunet_node.protocol.messages import READ
+from nunet_node.protocol.messages import LOGS, READ
 from nunet_node.protocol.order import Order
-from nunet_node.protocol.replicas.events import ReplicaWanted
+from nunet_node.protocol.replicas.events import LogCopyGranted, ReplicaWanted
 from nunet_node.protocol.replicas.placing import NEAREST_MAX, nearest
 from nunet_node.runtime.exchange.bulk.gathering import Listener
 from nunet_node.runtime.peer import Peer
@@ -51,7 +51,7 @@ LOOK_S: Final = 5
 RECEIPT_FILE: Final = "receipt.cbor"
 """Where the provider's signed receipt lies in a fetched result."""
 
-_A = TypeVar("_A", ReportReceived, LogsGranted, ReadGranted)
+_A = TypeVar("_A", ReportReceived, LogsGranted, ReadGranted, LogCopyGranted)
 
 
 @dataclass(slots=True, eq=False)
@@ -60,18 +60,25 @@ class Question:
 
     command: str
     answers: type[News]
+    holder: str = ""
+    """Whom it was put to, if not the job's provider: what is said of others, which may
+    have been asked before, does not answer it."""
     event: trio.Event = field(default_factory=trio.Event)
     answer: News | None = None
 
     def hear(self, news: News) -> None:
         """Take the news if they are the answer."""
-        refusal = isinstance(news, CommandRefused) and news.command in (
-            self.command,
-            "",
-        )
-        if isinstance(news, self.answers | ProviderUnreachable) or refusal:
+        if isinstance(news, self.answers) or self._is_denied(news):
             self.answer = news
             self.event.set()
+
+    def _is_denied(self, news: News) -> bool:
+        if isinstance(news, CommandRefused):
+            if news.command not in (self.command, ""):
+                return False
+        elif not isinstance(news, ProviderUnreachable):
+            return False
+        return not self.holder or news.provider in (self.holder, "")
 
 
 class Questions:
@@ -103,7 +110,8 @@ class Questions:
             ProviderUnreachableError: it does not answer.
             ClientError: it refuses.
         """
-        question = Question(command, answers)
+        holder = wish.holder if isinstance(wish, ReplicaWanted) else ""
+        question = Question(command, answers, holder)
         self.begin(question)
         try:
             await self._peer.tell(wish)
@@ -151,6 +159,15 @@ class Questions:
                     granted.append(said.peer_id)
         return granted
 
+    async def log_copies(self) -> Sequence[LogCopyGranted]:
+        """Return the copies that have the logs or part of them, the fullest first."""
+        found = []
+        for holder in await self.holders():
+            wish = replace(holder, logs=True)
+            with suppress(ClientError):
+                found.append(await self.ask(wish, LOGS, LogCopyGranted))
+        return sorted(found, key=_fullness, reverse=True)
+
     async def holders(self) -> Sequence[ReplicaWanted]:
         """Return who may have a copy of the result, likeliest first, to be asked."""
         await self._peer.wait_known(LOOK_S)
@@ -175,6 +192,13 @@ class Questions:
     @property
     def _order(self) -> Order:
         return self._peer.orders.get(self._job) or Order(job=self._job)
+
+
+def _fullness(copy: LogCopyGranted) -> tuple[int, bool, int]:
+    said = copy.receipt
+    if isinstance(said, LogReceipt):
+        return (said.attempt, False, said.links)
+    return (said.attempt, True, 0)
 
 
 async def collect(

@@ -47,6 +47,10 @@ class ProviderUnreachableError(ClientError):
     code = "peer.unreachable"
 
 
+class LogsCutOffError(ProviderUnreachableError):
+    """What a copy has of the logs was shown; there may be more, which nobody has."""
+
+
 class ResultMissingError(ClientError):
     """There is no result to fetch, or not yet."""
 

@@ -20,7 +20,7 @@ from nunet_node.client.errors import (
     ProviderUnreachableError,
     refused,
 )
-from nunet_node.client.logs import LogReader
+from nunet_node.client.logs import LogReader, OnCopy
 from nunet_node.jobs.lifecycle import STARTED, State
 from nunet_node.jobs.specification import JobId, ResultKind
 from nunet_node.jobs.statements import Confirmation, Notice, Report
@@ -182,6 +182,7 @@ class JobHandle:
         follow: bool = True,
         skip: Mapping[str, int] | None = None,
         since_s: int = 0,
+        on_copy: OnCopy = lambda _copy: None,
     ) -> AsyncGenerator[LogPiece, None]:
         """Yield what the newest attempt wrote; with ``follow``, until its end.
 
@@ -190,8 +191,12 @@ class JobHandle:
             skip: how many bytes of ``stdout`` and of ``stderr`` to leave out.
             since_s: leave out what was written before this unix time, as far as the
                 provider remembers when that was.
+            on_copy: called with each copy that is read because the provider does not
+                answer.
 
         Raises:
+            LogsCutOffError: the provider does not answer, and what a copy has was
+                yielded; there may be more.
             LogTamperedError: they are not what the provider signed.
             UnknownJobError: the provider has no such job, or it is not ours.
             ProviderUnreachableError: it does not answer.
@@ -204,7 +209,7 @@ class JobHandle:
             follow=follow,
             since_s=since_s,
         )
-        reader = LogReader(self._peer, self.order, self._questions)
+        reader = LogReader(self._peer, self.order, self._questions, on_copy)
         async with aclosing(reader.pieces(asked)) as pieces:
             async for stream, data in pieces:
                 yield LogPiece(stream, data)

@@ -5,22 +5,30 @@ end against what the provider signed; logs that were changed, cut off or mixed u
 an error, never in silence.
 """
 
-from collections.abc import AsyncGenerator
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
-from nunet_node.client.asking import Questions
+from nunet_node.client.asking import Questions, check_receipt
 from nunet_node.client.errors import (
     ClientError,
+    LogsCutOffError,
     ProviderUnreachableError,
     UnknownJobError,
 )
+from nunet_node.errors import PeerError
+from nunet_node.jobs.statements import LogReceipt, Receipt
+from nunet_node.network.port import NetworkError
+from nunet_node.network.stream import StreamBroken
 from nunet_node.protocol.effects import LogsGranted
 from nunet_node.protocol.inputs import LogsWanted
 from nunet_node.protocol.messages import LOGS
 from nunet_node.protocol.order import Order
+from nunet_node.protocol.replicas.events import LogCopyGranted
 from nunet_node.results.errors import LogTamperedError
 from nunet_node.results.layout import STDERR, STDOUT
 from nunet_node.results.logs.chain import (
@@ -29,25 +37,41 @@ from nunet_node.results.logs.chain import (
     LogChain,
     LogHead,
     LogHeader,
+    written_at_s,
 )
 from nunet_node.runtime.exchange.logs import Follow
 from nunet_node.runtime.peer import Peer
 from nunet_node.runtime.wallet.reading import open_chain, seal_of
 from nunet_node.wire.schema import decode_record
 
+STUCK_MAX: Final = 2
+"""Breaks in a row without a byte between them before reading logs is given up."""
+
 Pieces = AsyncGenerator[tuple[str, bytes], None]
+
+OnCopy = Callable[[LogCopyGranted], None]
+
+_log = logging.getLogger("nunet_node.client.logs")
+
+
+def _ignore(_copy: LogCopyGranted) -> None:
+    """Stand in for whoever does not ask where logs come from."""
 
 
 @dataclass(slots=True, eq=False)
 class LogReader:
-    """Reads the logs of one job."""
+    """Reads the logs of one job; ``on_copy`` hears of each copy that is read."""
 
     peer: Peer
     order: Order
     questions: Questions
+    on_copy: OnCopy = _ignore
 
     async def pieces(self, asked: Follow) -> Pieces:
         """Yield (stream, bytes) of the newest attempt's logs.
+
+        After a break it goes on where it was: with the provider if that answers, else
+        at whoever has a copy.
 
         Args:
             asked: from where on, and whether to wait for more; the attempt does not
@@ -56,45 +80,109 @@ class LogReader:
         Raises:
             PeerError: as `JobHandle.logs`.
         """
-        granted = await self.granted()
-        if granted is None:
-            asked = msgspec.structs.replace(asked, attempt=max(1, self.order.attempt))
-            found = self.in_result(asked)
-        else:
-            asked = msgspec.structs.replace(asked, attempt=granted.attempt)
-            asked = await self._begun(granted, asked)
-            transfers, rest = self.peer.transfers, self._rest
-            found = transfers.follow_logs(granted.peer_id, asked, rest)
-        async with aclosing(found):
-            async for piece in found:
-                yield piece
+        stuck, before = 0, asked
+        while True:
+            try:
+                asked, found = await self._source(asked)
+                before = asked
+                async with aclosing(found):
+                    async for name, data in found:
+                        asked = _further(asked, name, len(data))
+                        yield name, data
+            except (NetworkError, StreamBroken):
+                stuck = stuck + 1 if asked == before else 0
+                if stuck == STUCK_MAX:
+                    raise
+            else:
+                return
 
-    async def granted(self) -> LogsGranted | None:
-        """Return leave to follow the logs; None if a copy of the result has them."""
-        wish = LogsWanted(job=self.order.job)
+    async def _source(self, asked: Follow) -> tuple[Follow, Pieces]:
+        """Return what yields the logs, and from where on it does."""
         try:
-            return await self.questions.ask(wish, LOGS, LogsGranted)
-        except (ProviderUnreachableError, UnknownJobError):
+            granted = await self.granted()
+        except (ProviderUnreachableError, UnknownJobError) as error:
+            copies = await self._copies()
+            if copies:
+                return asked, self._in_copies(copies, asked, error)
             if self.order.result is None:
                 raise
-            return None
+            attempt = max(1, self.order.attempt)
+            asked = msgspec.structs.replace(asked, attempt=attempt)
+            return asked, self.in_result(asked)
+        asked = msgspec.structs.replace(asked, attempt=granted.attempt)
+        asked = await self._begun(granted, asked)
+        follow = self.peer.transfers.follow_logs
+        return asked, follow(granted.peer_id, asked, self._rest)
+
+    async def granted(self) -> LogsGranted:
+        """Return the provider's leave to follow the logs.
+
+        Raises:
+            ClientError: it does not answer, or has no such job for us.
+        """
+        wish = LogsWanted(job=self.order.job)
+        return await self.questions.ask(wish, LOGS, LogsGranted)
+
+    async def _copies(self) -> Sequence[LogCopyGranted]:
+        """Return who has a copy, unless the job asked for none."""
+        spec = self.order.spec
+        if spec is not None and not spec.replicas:
+            return ()
+        return await self.questions.log_copies()
+
+    async def _in_copies(
+        self, copies: Sequence[LogCopyGranted], asked: Follow, why: ClientError
+    ) -> Pieces:
+        """Yield what the fullest copy has; if it fails, the next one."""
+        for number, copy in enumerate(copies, start=1):
+            self.on_copy(copy)
+            try:
+                async with aclosing(self._in_copy(copy, asked)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            except (ClientError, LogTamperedError):
+                raise
+            except PeerError as error:
+                if number == len(copies):
+                    raise
+                _log.warning("the logs at %s: %s", copy.holder, error)
+                continue
+            said = copy.receipt
+            if isinstance(said, LogReceipt) and not said.ended:
+                raise LogsCutOffError(
+                    f"{why}; {copy.holder} has its logs up to {said.at_s} (unix time), "
+                    "and what was written later is missing"
+                )
+            return
+
+    async def _in_copy(self, copy: LogCopyGranted, asked: Follow) -> Pieces:
+        said = copy.receipt
+        asked = msgspec.structs.replace(asked, attempt=said.attempt)
+        if isinstance(said, Receipt):
+            check_receipt(self.order, said)
+            pieces = self._of_result(copy.peer_id, said, asked)
+        else:
+            head = LogHead(links=said.links, digest=said.digest)
+            records = self.peer.transfers.log_copy(copy.peer_id, said.root)
+            pieces = self._in_chain(records, head, asked)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
     async def in_result(self, asked: Follow) -> Pieces:
         """Yield what a sealed result, or a copy of it, has of the logs."""
         granted = await self.questions.read()
-        if self.order.owner not in (None, granted.receipt.owner):
-            raise ClientError(
-                f"{self.order.job}: the receipt is for {granted.receipt.owner}"
-            )
-        seal = seal_of(granted.receipt, self.peer.users, self.peer.holdings)
-        if seal is None:
-            raise ClientError(f"{self.order.job}: its provider did not seal the result")
-        pieces = self.peer.transfers.result_logs(
-            granted.peer_id, granted.receipt.result, seal, asked
-        )
+        check_receipt(self.order, granted.receipt)
+        pieces = self._of_result(granted.peer_id, granted.receipt, asked)
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
+
+    def _of_result(self, peer_id: str, receipt: Receipt, asked: Follow) -> Pieces:
+        seal = seal_of(receipt, self.peer.users, self.peer.holdings)
+        if seal is None:
+            raise ClientError(f"{self.order.job}: its provider did not seal the result")
+        return self.peer.transfers.result_logs(peer_id, receipt.result, seal, asked)
 
     async def _begun(self, granted: LogsGranted, asked: Follow) -> Follow:
         """Return what to ask for once it is known where a moment was."""
@@ -111,19 +199,18 @@ class LogReader:
     async def _rest(self, asked: Follow) -> Pieces:
         # What is signed of the logs is known since the job has ended.
         granted = await self.granted()
-        head = granted.head if granted is not None else None
-        if granted is None or head is None:
+        if granted.head is None:
             found = self.in_result(asked)
         else:
-            found = self._in_chain(granted, head, asked)
+            records = self.peer.transfers.log_chain(granted.peer_id, asked)
+            found = self._in_chain(records, granted.head, asked)
         async with aclosing(found):
             async for piece in found:
                 yield piece
 
     async def _in_chain(
-        self, granted: LogsGranted, head: LogHead, asked: Follow
+        self, records: AsyncGenerator[bytes, None], head: LogHead, asked: Follow
     ) -> Pieces:
-        records = self.peer.transfers.log_chain(granted.peer_id, asked)
         chain: LogChain | None = None
         async with aclosing(records):
             async for record in records:
@@ -133,8 +220,10 @@ class LogReader:
                 if chain.links == head.links:
                     raise LogTamperedError("there are more logs than were signed")
                 ends = (chain.stdout_end, chain.stderr_end)
-                for piece in _beyond(asked, ends, chain.take(record)):
-                    yield piece
+                said = chain.take(record)
+                if written_at_s(record) >= asked.since_s:
+                    for piece in _beyond(asked, ends, said):
+                        yield piece
         if chain is None:
             raise LogTamperedError("the provider signed logs, and has none")
         chain.check_head(head)
@@ -148,6 +237,12 @@ class LogReader:
         ):
             raise LogTamperedError("these are the logs of something else")
         return open_chain(header, self.peer.users)
+
+
+def _further(asked: Follow, stream: str, size_bytes: int) -> Follow:
+    """Return what to ask for once so much more of a stream has come."""
+    name = "stdout_from" if stream == STDOUT else "stderr_from"
+    return msgspec.structs.replace(asked, **{name: getattr(asked, name) + size_bytes})
 
 
 def _beyond(

@@ -22,6 +22,7 @@ REPORT: Final = "job-report"
 RECEIPT: Final = "receipt"
 CONFIRMATION: Final = "confirmation"
 HELD: Final = "held"
+LOG_RECEIPT: Final = "log-receipt"
 """Kinds of statement; each is part of what is signed."""
 
 REASON_CHARS_MAX: Final = 500
@@ -152,6 +153,24 @@ class Receipt(Record):
     """The result's key, sealed to the owner; empty if the result is public."""
     kept_until_s: Count = 0
     """Unix time until which the result is kept; 0 where nobody said."""
+
+
+class LogReceipt(Record):
+    """How far the logs of an attempt go that no result has, and which tree has them.
+
+    Of two about one attempt, the one with more links is newer.
+    """
+
+    job: JobId
+    owner: Did
+    attempt: Attempt
+    root: Cid
+    """Tree of the chain's records; see docs/protocol/results.md."""
+    links: Count
+    digest: LogDigest
+    at_s: Count
+    ended: bool = False
+    """The attempt is over: this is all of its logs that were kept."""
 
 
 class Held(Record):

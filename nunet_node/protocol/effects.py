@@ -13,7 +13,7 @@ from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.jobs.statements import Confirmation, Notice, Receipt, Report
 from nunet_node.market.offers import Bid, Refusal
 from nunet_node.protocol.inputs import SessionId
-from nunet_node.protocol.replicas.events import ReplicaEffect
+from nunet_node.protocol.replicas.events import LogCopyGranted, ReplicaEffect
 from nunet_node.protocol.secrets.events import SealSecrets, SecretsAwaited
 from nunet_node.protocol.signing.events import SignatureEffect
 from nunet_node.quantities import Gpus
@@ -359,6 +359,7 @@ News = (
     | ReportReceived
     | ReadGranted
     | LogsGranted
+    | LogCopyGranted
     | CancelConfirmed
     | CommandRefused
     | RevocationAnswered

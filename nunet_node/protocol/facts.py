@@ -110,6 +110,22 @@ class ResultExpired(Record, tag_field="fact", tag="result-expired"):
     at_s: Count
 
 
+class LogsPacked(Record, tag_field="fact", tag="logs-packed"):
+    """What an attempt without a result wrote stands in the store, to be copied."""
+
+    job: JobId
+    attempt: Attempt
+    root: Cid
+    size_bytes: Count
+    at_s: Count
+    receipt: bytes
+    """The signed log receipt."""
+    links: Count
+    """How far these logs go."""
+    ended: bool = False
+    """The attempt is over, and these are all."""
+
+
 class ReplicaPlaced(Record, tag_field="fact", tag="replica-placed"):
     """Another node keeps a copy of a result of ours."""
 
@@ -141,10 +157,19 @@ class ReplicaTaken(Record, tag_field="fact", tag="replica-taken"):
     at_s: Count
     receipt: bytes
     """The custodian's signed receipt, for whoever reads the copy."""
+    logs: bool = False
+    """It is of logs that no result has, and the receipt a log receipt."""
 
 
 class ReplicaKept(Record, tag_field="fact", tag="replica-kept"):
     """Every block of the copy is on disk."""
+
+    job: JobId
+    owner: Did
+
+
+class ReplicaStayed(Record, tag_field="fact", tag="replica-stayed"):
+    """What was to take the place of a copy never came whole, so the copy stays."""
 
     job: JobId
     owner: Did
@@ -303,11 +328,12 @@ JobFact = (
     | CancelAccepted
     | JobForgotten
     | ResultExpired
+    | LogsPacked
     | ReplicaPlaced
     | ReplicaLost
 )
 
-ReplicaFact = ReplicaTaken | ReplicaKept | ReplicaDropped
+ReplicaFact = ReplicaTaken | ReplicaKept | ReplicaStayed | ReplicaDropped
 
 ProviderFact = JobFact | ReplicaFact | RevocationKept
 

@@ -59,6 +59,7 @@ from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.provider.role import ProviderRole
 from nunet_node.protocol.replicas.events import (
+    LogsStored,
     ReplicaArrived,
     ReplicaDelivered,
     ReplicaNotDelivered,
@@ -244,6 +245,7 @@ class Node:
                 | ReplicaDelivered()
                 | ReplicaNotDelivered()
                 | SampleTaken()
+                | LogsStored()
             ):
                 self._upkeep.heard(turn, given)
             case (

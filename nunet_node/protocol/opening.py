@@ -69,6 +69,7 @@ STATEMENTS: Final[Mapping[str, tuple[type[Any], bool]]] = {
     job_statements.ACCEPTED: (job_statements.Accepted, False),
     job_statements.NOTICE: (job_statements.Notice, False),
     job_statements.RECEIPT: (job_statements.Receipt, False),
+    job_statements.LOG_RECEIPT: (job_statements.LogReceipt, False),
     job_statements.CONFIRMATION: (job_statements.Confirmation, False),
 }
 """Every kind of statement on a session: its record, and whether it must be fresh.

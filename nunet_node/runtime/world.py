@@ -45,6 +45,7 @@ from nunet_node.runtime.exchange.logs import LogBook, LogServer, Stand, no_recor
 from nunet_node.runtime.exchange.neighbours import Neighbours
 from nunet_node.runtime.exchange.public.bitswap import BitswapServer
 from nunet_node.runtime.exchange.public.shelf import Shelf
+from nunet_node.runtime.store.packed_logs import LogPacking
 from nunet_node.runtime.store.replicas import Replicas
 from nunet_node.runtime.wallet.keyring import Keyring
 from nunet_node.runtime.wallet.secrets import Unsealer, sealed_for
@@ -132,8 +133,9 @@ class World:
             fx.Tell: self._tell,
         }
         self._acts.update(around.keys.desk(self._post, tasks).acts)
-        if self._replicas is not None:
-            self._acts.update(self._replicas.acts)
+        if self._replicas is not None and self._custody is not None:
+            packing = LogPacking(self._custody, self._post, tasks)
+            self._acts.update({**self._replicas.acts, **packing.acts})
         self._execution = self._make_execution()
         if self._execution is not None:
             self._acts.update(_job_acts(self._execution))

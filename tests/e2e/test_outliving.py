@@ -107,6 +107,28 @@ def test_logs_survive_the_death_of_their_provider_and_tampering_shows(net: Netwo
     assert "changed, moved or left out" in shown.err
 
 
+def test_logs_go_on_at_a_holder_when_their_provider_is_gone(net: Network):
+    holder = net.node(*STORE)
+    provider = net.provider("--bootstrap", holder.address, cpus=1)
+    user = net.user(holder)
+    says = "echo begun; echo why >&2; sleep 600"
+    job = user.detached("--replicas", 1, "--", "sh", "-c", says)["job"]
+    provider.event(lambda each: each["event"] == "replica")
+    words = ("logs", "--bootstrap", holder.address, job)
+    logs = user.start(*words, "-f", json=False)
+    assert logs.out.wait(lambda line: line == "begun\n"), str(logs)
+
+    provider.kill()
+    followed = logs.finished()
+    assert (followed.code != 0, followed.out) == (True, "begun\n")
+    assert holder.did in followed.err
+    assert "is missing" in followed.err
+
+    shown = user.run(*words, json=False)
+    assert (shown.code != 0, shown.out) == (True, "begun\n")
+    assert ("why\n" in shown.err, "is missing" in shown.err) == (True, True)
+
+
 def _written(place: Path, since_s: float) -> Iterator[Path]:
     """Yield the plain files of a place that were written since."""
     for parent, _, names in os.walk(place):

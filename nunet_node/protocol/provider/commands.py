@@ -46,6 +46,7 @@ from nunet_node.protocol.provider.desk import WATCHERS_PER_JOB_MAX, Desk
 from nunet_node.protocol.provider.submission import submit
 from nunet_node.protocol.provider.telling import answer_report, confirm
 from nunet_node.protocol.replicas import holding
+from nunet_node.protocol.replicas.record import Replica
 from nunet_node.protocol.sessions import Session
 from nunet_node.protocol.turn import Turn
 from nunet_node.wire.schema import Record, from_plain
@@ -172,13 +173,30 @@ def _about_a_job(desk: Desk, turn: Turn, asked: Asked) -> Refusal | None:
         return Refusal(code=error.code, reason=str(error)[:REASON_CHARS_MAX])
     job = turn.ledger.jobs.get(args.job)
     if job is None or job.owner != given.subject or job.receipt is None:
-        replica = turn.ledger.replicas.get((given.subject, args.job))
-        if given.command == READ and replica is not None and replica.kept:
-            holding.read(desk, turn, asked.session, asked.frame, replica)
+        mine = job is not None and job.owner == given.subject
+        kept = _copy_for(turn, given, args.job, has_job=mine)
+        if kept is not None:
+            holding.read(desk, turn, asked.session, asked.frame, kept)
             return None
     if job is None or job.owner != given.subject:
         return UNKNOWN
     return handler(desk, turn, asked, job, args)
+
+
+def _copy_for(
+    turn: Turn, given: Invocation, job: JobId, *, has_job: bool
+) -> Replica | None:
+    """Return the copy here that answers a command of its owner, if one does.
+
+    Logs are in a copy of a result, too; whoever ran the job here knows them better.
+    """
+    replica = turn.ledger.replicas.get((given.subject, job))
+    kept = replica.whole if replica is not None else None
+    if kept is None or (given.command == LOGS and has_job):
+        return None
+    if given.command == LOGS or (given.command == READ and not kept.logs):
+        return kept
+    return None
 
 
 def _status(

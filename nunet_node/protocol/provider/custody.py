@@ -21,6 +21,7 @@ from nunet_node.protocol.facts import (
     JobForgotten,
     JobMoved,
     JobStaged,
+    LogsPacked,
     ProofUsed,
     ReplicaLost,
     ReplicaPlaced,
@@ -80,6 +81,8 @@ class Job:
     """By what right its result is kept elsewhere."""
     kept_bytes: int = 0
     log: LogHead | None = None
+    packed: LogsPacked | None = None
+    """The logs of this attempt as they are copied, while there is no result."""
     expired: bool = False
     """Its result was kept for as long as was agreed, and is gone."""
     replicas: tuple[Placement, ...] = ()
@@ -142,7 +145,7 @@ def apply_job(job: Job | None, fact: JobFact, sequence: int) -> Job | None:
             return _moved(job, fact)
         case JobForgotten():
             return None
-        case ResultExpired() | ReplicaPlaced() | ReplicaLost():
+        case ResultExpired() | ReplicaPlaced() | ReplicaLost() | LogsPacked():
             return _elsewhere(job, fact)
 
 
@@ -167,7 +170,11 @@ def _accepted(job: Job | None, fact: JobAccepted, sequence: int) -> Job:
     )
 
 
-def _elsewhere(job: Job, fact: ResultExpired | ReplicaPlaced | ReplicaLost) -> Job:
+def _elsewhere(
+    job: Job, fact: ResultExpired | ReplicaPlaced | ReplicaLost | LogsPacked
+) -> Job:
+    if isinstance(fact, LogsPacked):
+        return replace(job, packed=fact)
     if isinstance(fact, ResultExpired):
         return replace(job, expired=True, replicas=())
     others = tuple(each for each in job.replicas if each.holder != fact.holder)
@@ -203,6 +210,7 @@ def _moved(job: Job, fact: JobMoved) -> Job:
         receipt=fact.receipt or job.receipt,
         kept_bytes=fact.kept_bytes or job.kept_bytes,
         log=fact.log or (None if again else job.log),
+        packed=None if again or fact.result else job.packed,
         history=(*job.history, move)[-HISTORY_MAX:],
         notices=(*job.notices, fact.notice),
     )

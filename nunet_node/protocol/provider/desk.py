@@ -89,7 +89,7 @@ class Desk:
 
     def store_free_bytes(self, turn: Turn) -> int:
         """Return the room for copies that none has taken."""
-        taken = sum(each.size_bytes for each in turn.ledger.replicas.values())
+        taken = sum(each.room_bytes for each in turn.ledger.replicas.values())
         return 0 if self.draining else max(0, self.store_bytes - taken)
 
     def waiting(self, turn: Turn) -> tuple[Waiting, ...]:

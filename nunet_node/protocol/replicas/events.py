@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from nunet_node.identity.did import Did
 from nunet_node.jobs.specification import JobId
+from nunet_node.jobs.statements import LogReceipt, Receipt
+from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
 
 
@@ -64,11 +66,34 @@ class DropResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreLogs:
+    """Put what an attempt wrote so far into the store as a tree, to be copied.
+
+    Answered by `LogsStored` if it wrote anything.
+    """
+
+    job: JobId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogsStored:
+    """What an attempt wrote so far stands in the store, on disk."""
+
+    job: JobId
+    attempt: int
+    root: Cid
+    size_bytes: int
+    head: LogHead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaArrived:
     """Every block of a copy is verified and on disk here."""
 
     job: JobId
     owner: Did
+    root: Cid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +127,36 @@ class SampleTaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaWanted:
-    """The user asks a holder for a job's result; answered like `ReadWanted`."""
+    """The user asks a holder for a job's result, or for its logs.
+
+    Answered like `ReadWanted`, or by `LogCopyGranted` where there are logs alone.
+    """
 
     job: JobId
     holder: Did
     peer_id: str
     addresses: tuple[str, ...]
+    logs: bool = False
 
 
-ReplicaEffect = ExpectReplica | DeliverReplica | TakeSample | DropReplica | DropResult
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogCopyGranted:
+    """A holder has a job's logs, and they may now be read there."""
 
-ReplicaInput = ReplicaArrived | ReplicaDelivered | ReplicaNotDelivered | SampleTaken
+    job: JobId
+    peer_id: str
+    holder: Did
+    receipt: LogReceipt | Receipt
+    """What the job's provider signed of them, or of the result that has them."""
+    receipt_data: bytes
+
+
+ReplicaEffect = (
+    ExpectReplica | DeliverReplica | TakeSample | DropReplica | DropResult | StoreLogs
+)
+
+ReplicaInput = (
+    ReplicaArrived | ReplicaDelivered | ReplicaNotDelivered | SampleTaken | LogsStored
+)
 
 ReplicaNews = ReplicaInput | ReplicaWanted

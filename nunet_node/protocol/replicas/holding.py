@@ -20,15 +20,22 @@ from nunet_node.identity.statement import Statement, open_statement
 from nunet_node.jobs.specification import RETENTION_S_MAX, JobId
 from nunet_node.jobs.statements import (
     HELD,
+    LOG_RECEIPT,
     REASON_CHARS_MAX,
     RECEIPT,
     Attempt,
     Held,
+    LogReceipt,
     Receipt,
 )
 from nunet_node.market.offers import Refusal
 from nunet_node.protocol.effects import GrantRead
-from nunet_node.protocol.facts import ReplicaDropped, ReplicaKept, ReplicaTaken
+from nunet_node.protocol.facts import (
+    ReplicaDropped,
+    ReplicaKept,
+    ReplicaStayed,
+    ReplicaTaken,
+)
 from nunet_node.protocol.messages import Stated
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.replicas.events import (
@@ -71,6 +78,8 @@ class KeepArgs(Record):
     until_s: Count
     receipt: Annotated[bytes, msgspec.Meta(max_length=RECEIPT_BYTES_MAX)]
     challenge: bytes
+    logs: bool = False
+    """It is a copy of logs that no result has, and the receipt a log receipt."""
 
 
 def keep(
@@ -79,23 +88,23 @@ def keep(
     """Agree to keep a copy, say whether it is here, or return why not."""
     try:
         args = from_plain(KeepArgs, given.args)
-        said = _receipt(args.receipt)
+        said = _receipt(args.receipt, logs=args.logs)
     except PeerError as error:
         reason = str(error)[:REASON_CHARS_MAX]
         return Refusal(code=error.code, reason=reason, never=True)
     owner, known = given.subject, turn.ledger.replicas.get((given.subject, args.job))
     refusal = _why_not_this(given, args, said, known)
     same = known is not None and known.root == args.root
-    longer = known is None or not same or known.until_s < args.until_s
-    if refusal is None and longer:
+    newer = known is None or not same or _is_newer(said, known)
+    if known is not None and known.until_s < args.until_s:
+        newer = True
+    if refusal is None and newer:
         refusal = _why_not_so_long(turn, args)
     if refusal is None and not same:
         refusal = _why_no_room(desk, turn, owner, args)
     if refusal is not None:
         return refusal
-    if known is not None and not same:
-        drop(turn, known, "a later attempt's result takes its place")
-    if longer:
+    if newer:
         turn.record(_taken(turn, owner, args))
     _answer(desk, turn, session, frame, turn.ledger.replicas[owner, args.job])
     return None
@@ -107,18 +116,19 @@ def arrived(turn: Turn, given: ReplicaArrived) -> None:
     if replica is None:
         # Its time came to an end while it was handed over.
         turn.do(DropReplica(job=given.job, owner=given.owner))
-    elif not replica.kept:
+    elif replica.root == given.root and not replica.kept:
         turn.record(ReplicaKept(job=given.job, owner=given.owner))
 
 
 def read(
     desk: Desk, turn: Turn, session: Session, frame: int, replica: Replica
 ) -> None:
-    """Give the owner leave to read a copy, and show the custodian's receipt."""
+    """Give the owner leave to read a copy that is here, and show its receipt."""
     turn.do(
         GrantRead(peer_id=session.peer_id, job=replica.job, root=replica.root),
     )
-    stated = Stated(statement_kind=RECEIPT, data=replica.receipt)
+    kind = LOG_RECEIPT if replica.logs else RECEIPT
+    stated = Stated(statement_kind=kind, data=replica.receipt)
     desk.sessions.send(turn, session.id, stated, re=frame)
 
 
@@ -141,6 +151,8 @@ def let_go(turn: Turn) -> int | None:
     for replica in list(turn.ledger.replicas.values()):
         if replica.until_s <= now_s:
             drop(turn, replica, "it was kept for as long as was agreed")
+        elif _due_s(replica) <= now_s and replica.former is not None:
+            turn.record(ReplicaStayed(job=replica.job, owner=replica.owner))
         elif _due_s(replica) <= now_s:
             drop(turn, replica, "it was not handed over")
     return min(map(_due_s, turn.ledger.replicas.values()), default=None)
@@ -153,11 +165,11 @@ def _due_s(replica: Replica) -> int:
     return min(replica.until_s, replica.taken_s + handing_s)
 
 
-def _receipt(data: bytes) -> Statement[Receipt]:
+def _receipt(data: bytes, *, logs: bool) -> Statement[Receipt | LogReceipt]:
     return open_statement(
         data,
-        kind=RECEIPT,
-        payload_type=Receipt,
+        kind=LOG_RECEIPT if logs else RECEIPT,
+        payload_type=LogReceipt if logs else Receipt,
         now_s=0,
         audience=None,
         check_time=False,
@@ -168,11 +180,12 @@ def _receipt(data: bytes) -> Statement[Receipt]:
 def _why_not_this(
     given: Invocation,
     args: KeepArgs,
-    said: Statement[Receipt],
+    said: Statement[Receipt | LogReceipt],
     known: Replica | None,
 ) -> Refusal | None:
     receipt = said.payload
-    about = (receipt.owner, receipt.job, receipt.result, receipt.attempt)
+    root = receipt.root if isinstance(receipt, LogReceipt) else receipt.result
+    about = (receipt.owner, receipt.job, root, receipt.attempt)
     custodians = {link.audience for link in given.proofs}
     if about != (given.subject, args.job, args.root, args.attempt):
         reason = "the receipt is about another result"
@@ -180,10 +193,24 @@ def _why_not_this(
     if said.issuer not in custodians:
         reason = "the receipt's provider has not been allowed to have it kept"
         return Refusal(code="replica.receipt", reason=reason, never=True)
-    if known is not None and known.root != args.root and known.attempt >= args.attempt:
-        reason = f"the result of attempt {known.attempt} is kept already"
+    if known is not None and known.root != args.root and not _is_newer(said, known):
+        what = "are logs" if known.logs else "is the result"
+        reason = f"there {what} of attempt {known.attempt} kept already, no older"
         return Refusal(code="replica.attempt-past", reason=reason, never=True)
     return None
+
+
+def _is_newer(said: Statement[Receipt | LogReceipt], known: Replica) -> bool:
+    """Tell whether what is offered may take the place of a copy."""
+    before = _receipt(known.receipt, logs=known.logs).payload
+    return _age(before) < _age(said.payload)
+
+
+def _age(receipt: Receipt | LogReceipt) -> tuple[int, bool, int, bool]:
+    # A result has the logs of its attempt, too, and comes last.
+    if isinstance(receipt, LogReceipt):
+        return (receipt.attempt, False, receipt.links, receipt.ended)
+    return (receipt.attempt, True, 0, True)
 
 
 def _why_not_so_long(turn: Turn, args: KeepArgs) -> Refusal | None:
@@ -205,7 +232,7 @@ def _why_no_room(desk: Desk, turn: Turn, owner: Did, args: KeepArgs) -> Refusal 
     if desk.draining:
         return Refusal(code="provider.draining", reason="is shutting down")
     held = turn.ledger.replicas.values()
-    mine = sum(each.size_bytes for each in held if each.owner == owner)
+    mine = sum(each.room_bytes for each in held if each.owner == owner)
     room = desk.store_free_bytes(turn)
     if mine + args.size_bytes > desk.store_bytes // OWNER_SHARE:
         reason = f"one owner gets at most a {OWNER_SHARE}th of the room for copies"
@@ -226,6 +253,7 @@ def _taken(turn: Turn, owner: Did, args: KeepArgs) -> ReplicaTaken:
         until_s=args.until_s,
         at_s=turn.now.unix_s,
         receipt=args.receipt,
+        logs=args.logs,
     )
 
 

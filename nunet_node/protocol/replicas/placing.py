@@ -15,19 +15,20 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
 from nunet_node.capability.delegation import open_delegation
 from nunet_node.identity.did import Did
 from nunet_node.identity.statement import Statement
-from nunet_node.jobs.specification import REPLICAS_MAX, JobId
+from nunet_node.jobs.specification import REPLICAS_MAX, RETENTION_S_MAX, JobId
 from nunet_node.jobs.statements import REASON_CHARS_MAX, Held
 from nunet_node.market.offers import ADDRESSES_MAX, Advert
 from nunet_node.protocol.effects import ReplicaMoved
 from nunet_node.protocol.facts import ReplicaLost, ReplicaPlaced
 from nunet_node.protocol.messages import KEEP
-from nunet_node.protocol.provider.custody import Job, Placement
+from nunet_node.protocol.provider.custody import Placement
 from nunet_node.protocol.provider.desk import Desk
+from nunet_node.protocol.replicas.charge import Charge, charge_of
 from nunet_node.protocol.replicas.events import (
     DeliverReplica,
     ReplicaDelivered,
@@ -82,29 +83,30 @@ class Phase(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class Dealing:
-    """What is under way with one holder about one result."""
+    """What is under way with one holder about one job."""
 
     placement: Placement
     phase: Phase
     due_ns: int
     silences: int = 0
+    asked: bytes = b""
+    """The receipt of what it was asked to keep last."""
+    kept: bytes = b""
+    """The receipt of what it keeps; empty if that is not known."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Placing:
-    """The custodian's care for the copies of its results."""
+    """The care for the copies of what a node has to have kept elsewhere."""
 
     desk: Desk
     memory: Memory
     dealings: dict[JobId, dict[Did, Dealing]] = field(default_factory=dict)
 
-    def look_after(self, turn: Turn, job: Job) -> int | None:
-        """Do what is due for one result; return when to look again, elapsed time."""
-        if not job.spec.replicas or job.expired or job.result is None:
-            self.dealings.pop(job.job, None)
-            return None
-        dealings = self.dealings.setdefault(job.job, {})
-        for placement in job.replicas:
+    def look_after(self, turn: Turn, charge: Charge) -> int:
+        """Do what is due for one charge; return when to look again, elapsed time."""
+        dealings = self.dealings.setdefault(charge.job, {})
+        for placement in charge.placed:
             if placement.holder not in dealings:
                 dealings[placement.holder] = Dealing(
                     placement=placement,
@@ -112,192 +114,247 @@ class Placing:
                     due_ns=turn.after_s(SETTLING_S),
                 )
         for dealing in list(dealings.values()):
-            if dealing.due_ns <= turn.now.elapsed_ns:
-                self._due(turn, job, dealing)
-        job = turn.ledger.jobs[job.job]
-        self._find(turn, job, dealings)
+            newer = dealing.kept not in (b"", charge.receipt)
+            waits = dealing.phase is Phase.KEPT and newer and not dealing.silences
+            if waits or dealing.due_ns <= turn.now.elapsed_ns:
+                self._due(turn, charge, dealing)
+        charge = self._charge(turn, charge.job) or charge
+        self._find(turn, charge, dealings)
         dues = [each.due_ns for each in dealings.values()]
-        if len(job.replicas) < job.spec.replicas:
+        if len(charge.placed) < charge.copies:
             dues.append(turn.after_s(PLACE_AGAIN_S))
-        return min(dues)
+        return min(dues, default=turn.after_s(PLACE_AGAIN_S))
+
+    def leave(self, job: JobId) -> None:
+        """Look after a job's copies no longer."""
+        self.dealings.pop(job, None)
+
+    def is_busy(self, job: JobId) -> bool:
+        """Tell whether anything is under way about a job."""
+        dealings = self.dealings.get(job, {}).values()
+        return any(each.phase is Phase.BUSY for each in dealings)
 
     def ended(self, turn: Turn, outcome: Outcome) -> None:
         """Take a holder's answer, or that there is none."""
         errand = outcome.errand
-        dealing = self._busy(errand.job, errand.provider)
-        job = turn.ledger.jobs.get(errand.job)
-        if dealing is None or job is None or job.result is None:
+        charge = self._charge(turn, errand.job)
+        dealing = self._current(turn, charge, errand.provider)
+        if dealing is None or charge is None:
             return
         said = outcome.answer.payload if outcome.answer is not None else None
         if outcome.unreachable:
-            self._silent(turn, job, dealing, outcome.unreachable)
+            self._silent(turn, charge, dealing, outcome.unreachable)
         elif not isinstance(said, Held) or (said.job, said.root) != (
-            job.job,
-            job.result,
+            charge.job,
+            charge.root,
         ):
-            why = outcome.refusal.reason if outcome.refusal else "answered wrongly"
-            self._failed(turn, job, dealing, why)
+            refusal = outcome.refusal
+            reason = refusal.reason if refusal else "it answered something else"
+            self._failed(turn, charge, dealing, reason)
         elif said.here:
-            order = TakeSample(
-                job=job.job,
-                holder=errand.provider,
-                peer_id=errand.peer_id,
-                root=job.result,
+            turn.do(
+                TakeSample(
+                    job=charge.job,
+                    holder=errand.provider,
+                    peer_id=errand.peer_id,
+                    root=charge.root,
+                )
             )
-            turn.do(order)
-        elif dealing.placement in job.replicas:
-            self._failed(turn, job, dealing, "it no longer has the copy")
+        elif dealing.placement in charge.placed and _had(dealing, charge):
+            self._failed(turn, charge, dealing, "it no longer has the copy")
         else:
-            self._hand_over(turn, job, dealing)
+            self._hand_over(turn, charge, dealing)
 
     def delivered(
         self, turn: Turn, given: ReplicaDelivered | ReplicaNotDelivered
     ) -> None:
         """A holder has all of a copy, or handing it over failed."""
-        dealing, job = self._busy(given.job, given.holder), self._job(turn, given.job)
-        if dealing is None or job is None:
+        charge = self._charge(turn, given.job)
+        dealing = self._current(turn, charge, given.holder)
+        if dealing is None or charge is None:
             return
         if isinstance(given, ReplicaDelivered):
-            self._kept(turn, job, dealing)
+            self._kept(turn, charge, dealing)
         else:
-            self._failed(turn, job, dealing, given.reason)
+            self._failed(turn, charge, dealing, given.reason)
 
     def sampled(self, turn: Turn, given: SampleTaken) -> None:
         """A holder was audited."""
-        dealing, job = self._busy(given.job, given.holder), self._job(turn, given.job)
-        if dealing is None or job is None:
+        charge = self._charge(turn, given.job)
+        dealing = self._current(turn, charge, given.holder)
+        if dealing is None or charge is None:
             return
         if not given.fault:
-            self._kept(turn, job, dealing)
+            self._kept(turn, charge, dealing)
         elif given.silent:
-            self._silent(turn, job, dealing, given.fault)
+            self._silent(turn, charge, dealing, given.fault)
         else:
-            self._failed(turn, job, dealing, given.fault)
+            self._failed(turn, charge, dealing, given.fault)
 
-    def _busy(self, job: JobId, holder: Did) -> Dealing | None:
-        dealing = self.dealings.get(job, {}).get(holder)
-        return dealing if dealing and dealing.phase is Phase.BUSY else None
-
-    def _job(self, turn: Turn, name: JobId) -> Job | None:
+    def _charge(self, turn: Turn, name: JobId) -> Charge | None:
         job = turn.ledger.jobs.get(name)
-        return job if job is not None and job.result is not None else None
+        return charge_of(job) if job is not None else None
 
-    def _due(self, turn: Turn, job: Job, dealing: Dealing) -> None:
+    def _current(
+        self, turn: Turn, charge: Charge | None, holder: Did
+    ) -> Dealing | None:
+        """Return what is under way with a holder, if it is about this charge."""
+        if charge is None:
+            return None
+        dealing = self.dealings.get(charge.job, {}).get(holder)
+        if dealing is None or dealing.phase is not Phase.BUSY:
+            return None
+        if dealing.asked == charge.receipt:
+            return dealing
+        # There is something newer since: how this went does not matter.
+        if any(each.holder == holder for each in charge.placed):
+            dealing.phase, dealing.due_ns = Phase.KEPT, turn.now.elapsed_ns
+        else:
+            del self.dealings[charge.job][holder]
+        return None
+
+    def _due(self, turn: Turn, charge: Charge, dealing: Dealing) -> None:
         match dealing.phase:
             case Phase.KEPT:
-                self._ask(turn, job, dealing)
+                self._ask(turn, charge, dealing)
             case Phase.BUSY:
-                self._silent(turn, job, dealing, "it did not answer in time")
+                self._silent(turn, charge, dealing, "it did not answer in time")
             case Phase.AVOIDED:
-                del self.dealings[job.job][dealing.placement.holder]
+                del self.dealings[charge.job][dealing.placement.holder]
 
-    def _find(self, turn: Turn, job: Job, dealings: Mapping[Did, Dealing]) -> None:
+    def _find(
+        self, turn: Turn, charge: Charge, dealings: Mapping[Did, Dealing]
+    ) -> None:
         """Ask as many more holders as are lacking."""
-        kept = {each.holder for each in job.replicas}
+        kept = {each.holder for each in charge.placed}
         asked = [
             did
             for did, each in dealings.items()
             if each.phase is Phase.BUSY and did not in kept
         ]
-        lacking = job.spec.replicas - len(kept) - len(asked)
+        lacking = charge.copies - len(kept) - len(asked)
         if lacking <= 0:
             return
         offers = (
             heard
             for heard in self.memory.adverts.fresh(turn.now.unix_s)
-            if heard.payload.store_free_bytes >= job.kept_bytes
+            if heard.payload.store_free_bytes >= charge.size_bytes
             and heard.payload.store_bytes
             and heard.issuer not in dealings
         )
-        for heard in nearest(job.job, offers, lacking):
+        for heard in nearest(charge.job, offers, lacking):
             placement = Placement(
                 holder=heard.issuer,
                 peer_id=heard.payload.peer_id,
                 addresses=heard.payload.addresses,
             )
             dealing = Dealing(placement=placement, phase=Phase.BUSY, due_ns=0)
-            self.dealings[job.job][heard.issuer] = dealing
-            self._ask(turn, job, dealing)
+            self.dealings[charge.job][heard.issuer] = dealing
+            self._ask(turn, charge, dealing)
 
-    def _ask(self, turn: Turn, job: Job, dealing: Dealing) -> None:
-        wait_s = HANDING_S + job.kept_bytes // HANDING_BYTES_PER_S
+    def _ask(self, turn: Turn, charge: Charge, dealing: Dealing) -> None:
+        wait_s = HANDING_S + charge.size_bytes // HANDING_BYTES_PER_S
         dealing.phase, dealing.due_ns = Phase.BUSY, turn.after_s(wait_s)
+        dealing.asked = charge.receipt
         to = dealing.placement
         heard = self.memory.adverts.of_provider(to.holder, turn.now.unix_s)
         newest = heard.payload.addresses if heard else ()
         errand = Errand(
-            job=job.job,
+            job=charge.job,
             command=KEEP,
             provider=to.holder,
             peer_id=to.peer_id,
             addresses=tuple(dict.fromkeys((*newest, *to.addresses))),
             mandate=Mandate(
                 signer=self.desk.voice.signer,
-                subject=job.owner,
-                proofs=tuple(map(open_delegation, job.mandate)),
+                subject=charge.owner,
+                proofs=tuple(map(open_delegation, charge.mandate)),
             ),
-            args={
-                "job": job.job,
-                "attempt": job.attempt,
-                "root": job.result,
-                "size_bytes": job.kept_bytes,
-                "until_s": job.kept_until_s,
-                "receipt": job.receipt,
-            },
+            args=_args(turn, charge),
         )
         errands.launch(self.memory, turn, errand)
 
-    def _hand_over(self, turn: Turn, job: Job, dealing: Dealing) -> None:
+    def _hand_over(self, turn: Turn, charge: Charge, dealing: Dealing) -> None:
         to = dealing.placement
-        assert job.result is not None  # noqa: S101 - for the type checker
         turn.do(
             DeliverReplica(
-                job=job.job, holder=to.holder, peer_id=to.peer_id, root=job.result
+                job=charge.job,
+                holder=to.holder,
+                peer_id=to.peer_id,
+                root=charge.root,
             )
         )
 
-    def _kept(self, turn: Turn, job: Job, dealing: Dealing) -> None:
+    def _kept(self, turn: Turn, charge: Charge, dealing: Dealing) -> None:
         dealing.phase, dealing.silences = Phase.KEPT, 0
-        dealing.due_ns = turn.after_s(AUDIT_S)
+        dealing.kept, dealing.due_ns = charge.receipt, turn.after_s(AUDIT_S)
         to = dealing.placement
-        if any(each.holder == to.holder for each in job.replicas):
+        if any(each.holder == to.holder for each in charge.placed):
             return
         placed = ReplicaPlaced(
-            job=job.job,
+            job=charge.job,
             holder=to.holder,
             peer_id=to.peer_id,
             addresses=to.addresses[:ADDRESSES_MAX],
             at_s=turn.now.unix_s,
         )
         turn.record(placed)
-        turn.tell(ReplicaMoved(job=job.job, holder=to.holder, placed=True))
+        turn.tell(ReplicaMoved(job=charge.job, holder=to.holder, placed=True))
 
-    def _silent(self, turn: Turn, job: Job, dealing: Dealing, reason: str) -> None:
+    def _silent(
+        self, turn: Turn, charge: Charge, dealing: Dealing, reason: str
+    ) -> None:
         """Ask a holder again that may be back soon; go elsewhere if it is not."""
         dealing.silences += 1
-        placed = dealing.placement in job.replicas
+        placed = dealing.placement in charge.placed
         if placed and dealing.silences < SILENCES_MAX:
             dealing.phase = Phase.KEPT
             dealing.due_ns = turn.after_s(AUDIT_AGAIN_S)
         else:
-            self._failed(turn, job, dealing, reason)
+            self._failed(turn, charge, dealing, reason)
 
-    def _failed(self, turn: Turn, job: Job, dealing: Dealing, reason: str) -> None:
+    def _failed(
+        self, turn: Turn, charge: Charge, dealing: Dealing, reason: str
+    ) -> None:
         """Count a holder's copy as lost, and do not ask it again soon."""
         dealing.phase, dealing.due_ns = Phase.AVOIDED, turn.after_s(AVOIDED_S)
         holder = dealing.placement.holder
-        if not any(each.holder == holder for each in job.replicas):
+        if not any(each.holder == holder for each in charge.placed):
             return
         lost = ReplicaLost(
-            job=job.job,
+            job=charge.job,
             holder=holder,
             reason=reason[:REASON_CHARS_MAX],
             at_s=turn.now.unix_s,
         )
         turn.record(lost)
         turn.tell(
-            ReplicaMoved(job=job.job, holder=holder, placed=False, reason=lost.reason)
+            ReplicaMoved(
+                job=charge.job, holder=holder, placed=False, reason=lost.reason
+            )
         )
+
+
+def _args(turn: Turn, charge: Charge) -> dict[str, Any]:
+    """Return what a holder is asked."""
+    latest_s = turn.now.unix_s + RETENTION_S_MAX
+    args: dict[str, Any] = {
+        "job": charge.job,
+        "attempt": charge.attempt,
+        "root": charge.root,
+        "size_bytes": charge.size_bytes,
+        "until_s": min(charge.until_s, latest_s),
+        "receipt": charge.receipt,
+    }
+    return {**args, "logs": True} if charge.logs else args
+
+
+def _had(dealing: Dealing, charge: Charge) -> bool:
+    """Tell whether a holder that has not all of it had all of it before.
+
+    After a restart nobody remembers: a result is never replaced, logs often are.
+    """
+    return dealing.kept == charge.receipt or not (dealing.kept or charge.logs)
 
 
 def nearest(

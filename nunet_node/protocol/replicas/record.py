@@ -15,6 +15,7 @@ from nunet_node.protocol.facts import (
     ReplicaDropped,
     ReplicaFact,
     ReplicaKept,
+    ReplicaStayed,
     ReplicaTaken,
 )
 from nunet_node.wire.cid import Cid
@@ -34,13 +35,27 @@ class Replica:
     until_s: int
     taken_s: int
     receipt: bytes
+    logs: bool = False
+    """Whether it is of logs that no result has."""
     kept: bool = False
     """Whether every block is here; before that it is only agreed."""
+    former: "Replica | None" = None
+    """The copy whose place this one takes once it is here; never without blocks."""
 
     @property
     def key(self) -> ReplicaKey:
         """What it is found by."""
         return (self.owner, self.job)
+
+    @property
+    def whole(self) -> "Replica | None":
+        """What of it is here: itself, or the copy whose place it is to take."""
+        return self if self.kept else self.former
+
+    @property
+    def room_bytes(self) -> int:
+        """What it takes of the room for copies."""
+        return self.size_bytes + (self.former.size_bytes if self.former else 0)
 
 
 def apply_replica(replica: Replica | None, fact: ReplicaFact) -> Replica | None:
@@ -55,13 +70,16 @@ def apply_replica(replica: Replica | None, fact: ReplicaFact) -> Replica | None:
         raise MisuseError(f"a fact about a copy of {fact.job} that was never taken")
     match fact:
         case ReplicaKept():
-            return replace(replica, kept=True)
+            return replace(replica, kept=True, former=None)
+        case ReplicaStayed():
+            return replica.former
         case ReplicaDropped():
             return None
 
 
 def _taken(replica: Replica | None, fact: ReplicaTaken) -> Replica:
-    same = replica is not None and replica.root == fact.root
+    before = replica.whole if replica is not None else None
+    same = before is not None and before.root == fact.root
     return Replica(
         job=fact.job,
         owner=fact.owner,
@@ -71,5 +89,7 @@ def _taken(replica: Replica | None, fact: ReplicaTaken) -> Replica:
         until_s=fact.until_s,
         taken_s=fact.at_s,
         receipt=fact.receipt,
-        kept=replica is not None and same and replica.kept,
+        logs=fact.logs,
+        kept=same,
+        former=None if same else before,
     )

@@ -9,19 +9,24 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from nunet_node.jobs.lifecycle import is_final
+from nunet_node.jobs.lifecycle import State, is_final
 from nunet_node.jobs.specification import JobId
 from nunet_node.protocol.effects import SetTimer
 from nunet_node.protocol.facts import JobMoved, ReplicaTaken, ResultExpired
+from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.replicas import holding
+from nunet_node.protocol.replicas.charge import charge_of
 from nunet_node.protocol.replicas.events import (
     DropResult,
+    LogsStored,
     ReplicaArrived,
     ReplicaDelivered,
     ReplicaInput,
     ReplicaNotDelivered,
     SampleTaken,
+    StoreLogs,
 )
+from nunet_node.protocol.replicas.packing import is_to_be_packed, packed
 from nunet_node.protocol.replicas.placing import Placing
 from nunet_node.protocol.requester.memory import Outcome
 from nunet_node.protocol.turn import NS_PER_S, Turn
@@ -38,6 +43,13 @@ LOOKS_MAX: Final = 64
 """Results that are looked after at once; the rest follow after a pause, so that a
 restart does not make a node talk to everybody in one moment."""
 
+LOGS_S: Final = 30
+"""Time between two copies of growing logs: what is lost of them with a provider. Each
+costs every holder a talk and the last mebibyte."""
+
+LOGS_FIRST_S: Final = 3
+"""Time until logs that begin are copied: a job that ends sooner seldom needs it."""
+
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -52,6 +64,9 @@ class Upkeep:
     looked_ns: int = 0
     results: dict[JobId, int] = field(default_factory=dict)
     """When each result is to be looked after, elapsed time."""
+    logs: dict[JobId, tuple[tuple[int, bool], int]] = field(default_factory=dict)
+    """Of each job whose logs are packed, its attempt and whether that has ended, and
+    when they are packed next, elapsed time."""
     copies_ns: int | None = None
     """When the copies kept for others are to be looked through."""
 
@@ -62,6 +77,9 @@ class Upkeep:
                 holding.arrived(turn, given)
             case ReplicaDelivered() | ReplicaNotDelivered():
                 self.placing.delivered(turn, given)
+                self._look_after(turn, given.job)
+            case LogsStored():
+                packed(self.placing.desk, turn, given)
                 self._look_after(turn, given.job)
             case SampleTaken():
                 self.placing.sampled(turn, given)
@@ -91,7 +109,7 @@ class Upkeep:
             self.begin(turn)
         for fact in turn.facts:
             match fact:
-                case JobMoved(state=state) if is_final(state):
+                case JobMoved(state=state) if is_final(state) or _begins(fact):
                     self._look_after(turn, fact.job)
                 case ReplicaTaken():
                     self._copies_at(turn, fact.at_s + holding.HANDING_S_MIN)
@@ -122,20 +140,51 @@ class Upkeep:
 
     def _look_after(self, turn: Turn, name: JobId) -> None:
         job = turn.ledger.jobs.get(name)
-        if job is None or not job.kept_until_s or job.expired:
+        running = job is not None and job.started and job.spec.replicas
+        if job is None or job.expired or not (running or job.kept_until_s):
             self.results.pop(name, None)
+            self.placing.leave(name)
             return
-        if job.kept_until_s <= turn.now.unix_s:
+        if job.kept_until_s and job.kept_until_s <= turn.now.unix_s:
             self.results.pop(name, None)
+            self.placing.leave(name)
             turn.record(ResultExpired(job=name, at_s=turn.now.unix_s))
             turn.do(DropResult(job=name))
             return
-        dues = [_elapsed_ns(turn, job.kept_until_s), turn.after_s(UPKEEP_S_MAX)]
+        dues = [turn.after_s(UPKEEP_S_MAX)]
+        if job.kept_until_s:
+            dues.append(_elapsed_ns(turn, job.kept_until_s))
         if not self.placing.desk.draining:
-            next_ns = self.placing.look_after(turn, job)
-            dues += [] if next_ns is None else [next_ns]
+            dues += self._have_kept(turn, job)
         self.results[name] = min(dues)
         self._plan(turn, self.results[name])
+
+    def _have_kept(self, turn: Turn, job: Job) -> list[int]:
+        """See to the copies of a job; return when to look again, elapsed time."""
+        dues = []
+        if is_to_be_packed(job):
+            dues.append(self._pack(turn, job))
+        else:
+            self.logs.pop(job.job, None)
+        charge = charge_of(job)
+        if charge is not None:
+            dues.append(self.placing.look_after(turn, charge))
+        return dues
+
+    def _pack(self, turn: Turn, job: Job) -> int:
+        """Have logs packed if that is due; return when to look again."""
+        about = (job.attempt, job.ended)
+        known, due_ns = self.logs.get(job.job, ((0, False), 0))
+        if known != about:
+            due_ns = turn.after_s(0 if job.ended else LOGS_FIRST_S)
+        if due_ns <= turn.now.elapsed_ns:
+            # While a copy is on its way, its blocks must stay as they are.
+            busy = self.placing.is_busy(job.job)
+            due_ns = turn.after_s(LOGS_FIRST_S if busy else LOGS_S)
+            if not busy:
+                turn.do(StoreLogs(job=job.job, attempt=job.attempt))
+        self.logs[job.job] = (about, due_ns)
+        return due_ns
 
     def _copies_at(self, turn: Turn, unix_s: int) -> None:
         due_ns = min(_elapsed_ns(turn, unix_s), turn.after_s(UPKEEP_S_MAX))
@@ -154,6 +203,10 @@ class Upkeep:
         if self.planned_ns is None or due_ns < self.planned_ns:
             self.planned_ns = due_ns
             turn.do(SetTimer(name=UPKEEP_TIMER, at_ns=due_ns))
+
+
+def _begins(moved: JobMoved) -> bool:
+    return moved.state is State.RUNNING
 
 
 def _elapsed_ns(turn: Turn, unix_s: int) -> int:

@@ -29,7 +29,7 @@ from nunet_node.protocol.effects import (
     SetTimer,
 )
 from nunet_node.protocol.inputs import SessionId
-from nunet_node.protocol.messages import READ, SUBMIT, ChallengeWanted, Invoke
+from nunet_node.protocol.messages import LOGS, READ, SUBMIT, ChallengeWanted, Invoke
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.replicas.events import ReplicaWanted
 from nunet_node.protocol.requester.memory import (
@@ -97,17 +97,17 @@ def begin(
 
 
 def ask_holder(memory: Memory, turn: Turn, order: Order, wanted: ReplicaWanted) -> bool:
-    """Ask a holder for a job's result; tell whether that is possible.
+    """Ask a holder for a job's result or its logs; tell whether that is possible.
 
     It answers with the receipt of the job's custodian, whom alone we believe.
     """
-    about = {"job": order.job}
-    mandate = memory.mandate(order, READ, about, turn.now.unix_s)
+    about, command = {"job": order.job}, LOGS if wanted.logs else READ
+    mandate = memory.mandate(order, command, about, turn.now.unix_s)
     if order.award is None or mandate is None:
         return False
     errand = Errand(
         job=order.job,
-        command=READ,
+        command=command,
         provider=wanted.holder,
         peer_id=wanted.peer_id,
         addresses=wanted.addresses,

@@ -7,14 +7,10 @@ from typing import Any, Final
 from nunet_node.identity.did import Did
 from nunet_node.identity.statement import Statement
 from nunet_node.jobs.specification import JobId
-from nunet_node.jobs.statements import Notice, Receipt, Report
+from nunet_node.jobs.statements import Notice
 from nunet_node.market.offers import Bid, Refusal
 from nunet_node.protocol.effects import (
     CommandRefused,
-    LogsGranted,
-    ProviderUnreachable,
-    ReadGranted,
-    ReportReceived,
 )
 from nunet_node.protocol.facts import (
     CancelIntended,
@@ -48,15 +44,14 @@ from nunet_node.protocol.requester import (
     pursuing,
     spreading,
 )
-from nunet_node.protocol.requester.memory import Errand, Memory, Outcome, Pursuit
-from nunet_node.protocol.requester.pursuing import not_signed
+from nunet_node.protocol.requester.answering import tell_answer
+from nunet_node.protocol.requester.memory import Memory, Outcome, Pursuit
 from nunet_node.protocol.secrets import handing
 from nunet_node.protocol.secrets.events import SecretsNews
 from nunet_node.protocol.sessions import Session, Voice
 from nunet_node.protocol.signing.absence import drop_signatures
 from nunet_node.protocol.signing.events import SignatureNews
 from nunet_node.protocol.turn import Turn
-from nunet_node.results.logs.chain import LogHead
 
 Wish = (
     OrderWanted
@@ -321,58 +316,11 @@ class RequesterRole:
     def _ended(self, turn: Turn, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
             if outcome.errand.command in QUESTIONS:
-                self._told(turn, outcome)
+                tell_answer(turn, outcome)
             elif outcome.errand.command == KEEP:
                 self.upkeep.ended(turn, outcome)
             else:
                 pursuing.ended(self.memory, turn, self.voice, outcome)
-
-    def _told(self, turn: Turn, outcome: Outcome) -> None:
-        errand, answer = outcome.errand, outcome.answer
-        payload = answer.payload if answer is not None else None
-        match payload:
-            case Report() if payload.job == errand.job and errand.command == STATUS:
-                turn.tell(
-                    ReportReceived(
-                        job=errand.job, provider=errand.provider, report=payload
-                    )
-                )
-            case Report() if payload.job == errand.job:
-                turn.tell(_logs_granted(errand, payload))
-            case Receipt() if payload.job == errand.job:
-                turn.tell(
-                    ReadGranted(
-                        job=errand.job,
-                        peer_id=errand.peer_id,
-                        receipt=payload,
-                        receipt_data=answer.data,
-                    )
-                )
-            case _:
-                self._untold(turn, outcome)
-
-    def _untold(self, turn: Turn, outcome: Outcome) -> None:
-        errand = outcome.errand
-        if outcome.unreachable:
-            turn.tell(
-                ProviderUnreachable(
-                    job=errand.job,
-                    provider=errand.provider,
-                    reason=outcome.unreachable,
-                    lost=False,
-                )
-            )
-            return
-        refusal = outcome.refusal or Refusal(
-            code="peer.wrong-answer", reason="answered something else"
-        )
-        told = CommandRefused(
-            job=errand.job,
-            command=errand.command,
-            provider=errand.provider,
-            refusal=refusal,
-        )
-        turn.tell(not_signed(outcome) if outcome.unsigned else told)
 
 
 def _read(given: FrameReceived | FrameRejected) -> tuple[Refusal | None, Any]:
@@ -384,11 +332,3 @@ def _read(given: FrameReceived | FrameRejected) -> tuple[Refusal | None, Any]:
     if isinstance(body.payload, Refusal):
         return body.payload, None
     return None, body
-
-
-def _logs_granted(errand: Errand, said: Report) -> LogsGranted:
-    digest = said.log_digest
-    head = LogHead(links=said.log_links, digest=digest) if digest else None
-    return LogsGranted(
-        job=errand.job, peer_id=errand.peer_id, attempt=said.attempt, head=head
-    )

@@ -185,6 +185,15 @@ class LogChain:
         return ChaCha20Poly1305(key)
 
 
+def written_at_s(record: bytes) -> int:
+    """Return when a link of a chain was written, unix time.
+
+    Raises:
+        WireError: it is no record of a chain.
+    """
+    return decode_record(LogLink, record, bytes_max=RECORD_BYTES_MAX).at_s
+
+
 def new_header(
     *, job: str, attempt: int, owner: Did, key: bytes | None, ephemeral_secret: bytes
 ) -> LogHeader:

@@ -15,7 +15,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,8 @@ from nunet_node.protocol.inputs import (
 from nunet_node.protocol.messages import BLOCKS_PROTOCOL, LOGS_PROTOCOL
 from nunet_node.results.errors import BlockError, SealError
 from nunet_node.results.layout import STDERR, STDOUT, check_result
-from nunet_node.results.manifest import Tree
+from nunet_node.results.logs.packing import records_in
+from nunet_node.results.manifest import Tree, TreeLimits
 from nunet_node.results.plan import missing_blocks
 from nunet_node.results.sealed_tree import SealedIndex, SealedReader
 from nunet_node.results.sealing import Seal
@@ -45,6 +46,7 @@ from nunet_node.runtime.exchange.blocks import (
     Taking,
     take_blocks,
     take_manifest,
+    take_tree,
     tree_of,
 )
 from nunet_node.runtime.exchange.bulk.gathering import Listener, OnDropped, gather
@@ -284,6 +286,25 @@ class Transfers:
         stream = await self._host.open_stream(peer_id, LOGS_PROTOCOL)
         async with stream, aclosing(chain_of(stream, asked)) as records:
             async for record in records:
+                yield record
+
+    async def log_copy(self, peer_id: str, root: Cid) -> AsyncGenerator[bytes, None]:
+        """Yield the records of a packed chain, once all of it is here.
+
+        Raises:
+            PeerError: as `fetch`; or it is no packed chain.
+        """
+        taking = Taking(
+            has=self._store.has, durable=False, limits=TreeLimits(files_max=1)
+        )
+        tree = await self._taken(
+            peer_id, lambda stream: take_tree(stream, root, self._store, taking)
+        )
+        with closing(records_in(tree, self._store.get)) as records:
+            while True:
+                record = await trio.to_thread.run_sync(next, records, None)
+                if record is None:
+                    return
                 yield record
 
     async def logs_since(self, peer_id: str, asked: Follow) -> Begin:

@@ -100,7 +100,7 @@ class Replicas:
         await trio.to_thread.run_sync(
             self._custody.keep_copy, copy.owner, job, copy.root
         )
-        await self._tell(ReplicaArrived(job=job, owner=copy.owner))
+        await self._tell(ReplicaArrived(job=job, owner=copy.owner, root=copy.root))
 
     def _expect(self, order: ExpectReplica) -> None:
         copy = ExpectedCopy(

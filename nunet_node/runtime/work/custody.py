@@ -28,6 +28,7 @@ from nunet_node.wire.cid import Cid
 
 _INPUTS: Final = "inputs"
 _RESULT: Final = "result"
+_LOGS: Final = "logs"
 _COPY: Final = "copy"
 
 _COPY_NAME_CHARS: Final = 40
@@ -120,6 +121,15 @@ class Custody:
         """
         self._keep(job, _label(job, attempt, _RESULT), blocks)
 
+    def keep_logs(self, job: JobId, attempt: int, blocks: frozenset[Cid]) -> None:
+        """Keep an attempt's logs as they are copied; earlier ones are let go.
+
+        Raises:
+            BlockMissingError: a block is not in the store.
+            StoreUnavailableError: the disk is full or failing.
+        """
+        self._keep(job, _label(job, attempt, _LOGS), blocks)
+
     def keep_copy(self, owner: Did, job: JobId, root: Cid) -> None:
         """Keep a copy of a result, all of which is in the store.
 
@@ -153,8 +163,9 @@ class Custody:
         newer = {
             _label(job, later, _INPUTS) for later in range(attempt + 1, attempt + 16)
         }
+        what = _RESULT if has_result else _LOGS
         try:
-            self._let_go(job, {_label(job, attempt, _RESULT), *newer})
+            self._let_go(job, {_label(job, attempt, what), *newer})
         except PeerError as error:
             # The next start of this node tries again.
             _log.warning("what job %s left is still here: %s", job, error)
@@ -197,6 +208,8 @@ def _needed(job: Job) -> Iterator[tuple[str, Cid]]:
     """Yield what a job needs, by label, and its root."""
     if job.expired:
         return
+    if job.packed is not None and job.result is None:
+        yield _label(job.job, job.attempt, _LOGS), job.packed.root
     if job.ended:
         if job.result is not None:
             yield _label(job.job, job.attempt, _RESULT), job.result

@@ -78,7 +78,9 @@ class Copies:
         ):
             if not other.traits.forgets:
                 other.copies.add((expected.owner, order.job))
-            arrived = rp.ReplicaArrived(job=order.job, owner=expected.owner)
+            arrived = rp.ReplicaArrived(
+                job=order.job, owner=expected.owner, root=order.root
+            )
             self._give(other, arrived)
             if other.up and not other.disk_full:
                 given = rp.ReplicaDelivered(job=order.job, holder=order.holder)

@@ -231,6 +231,7 @@ class World:
             rp.TakeSample: self.copies.sample,
             rp.DropReplica: self.copies.drop,
             rp.DropResult: self.copies.drop_result,
+            rp.StoreLogs: _pass,
             fx.Tell: self._tell,
         }
 
@@ -335,7 +336,7 @@ class World:
         return Oracle(self.agenda, self.edges(self.paths.least_ns))
 
 
-def _pass(machine: Machine, effect: fx.GrantLogs) -> None:
+def _pass(machine: Machine, effect: fx.GrantLogs | rp.StoreLogs) -> None:
     """Let logs be: what a simulated job writes is nothing."""
 
 

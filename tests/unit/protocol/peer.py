@@ -10,6 +10,7 @@ from nunet_node.protocol import effects as fx
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.facts import Fact
 from nunet_node.protocol.node import Node, NodeSettings
+from nunet_node.protocol.replicas import events as rp
 from nunet_node.protocol.signing.events import (
     AskSignature,
     SignatureMade,
@@ -17,8 +18,18 @@ from nunet_node.protocol.signing.events import (
 )
 from nunet_node.protocol.trust.admission import Admission
 from nunet_node.quantities import ResourceVector
+from nunet_node.results.logs.chain import LogHead
+from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import decode_record, encode_record
 from tests.unit.protocol.scenery import OUTPUT, check, counting_nonce, snapshot
+
+
+def log_head(links):
+    return LogHead(links=links, digest=bytes([links]) * 32)
+
+
+def log_root(job, links):
+    return Cid.of_dag_cbor(f"{job} {links}".encode())
 
 
 @dataclass(eq=False)
@@ -49,6 +60,8 @@ class Peer:
     """Where its secrets are read."""
     sealed: list[object] = field(default_factory=list)
     """Every order to seal secrets."""
+    packings: list[object] = field(default_factory=list)
+    """Orders to pack logs that were not carried out yet."""
     disk_full: bool = False
     capacity: ins.CapacityProbed | None = None
     seen: dict = field(default_factory=dict)
@@ -110,16 +123,19 @@ class Peer:
         self.give(SignatureMissing(errand=asked.errand, reason=reason))
         self.world.run()
 
-    def start(self):
+    def start(self, logs=()):
         self.give(ins.AddressesChanged(addresses=(f"/memory/{self.peer_id}",)))
         if self.capacity is not None:
             self.give(self.capacity)
-        self.give(ins.NodeStarted())
+        self.give(ins.NodeStarted(logs=logs))
 
-    def restart(self):
-        """Come up again with nothing but the journal, and join the others."""
+    def restart(self, logs=None):
+        """Come up again with nothing but the journal, and join the others.
+
+        Of jobs in ``logs`` the chains go so far.
+        """
         self.boot_node()
-        self.start()
+        self.start(tuple((job, 1, log_head(n)) for job, n in (logs or {}).items()))
         self.world.introduce(self)
         self.world.run()
 
@@ -171,6 +187,7 @@ class Peer:
         self.expecting.clear()
         self.handing.clear()
         self.asked.clear()
+        self.packings.clear()
         self.held.clear()
         self.disk_full = False
 
@@ -194,6 +211,21 @@ class Peer:
                 job=order.job, attempt=order.attempt, root=OUTPUT, size_bytes=17
             )
         )
+        self.world.run()
+
+    def pack(self, links):
+        """Carry out the last order to pack logs, which go so far by now."""
+        order = self.packings.pop()
+        self.packings.clear()
+        stored = rp.LogsStored(
+            job=order.job,
+            attempt=order.attempt,
+            root=log_root(order.job, links),
+            size_bytes=links,
+            head=log_head(links),
+        )
+        self.copies.add(stored.root)
+        self.give(stored)
         self.world.run()
 
     def reserved(self):

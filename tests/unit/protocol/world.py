@@ -245,10 +245,13 @@ class World:
                 self._sample(peer, effect)
             case rp.DropReplica():
                 peer.dropped.append(effect)
-                kept = {each.root for each in peer.node.replicas.values()}
+                whole = (each.whole for each in peer.node.replicas.values())
+                kept = {each.root for each in whole if each is not None}
                 peer.copies &= kept
             case rp.DropResult():
                 peer.dropped.append(effect)
+            case rp.StoreLogs():
+                peer.packings.append(effect)
 
     def _hand_copy(self, peer, effect):
         other = self._peer(peer, effect.peer_id)
@@ -263,7 +266,9 @@ class World:
             self.later(0, peer, failed)
             return
         other.copies.add(effect.root)
-        arrived = rp.ReplicaArrived(job=effect.job, owner=expected[0].owner)
+        arrived = rp.ReplicaArrived(
+            job=effect.job, owner=expected[0].owner, root=effect.root
+        )
         self.later(0, other, arrived)
         self.later(0, peer, rp.ReplicaDelivered(**about))
 

@@ -108,7 +108,9 @@ async def test_a_copy_is_pinned_and_the_node_knows_before_the_giver_does(
         assert await hand_over(ours, theirs, root) == ReplicaDelivered(
             job=JOB, holder="holder"
         )
-        assert theirs.answers.receive_nowait() == ReplicaArrived(job=JOB, owner="alice")
+        assert theirs.answers.receive_nowait() == ReplicaArrived(
+            job=JOB, owner="alice", root=root
+        )
     assert custodies[1].clear(grace_s=-1) == 0
     assert set(custodies[1].store.cids()) == blocks_under(custodies[0].store, root)
 

@@ -29,6 +29,7 @@ class Job:
     ended: bool = False
     expired: bool = False
     log: object = None
+    packed: object = None
     result: object = None
     spec: Spec = field(default_factory=Spec)
 

@@ -16,7 +16,6 @@ import trio
 from nunet_node.capability.command import Command
 from nunet_node.capability.delegation import Delegation
 from nunet_node.capability.held.terms import link_of
-from nunet_node.client.delegating import Revoked, revocation
 from nunet_node.client.documents import Document, node_documents
 from nunet_node.client.errors import (
     ClientError,
@@ -26,6 +25,8 @@ from nunet_node.client.errors import (
 )
 from nunet_node.client.handle import JobHandle, OnEvent
 from nunet_node.client.lookup import find_order, within_reach
+from nunet_node.client.trust.delegating import Revoked, revocation
+from nunet_node.client.trust.revoking import Standing, ask_standing, revoke
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did, parse_did
 from nunet_node.identity.keys import SEED_BYTES, SigningKey
@@ -41,8 +42,8 @@ from nunet_node.jobs.specification import (
     job_id_of,
 )
 from nunet_node.network.host import open_host
-from nunet_node.protocol.effects import News, ProviderHeard, RevocationAnswered
-from nunet_node.protocol.inputs import CustodianNamed, RevokeWanted
+from nunet_node.protocol.effects import News, ProviderHeard
+from nunet_node.protocol.inputs import CustodianNamed
 from nunet_node.protocol.messages import STATUS, SUBMIT
 from nunet_node.protocol.order import Order
 from nunet_node.results.errors import ResultError
@@ -50,15 +51,13 @@ from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.ledger import read_orders
 from nunet_node.runtime.peer import OpenNetwork, Peer, open_peer
 from nunet_node.runtime.settings import PeerSettings
+from nunet_node.runtime.wallet import tokens
 from nunet_node.runtime.wallet.secrets import checked_sources
 from nunet_node.storage.errors import TreeRefusedError
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
 
 DEFAULT_IDENTITY: Final = "default"
-
-ACKNOWLEDGE_S: Final = 15
-"""How long a provider may take to keep a revocation: a slow dial and a slow disk."""
 
 JOIN_S: Final = 10
 """How long a command waits for its first neighbour: two slow dials."""
@@ -143,41 +142,27 @@ class Client:
             ClientError: nobody whose key is in this home gave any of the links.
             NoNetworkError: there is no other peer.
         """
-        data = await trio.to_thread.run_sync(
-            revocation, self.home, chain, self._now_s()
-        )
+        now_s = self._now_s()
+        data = await trio.to_thread.run_sync(revocation, self.home, chain, now_s)
         self._peer.holdings.void([chain[-1].cid])
         await self.join()
-        reached = [
-            (heard.issuer, heard.payload.peer_id, heard.payload.addresses)
-            for heard in self._peer.adverts.fresh(self._now_s())
-            if heard.payload.engines
-        ]
-        named = link_of(chain[-1].meta)
-        if is_link(named):
-            kept = parse_link(named)
-            if kept.custodian not in [did for did, _, _ in reached]:
-                peer_id = peer_id_of(kept.custodian)
-                reached.append((kept.custodian, peer_id, kept.addresses))
-        wanted = RevokeWanted(cid=chain[-1].cid, data=data, providers=tuple(reached))
-        return await self._acknowledged(wanted)
+        return await revoke(self._peer, chain, data)
 
-    async def _acknowledged(self, wanted: RevokeWanted) -> Revoked:
-        """Tell providers of a revocation, and wait for the word of each."""
-        silent = dict.fromkeys((did for did, _, _ in wanted.providers), "no answer")
-        kept: list[str] = []
-        with self._peer.subscribe() as news:
-            await self._peer.tell(wanted)
-            with trio.move_on_after(ACKNOWLEDGE_S):
-                left = set(silent)
-                while left:
-                    each = await news.receive()
-                    if isinstance(each, RevocationAnswered) and each.cid == wanted.cid:
-                        left.discard(Did(each.provider))
-                        silent[Did(each.provider)] = each.reason
-                        kept += [each.provider] if each.kept else []
-        missed = tuple((did, why) for did, why in silent.items() if did not in kept)
-        return Revoked(cid=wanted.cid, acknowledged=tuple(kept), missed=missed)
+    async def standing(self, links: Sequence[Delegation]) -> Standing:
+        """Ask every provider heard whether any of these links has been revoked.
+
+        A revocation that is shown is kept in this home. That none is shown is no
+        proof that there is none.
+
+        Raises:
+            NoNetworkError: there is no other peer.
+        """
+        await self.join()
+        found = await ask_standing(self._peer, links)
+        for cid, data in found.void.items():
+            await trio.to_thread.run_sync(tokens.keep_void, self.home, cid, data)
+        self._peer.holdings.void(found.void)
+        return found
 
     async def orders(self) -> dict[JobId, Order]:
         """Return the jobs of this home, as their records stand."""

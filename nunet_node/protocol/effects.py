@@ -312,6 +312,18 @@ class RevocationAnswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandingTold:
+    """What a provider says of whether a token has been revoked."""
+
+    cid: Cid
+    provider: str
+    revocation: bytes = b""
+    """The signed revocation, which was checked; empty if it knows of none."""
+    unanswered: str = ""
+    """Why it said nothing; empty if it did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobMovedHere:
     """A job that this node keeps has moved."""
 
@@ -363,6 +375,7 @@ News = (
     | CancelConfirmed
     | CommandRefused
     | RevocationAnswered
+    | StandingTold
     | JobMovedHere
     | ReplicaMoved
     | DiskChanged

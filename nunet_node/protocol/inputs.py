@@ -37,6 +37,7 @@ from nunet_node.protocol.messages import (
 from nunet_node.protocol.replicas.events import ReplicaNews
 from nunet_node.protocol.secrets.events import SecretsNews
 from nunet_node.protocol.signing.events import SignatureNews
+from nunet_node.protocol.trust.events import TrustWish
 from nunet_node.quantities import ResourceVector
 from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
@@ -320,16 +321,6 @@ class CustodianNamed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RevokeWanted:
-    """The user takes a delegation back, by this signed ``data``, at these providers."""
-
-    cid: Cid
-    data: bytes
-    providers: tuple[tuple[Did, str, tuple[str, ...]], ...]
-    """Each provider's DID, peer id and addresses."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InputsDelivered:
     """The provider has confirmed that every input block is on its disk."""
 
@@ -389,7 +380,7 @@ Input = (
     | LogsWanted
     | CancelWanted
     | CustodianNamed
-    | RevokeWanted
+    | TrustWish
     | InputsDelivered
     | InputsNotDelivered
     | ResultWritten

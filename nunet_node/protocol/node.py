@@ -339,6 +339,7 @@ class Node:
             given.body, RevocationsHeard
         ):
             self._provider.heard(turn, session, given)
+            self._requester.answered(turn, given)
         elif given.re is not None:
             self._requester.answered(turn, given)
         elif isinstance(given, FrameRejected):

@@ -67,6 +67,11 @@ def test_a_shared_result_is_fetched_until_the_share_is_taken_back(
     done = user.run("cap", "revoke", token, *joined).must().document
     assert (done["cid"], done["missed"]) == (shown.document["cid"], [])
     assert len(done["acknowledged"]) >= 1
+    unasked = stranger.run("cap", "explain", token).must()
+    assert "nobody was asked" in unasked.err
+    failing = stranger.run("cap", "explain", token, *joined).must(1).document
+    assert failing["links"][-1]["faults"][0]["name"] == "Revoked"
+    stranger.run("cap", "explain", token).must(1)
     refused = stranger.run("get", token, "--out", "again", *joined).must(1)
     assert "has been revoked" in refused.err
     assert not (stranger.cwd / "again").exists()

@@ -5,9 +5,6 @@ made, kept or refused. A token by itself is no secret: it works for its audience
 alone.
 """
 
-import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,18 +12,23 @@ import click
 import trio
 
 from nunet_node.capability.command import ROOT, parse_command
-from nunet_node.capability.delegation import Delegation
-from nunet_node.capability.held.explaining import LinkStory, describe, explain, until
-from nunet_node.capability.held.parcel import read_links
+from nunet_node.capability.held.explaining import describe, until
 from nunet_node.capability.held.terms import Terms, sealed_key_of
-from nunet_node.capability.proof_chain import Act
 from nunet_node.cli.identity import ensure_identity
 from nunet_node.cli.options import BOOTSTRAP, IDENTITY, Parsed, checked
 from nunet_node.cli.output import Settings, table, visible
 from nunet_node.cli.progress import short
-from nunet_node.client import ClientError, UnknownJobError, open_client
-from nunet_node.client.delegating import Given, Grant, delegate, share
+from nunet_node.cli.trust.explain import (
+    FILE,
+    document_of,
+    explain_command,
+    now_s,
+    show_command,
+    token_text,
+)
+from nunet_node.client import UnknownJobError, open_client
 from nunet_node.client.lookup import find_order
+from nunet_node.client.trust.delegating import Given, Grant, delegate, share
 from nunet_node.identity.did import parse_did
 from nunet_node.jobs.job_file.values import parse_run_s
 from nunet_node.jobs.link import is_link, parse_link
@@ -42,11 +44,7 @@ from nunet_node.runtime.ledger import read_orders
 from nunet_node.runtime.wallet import tokens
 from nunet_node.storage.files import why, write_new
 
-FILE_NAME_MAX: Final = 255
-"""Longest name of a file; a longer word is the token itself."""
-
 _DID: Final = Parsed(checked(parse_did), "DID")
-_FILE: Final = click.argument("file", metavar="FILE")
 _OUT: Final = click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there too."
 )
@@ -130,7 +128,7 @@ def delegate_command(settings: Settings, /, **given: Any) -> None:
     grant = Grant(
         to=given["to"],
         command=given["command"],
-        expires_at_s=_now_s() + given["expires"],
+        expires_at_s=now_s() + given["expires"],
         terms=terms,
         owner=given["owner"],
     )
@@ -151,7 +149,7 @@ def share_command(settings: Settings, /, job: str, **given: Any) -> None:
     keys = {each.did: each.key for each in home.identities()}
     identity = ensure_identity(settings, home, given["identity"])
     signer = keys.get(order.owner or identity.did, identity.key)
-    expires_at_s = _now_s() + given["expires"]
+    expires_at_s = now_s() + given["expires"]
     made = share(home, signer, order, given["to"], expires_at_s)
     public = order.spec is not None and order.spec.results is ResultKind.PUBLIC
     if not public and not sealed_key_of(made.leaf.meta):
@@ -163,14 +161,14 @@ def share_command(settings: Settings, /, job: str, **given: Any) -> None:
 
 
 @cap_command.command("add")
-@_FILE
+@FILE
 @click.pass_obj
 def add_command(settings: Settings, file: str) -> None:
     """Keep a token that you were given, so that commands use it."""
     home = open_home(settings.home)
-    chain = tokens.keep_token(home, _text(file))
+    chain = tokens.keep_token(home, token_text(file))
     leaf = chain[-1]
-    settings.document(_document(leaf, home))
+    settings.document(document_of(leaf, home))
     if not settings.json:
         settings.say(visible(describe(leaf)))
     mine = {each.did for each in home.identities()}
@@ -179,50 +177,8 @@ def add_command(settings: Settings, file: str) -> None:
     settings.note("next: nunet-node cap list")
 
 
-@cap_command.command("show")
-@_FILE
-@click.pass_obj
-def show_command(settings: Settings, file: str) -> None:
-    """Print what a token allows, each of its links as it stands."""
-    home = open_home(settings.home)
-    stories = explain(read_links(_text(file)), now_s=_now_s())
-    shown = [_document(s.delegation, home) for s in stories if s.delegation]
-    settings.document({"links": shown})
-    if not settings.json:
-        settings.say("\n".join(visible(story.words) for story in stories))
-    settings.note(f"next: nunet-node cap explain {file}")
-
-
-@cap_command.command("explain")
-@_FILE
-@click.option(
-    "--can",
-    "command",
-    type=Parsed(checked(parse_command), "COMMAND"),
-    help="Would it allow this?",
-)
-@click.option("--job", metavar="JOB", help="About this job.")
-@click.pass_obj
-def explain_command(
-    settings: Settings, file: str, command: str | None, job: str | None
-) -> int:
-    """Tell link by link who gave what to whom, until when, and where it fails.
-
-    Exit codes: 0 if every link holds, 1 if one does not.
-    """
-    home = open_home(settings.home)
-    links = read_links(_text(file))
-    stories = explain(links, now_s=_now_s(), revoked=tokens.voids(home).keys())
-    if command is not None and stories and stories[-1].delegation:
-        stories = _for(links, stories[-1].delegation, command, job, home)
-    holds = all(not story.faults for story in stories)
-    settings.document(
-        {"valid": holds, "links": [_story(story, home) for story in stories]}
-    )
-    if not settings.json:
-        settings.say("\n".join(_lines(stories)))
-        settings.say("the chain holds" if holds else "the chain does not hold")
-    return 0 if holds else 1
+cap_command.add_command(show_command)
+cap_command.add_command(explain_command)
 
 
 @cap_command.command("list")
@@ -231,7 +187,7 @@ def list_command(settings: Settings) -> None:
     """List the tokens that this home gave or was given."""
     home = open_home(settings.home)
     leaves = [chain[-1] for chain in tokens.chains(home)]
-    shown = [_document(leaf, home) for leaf in leaves]
+    shown = [document_of(leaf, home) for leaf in leaves]
     settings.document(shown)
     if not settings.json:
         rows = [
@@ -249,7 +205,7 @@ def list_command(settings: Settings) -> None:
 
 
 @cap_command.command("revoke")
-@_FILE
+@FILE
 @BOOTSTRAP
 @IDENTITY
 @click.pass_obj
@@ -263,7 +219,7 @@ def revoke_command(
     """
     home = open_home(settings.home)
     ensure_identity(settings, home, identity)
-    chain = tokens.keep_token(home, _text(file))
+    chain = tokens.keep_token(home, token_text(file))
 
     async def run() -> int:
         async with open_client(home, bootstrap=bootstrap, identity=identity) as client:
@@ -308,60 +264,6 @@ def _show_given(settings: Settings, given: Given, out: Path | None) -> None:
     settings.note("next, there: nunet-node cap add FILE")
 
 
-def _document(link: Delegation, home: Home) -> dict[str, Any]:
-    path = home.path / "tokens" / f"{link.cid}.ucan"
-    return {
-        "cid": str(link.cid),
-        "issuer": link.issuer,
-        "audience": link.audience,
-        "subject": link.subject,
-        "command": link.command,
-        "policy": list(link.conditions),
-        "not_before": link.not_before_s,
-        "expires": link.expires_at_s,
-        "revoked": link.cid in tokens.voids(home),
-        "path": str(path) if path.exists() else None,
-    }
-
-
-def _story(story: LinkStory, home: Home) -> dict[str, Any]:
-    link = story.delegation
-    return {
-        "link": story.number,
-        "words": story.words,
-        "valid": not story.faults,
-        "faults": [
-            {"name": fault.name, "code": fault.code, "words": fault.words}
-            for fault in story.faults
-        ],
-        "delegation": _document(link, home) if link else None,
-    }
-
-
-def _lines(stories: Sequence[LinkStory]) -> list[str]:
-    lines = []
-    for story in stories:
-        lines.append(visible(f"{story.number}. {story.words}"))
-        lines += [
-            visible(f"   fails: {fault.words} ({fault.name})") for fault in story.faults
-        ]
-        lines += [] if story.faults else ["   holds"]
-    return lines
-
-
-def _for(
-    links: Sequence[bytes], leaf: Delegation, command: str, job: str | None, home: Home
-) -> tuple[LinkStory, ...]:
-    act = Act(
-        invoker=leaf.audience,
-        subject=leaf.subject or leaf.issuer,
-        command=parse_command(command),
-        args={} if job is None else {"job": job},
-    )
-    void = tokens.voids(home).keys()
-    return explain(links, now_s=_now_s(), act=act, revoked=void)
-
-
 def _order(home: Home, word: str) -> Order:
     """Return the order that a word means, or what a link says of one."""
     orders = read_orders(home)
@@ -379,18 +281,3 @@ def _order(home: Home, word: str) -> Order:
         at_s=0,
     )
     return Order(job=link.job, claimed_owner=link.owner, award=award, link=word)
-
-
-def _text(file: str) -> str:
-    """Return a token's text: the content of a file, standard input, or itself."""
-    if file == "-":
-        return sys.stdin.readline().strip()
-    if len(file) > FILE_NAME_MAX:
-        return file
-    if not Path(file).exists():
-        raise ClientError(f"{file}: there is no such file")
-    return tokens.read_token_text(Path(file))
-
-
-def _now_s() -> int:
-    return int(time.time())

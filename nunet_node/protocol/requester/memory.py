@@ -22,7 +22,7 @@ from nunet_node.market.table import AdvertTable
 from nunet_node.protocol.effects import OpenSession, OrderChanged
 from nunet_node.protocol.facts import OrderFact
 from nunet_node.protocol.inputs import SessionId
-from nunet_node.protocol.messages import KEEP, SUBMIT
+from nunet_node.protocol.messages import KEEP, SUBMIT, Body
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.sessions import NONCE_BYTES, Sessions
 from nunet_node.protocol.turn import Turn
@@ -140,9 +140,19 @@ class Pursuit:
     """Its custodian says that it has none, whatever it was given before."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What is between a provider and us about the revocation of a token."""
+
+    provider: Did
+    cid: Cid
+    asks: bool
+    """Whether we ask for it, and do not bring it."""
+
+
 Question = tuple[str, Any]
 """What a frame asked: ``("errand", number)``, ``("call", (job, provider))`` or
-``("revoke", (provider, cid))``."""
+``("revoke", word)``."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -163,10 +173,8 @@ class Memory:
     what was there before it for nothing."""
     links: dict[str, SessionId] = field(default_factory=dict)
     """The session to each peer that we dialled, open or opening."""
-    revokes: dict[tuple[Did, Cid], tuple[SessionId, bytes]] = field(
-        default_factory=dict
-    )
-    """Revocations that are on their way: to whom, in which session."""
+    words: dict[Word, tuple[SessionId, Body | None]] = field(default_factory=dict)
+    """What is said of revocations: in which session, and what is still to be said."""
     curious: set[SessionId] = field(default_factory=set)
     """Sessions being opened to ask a neighbour what it has heard."""
     clock_doubted: bool = False

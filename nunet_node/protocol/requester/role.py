@@ -30,7 +30,6 @@ from nunet_node.protocol.inputs import (
     ReadWanted,
     ReportWanted,
     ResultWritten,
-    RevokeWanted,
     SessionId,
 )
 from nunet_node.protocol.messages import KEEP, LOGS, READ, STATUS, AdvertsWanted
@@ -51,6 +50,7 @@ from nunet_node.protocol.secrets.events import SecretsNews
 from nunet_node.protocol.sessions import Session, Voice
 from nunet_node.protocol.signing.absence import drop_signatures
 from nunet_node.protocol.signing.events import SignatureNews
+from nunet_node.protocol.trust.events import RevokeWanted, StandingWanted, TrustWish
 from nunet_node.protocol.turn import Turn
 
 Wish = (
@@ -61,7 +61,7 @@ Wish = (
     | LogsWanted
     | CancelWanted
     | CustodianNamed
-    | RevokeWanted
+    | TrustWish
     | ResultWritten
     | ReplicaWanted
     | InputsDelivered
@@ -102,7 +102,7 @@ class RequesterRole:
                 pursuing.delivered(self.memory, turn, self.voice, given)
             case CustodianNamed():
                 believing.custodian(self.memory, turn, given)
-            case RevokeWanted():
+            case RevokeWanted() | StandingWanted():
                 spreading.begin(self.memory, turn, given)
             case ResultWritten():
                 self._written(turn, given)
@@ -126,7 +126,7 @@ class RequesterRole:
             self._bid(turn, about, body, refusal)
             return
         if kind == "revoke":
-            spreading.answered(self.memory, turn, about, body, refusal)
+            spreading.answered(self.memory, turn, about, given, refusal)
             return
         outcome = errands.answered(self.memory, turn, about, body, refusal)
         self._ended(turn, (outcome,) if outcome else ())

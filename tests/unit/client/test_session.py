@@ -17,8 +17,8 @@ from nunet_node.client import (
     open_client,
     order_document,
 )
-from nunet_node.client.delegating import Grant, delegate, share
 from nunet_node.client.errors import InputsError
+from nunet_node.client.trust.delegating import Grant, delegate, share
 from nunet_node.jobs.job_file import FileInput
 from nunet_node.jobs.job_file.values import parse_input
 from nunet_node.jobs.lifecycle import State

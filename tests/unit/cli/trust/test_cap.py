@@ -142,6 +142,17 @@ def test_a_revoked_link_fails_even_where_no_network_is(cli):
     assert [each["revoked"] for each in cli("cap", "list")[1]] == [True]
 
 
+@pytest.mark.parametrize("command", ["show", "explain"])
+def test_it_is_said_that_nobody_could_be_asked(cli, said, command):
+    delegate(cli, "--out", "t")
+    code, shown = cli("cap", command, "t")
+    assert (code, shown["asked"]["answered"]) == (0, [])
+    assert "--bootstrap" in shown["asked"]["reason"]
+    code, _, err = said("cap", command, "t", "--bootstrap", NOWHERE)
+    assert code == 0
+    assert "nobody was asked whether it was revoked: no network" in err
+
+
 def test_only_a_giver_takes_it_back(cli):
     delegate(cli, "--out", "t")
     code, shown = cli("cap", "revoke", "t", "--bootstrap", NOWHERE, home="other")

@@ -1,8 +1,14 @@
-"""Taking a delegation back tells each provider once, and the user of each answer."""
+"""Each provider is told of a revocation, or asked for it, and the user hears of each."""
 
 from nunet_node.protocol import inputs as ins
-from nunet_node.protocol.effects import RevocationAnswered
-from nunet_node.protocol.messages import REVOKED, Revocations, RevocationsKept
+from nunet_node.protocol.effects import RevocationAnswered, StandingTold
+from nunet_node.protocol.messages import (
+    REVOKED,
+    Revocations,
+    RevocationsKept,
+    RevocationsWanted,
+)
+from nunet_node.protocol.trust.events import StandingWanted
 from nunet_node.wire.cid import Cid
 from tests.unit.protocol.puppet import Puppet
 from tests.unit.protocol.trust.givers import COLD, FRIEND, link, revocation, revoke
@@ -64,3 +70,73 @@ def test_a_home_that_provides_nothing_keeps_nothing_that_it_is_told():
     puppet.say(session, Revocations(items=(TAKEN.data,)))
     world.run()
     assert not home.journal
+
+
+def ask(home, cid, *providers):
+    reached = tuple((each.did, each.peer_id, ()) for each in providers)
+    home.give(StandingWanted(cid=cid, providers=reached))
+    home.world.run()
+
+
+def told(home):
+    return {
+        news.provider: (news.revocation, bool(news.unanswered))
+        for news in home.told(StandingTold)
+    }
+
+
+def test_a_provider_that_is_asked_shows_the_revocation_among_many():
+    world = World()
+    keeper, other, asker = world.peer(1, cpus=1), world.peer(2, cpus=1), world.peer(3)
+    # The two providers do not know each other yet, so one alone hears of it.
+    world.part(keeper, other)
+    links = [link(COLD, FRIEND, nonce=bytes([n]) * 12) for n in range(40)]
+    taken = [revocation(COLD, each) for each in links]
+    for each in taken[:-1]:
+        revoke(asker, each, keeper)
+    for each in taken:
+        asker.news.clear()
+        ask(asker, each.cid, keeper, other)
+        shown = each.data if each is not taken[-1] else b""
+        assert told(asker) == {keeper.did: (shown, False), other.did: (b"", False)}
+
+
+def test_a_revocation_of_something_else_is_no_answer():
+    world = World()
+    home, puppet = world.peer(3), Puppet(world, 5)
+    other = revocation(COLD, link(COLD, FRIEND, nonce=b"o" * 12))
+
+    def wrong(puppet, given):
+        if isinstance(given.body, RevocationsWanted):
+            return Revocations(items=(other.data, b"no token at all"))
+        return None
+
+    puppet.answer = wrong
+    ask(home, TAKEN.cid, puppet)
+    assert told(home) == {puppet.did: (b"", False)}
+
+
+def test_whoever_answers_something_else_or_nothing_said_nothing():
+    world = World()
+    home, strange, silent = world.peer(3), Puppet(world, 5), Puppet(world, 6)
+
+    def wrong(puppet, given):
+        kept = RevocationsKept(cids=(TAKEN.cid,))
+        return puppet.state(REVOKED, kept, home.did)
+
+    strange.answer = wrong
+    silent.answer = lambda *_: None
+    ask(home, TAKEN.cid, strange, silent)
+    world.cut(home, silent)
+    world.run()
+    assert told(home) == {strange.did: (b"", True), silent.did: (b"", True)}
+
+
+def test_bringing_a_revocation_and_asking_for_it_at_once_are_two_words():
+    world = World()
+    provider, home = world.peer(1, cpus=1), world.peer(3)
+    reached = ((provider.did, provider.peer_id, ()),)
+    home.give(StandingWanted(cid=TAKEN.cid, providers=reached))
+    revoke(home, TAKEN, provider)
+    assert answers(home) == {provider.did: True}
+    assert provider.did in told(home)

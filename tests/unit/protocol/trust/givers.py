@@ -9,6 +9,7 @@ from nunet_node.capability.revocation import open_revocation, seal_revocation
 from nunet_node.identity.keys import SigningKey
 from nunet_node.jobs.specification import job_id_of
 from nunet_node.protocol import inputs as ins
+from nunet_node.protocol.trust.events import RevokeWanted
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
 from tests.unit.protocol.world import START_S
@@ -57,7 +58,5 @@ def place_for(peer, owner, wanted, salt=b"s" * 16):
 def revoke(peer, revocation, *providers):
     """Take a delegation back at these providers, and let the network settle."""
     reached = tuple((each.did, each.peer_id, ()) for each in providers)
-    peer.give(
-        ins.RevokeWanted(cid=revocation.cid, data=revocation.data, providers=reached)
-    )
+    peer.give(RevokeWanted(cid=revocation.cid, data=revocation.data, providers=reached))
     peer.world.run()

@@ -19,7 +19,15 @@ from nunet_node.capability.envelope import (
     seal_token,
 )
 from nunet_node.capability.policy import Policy, parse_policy
-from nunet_node.identity.did import DID_CHARS_MAX, Did, Relationship, parse_did
+from nunet_node.identity.did import (
+    DID_CHARS_MAX,
+    NO_DOCUMENTS,
+    WEB_MARK,
+    Did,
+    Documents,
+    Relationship,
+    parse_did,
+)
 from nunet_node.identity.keys import Signer
 from nunet_node.quantities import Count
 from nunet_node.wire.cid import Cid
@@ -112,15 +120,41 @@ def seal_delegation(  # noqa: PLR0913 - the specification's own fields
     return seal_token(DELEGATION_TAG, payload, signer)
 
 
-@lru_cache(maxsize=DELEGATIONS_CACHED_MAX)
-def open_delegation(data: bytes) -> Delegation:
-    """Read and verify a delegation; remembers those that hold.
+def open_delegation(data: bytes, documents: Documents = NO_DOCUMENTS) -> Delegation:
+    """Read and verify a delegation; remembers those that hold by themselves.
+
+    Args:
+        data: the delegation's bytes.
+        documents: what was fetched of issuers that do not carry their own.
 
     Raises:
         WireError: not strict CBOR, too large, or other fields than a delegation's.
         CapabilityError: not a delegation, or its signature does not hold.
         IdentityError: one of its DIDs is not valid.
     """
+    if documents is NO_DOCUMENTS or WEB_MARK not in data:
+        return open_alone(data)
+    return _open(data, documents)
+
+
+def issuer_of_delegation(data: bytes) -> Did:
+    """Return who says that a delegation is theirs, unverified.
+
+    Raises:
+        PeerError: no delegation's bytes.
+    """
+    token = read_token(DELEGATION_TAG, _Payload, data, bytes_max=DELEGATION_BYTES_MAX)
+    payload: _Payload = token.payload
+    return parse_did(payload.iss)
+
+
+@lru_cache(maxsize=DELEGATIONS_CACHED_MAX)
+def open_alone(data: bytes) -> Delegation:
+    """Read and verify a delegation by what it says alone; raises as the one above."""
+    return _open(data, NO_DOCUMENTS)
+
+
+def _open(data: bytes, documents: Documents) -> Delegation:
     token = read_token(DELEGATION_TAG, _Payload, data, bytes_max=DELEGATION_BYTES_MAX)
     payload: _Payload = token.payload
     issuer = parse_did(payload.iss)
@@ -137,5 +171,6 @@ def open_delegation(data: bytes) -> Delegation:
         cid=token.cid,
         data=data,
     )
-    token.check_signature(issuer, Relationship.CAPABILITY_DELEGATION)
+    use = Relationship.CAPABILITY_DELEGATION
+    token.check_signature(issuer, use, documents=documents)
     return delegation

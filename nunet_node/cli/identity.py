@@ -15,13 +15,14 @@ import click
 import trio
 
 from nunet_node.cli.output import Settings, table
-from nunet_node.identity.did import Did, DidDocument, parse_did, resolve
+from nunet_node.identity.did import Did, DidDocument, is_web, parse_did, resolve
 from nunet_node.identity.errors import (
     LockedError,
     MethodNotSupportedError,
     WalletError,
 )
 from nunet_node.identity.keys import SECRET_KEYS
+from nunet_node.identity.methods.did_web import did_of_place, url_of
 from nunet_node.identity.methods.w3c import to_w3c
 from nunet_node.identity.safe.openssh import is_locked, is_openssh, read_openssh
 from nunet_node.identity.wallet import (
@@ -81,20 +82,32 @@ _PASSPHRASE = click.option(
     help="A program that signs for --did, in the place of a key here.",
 )
 @click.option("--did", "did", metavar="DID", help="Whose signatures it makes.")
+@click.option(
+    "--web",
+    metavar="HOST[/PATH]",
+    help="Be the did:web of this host, which has to publish the document.",
+)
 @_PASSPHRASE
 @click.pass_obj
 def create(settings: Settings, /, name: str, **given: Any) -> None:
     """Make a new identity called NAME."""
     home = open_home(settings.home)
+    web = None if given["web"] is None else _web(given["web"])
     if given["signer"] is not None or given["did"] is not None:
         if given["signer"] is None or given["did"] is None:
             raise click.UsageError("--signer and --did go together")
-        did = parse_did(given["did"])
-        home.keep_external(name, did, shlex.split(given["signer"]))
+        _keep_external(home, name, given["signer"], given["did"], web)
     else:
+        if web is not None and given["curve"] != "Ed25519":
+            raise click.UsageError("--web makes a key of kind Ed25519")
         passphrase = _new_passphrase(name) if given["sealed"] else None
-        home.new_identity(name, curve=given["curve"], passphrase=passphrase)
+        home.new_identity(name, curve=given["curve"], passphrase=passphrase, web=web)
     _show_named(settings, home, name)
+    if web is not None:
+        settings.note(
+            f"publish what `nunet-node did show {name} --document` prints as "
+            f"{url_of(web)}"
+        )
     settings.note(f"next: nunet-node submit --identity {name} SCRIPT.py")
 
 
@@ -112,8 +125,10 @@ def show(settings: Settings, who: str, document: bool, web: bool) -> None:  # no
         if not document:
             _show_named(settings, home, who)
             return
-        who = home.known_did(who)
-    shown = to_w3c(_resolved(who, web=web))
+        found = home.known_document(who)
+    else:
+        found = _resolved(who, web=web)
+    shown = to_w3c(found)
     settings.document(shown)
     if not settings.json:
         text = json.dumps(shown, indent=2) if document else str(shown["id"])
@@ -238,6 +253,28 @@ def _new_passphrase(name: str) -> str:
     if not given:
         raise click.UsageError("no passphrase: set NUNET_PASSPHRASE")
     return given
+
+
+def _web(text: str) -> Did:
+    did = parse_did(text) if text.startswith("did:") else did_of_place(text)
+    if not is_web(did):
+        raise click.UsageError(f"--web is the name of a host, and not {text}")
+    return parse_did(did)
+
+
+def _keep_external(
+    home: Home, name: str, signer: str, did: str, web: Did | None
+) -> None:
+    key_did = parse_did(did)
+    if is_web(key_did):
+        raise click.UsageError(
+            f"--did is the DID of the program's key; say --web {key_did} beside it"
+        )
+    command = shlex.split(signer)
+    if web is None:
+        home.keep_external(name, key_did, command)
+    else:
+        home.keep_external(name, web, command, key_did)
 
 
 def _resolved(who: str, *, web: bool) -> DidDocument:

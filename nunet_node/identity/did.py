@@ -1,15 +1,13 @@
 """DIDs: names that are public keys (W3C DID Core; the did:key method).
 
 Rule: one spelling for each DID. A name is decoded, checked and written again, and
-must come out as it went in, so that owners can be compared as text. What is spoken
-resolves without asking anybody: did:key in full, and did:peer where it carries its
-own document. A did:web's document has to be handed over by whoever fetched it.
+must come out as it went in, so that owners can be compared as text. A did:key resolves
+without asking anybody, and so does a did:peer that carries its own document. A did:web
+is a name alone: its document has to be handed over by whoever fetched it.
 """
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Final
 
 from nunet_node.identity.curves import (
@@ -19,10 +17,13 @@ from nunet_node.identity.curves import (
     x25519_of_ed25519,
 )
 from nunet_node.identity.document import (
+    NO_DOCUMENTS,
     SIGNING,
+    VOUCHED,
     AgreementKey,
     Did,
     DidDocument,
+    Documents,
     Relationship,
     VerificationKey,
 )
@@ -32,6 +33,7 @@ from nunet_node.identity.errors import (
     UnsupportedKeyError,
 )
 from nunet_node.identity.methods.did_peer import resolve_peer
+from nunet_node.identity.methods.did_web import place_of
 from nunet_node.identity.methods.multikey import (
     ED25519_PREFIX,
     encode_multibase,
@@ -43,16 +45,22 @@ __all__ = [
     "DID_CHARS_MAX",
     "ED25519_PREFIX",
     "KEYS_CACHED_MAX",
+    "NO_DOCUMENTS",
     "SIGNING",
+    "VOUCHED",
+    "WEB_MARK",
     "Did",
     "DidDocument",
+    "Documents",
     "Relationship",
     "VerificationKey",
     "did_of_ed25519",
     "did_of_key",
     "ed25519_of",
+    "is_web",
     "key_for",
     "key_id_of",
+    "keys_for",
     "parse_did",
     "resolve",
 ]
@@ -66,14 +74,19 @@ kilobyte each."""
 
 _SCHEME: Final = "did:key:"
 _PEER: Final = "did:peer:"
+_WEB: Final = "did:web:"
+WEB_MARK: Final = _WEB.encode()
+"""What every message in which a did:web stands has in it."""
+
 _DID: Final = re.compile(r"did:([a-z0-9]+):[A-Za-z0-9._:%-]+")
 _DID_KEY: Final = re.compile(r"did:key:z[1-9A-HJ-NP-Za-km-z]+")
-_NONE: Final[Mapping[Did, DidDocument]] = MappingProxyType({})
 
 
 @lru_cache(maxsize=KEYS_CACHED_MAX)
 def parse_did(text: str) -> Did:
-    """Check that a text is a DID that can be resolved here, in its only spelling.
+    """Check that a text is a DID of a method that is spoken, in its only spelling.
+
+    The document of a did:web may be another each time, and is no part of its name.
 
     Raises:
         InvalidDidError: not a DID, or another spelling of one.
@@ -83,7 +96,15 @@ def parse_did(text: str) -> Did:
     """
     if len(text) > DID_CHARS_MAX:
         raise InvalidDidError(f"a DID has at most {DID_CHARS_MAX} characters")
+    if text.startswith(_WEB):
+        place_of(text)
+        return Did(text)
     return resolve(Did(text)).did
+
+
+def is_web(did: Did) -> bool:
+    """Tell whether a DID's document has to be fetched."""
+    return did.startswith(_WEB)
 
 
 @lru_cache(maxsize=KEYS_CACHED_MAX)
@@ -109,36 +130,48 @@ def resolve(did: Did) -> DidDocument:
 def key_for(
     did_or_key_id: str,
     relationship: Relationship,
-    documents: Mapping[Did, DidDocument] = _NONE,
+    documents: Documents = NO_DOCUMENTS,
 ) -> VerificationKey:
     """Return the key that a DID, or the DID URL of a key, stands for.
 
     Args:
         did_or_key_id: a DID, or a DID with the name of one of its keys.
         relationship: what the key is wanted for.
-        documents: documents that were fetched, of DIDs that do not carry their own.
+        documents: what was fetched of DIDs that do not carry their own.
 
     Raises:
         IdentityError: as `parse_did`; or the URL names no key of its DID, or one that
             may not be used so.
     """
-    if not documents:
-        return _own_key(did_or_key_id, relationship)
-    return _key_in(did_or_key_id, relationship, documents)
-
-
-def _key_in(
-    did_or_key_id: str, relationship: Relationship, documents: Mapping[Did, DidDocument]
-) -> VerificationKey:
     text, hash_sign, _ = did_or_key_id.partition("#")
-    document = documents.get(Did(text)) or resolve(Did(text))
+    if not is_web(Did(text)):
+        return _own_key(did_or_key_id, relationship)
+    document = documents.of(Did(text))
     return document.key_for(relationship, did_or_key_id if hash_sign else None)
+
+
+def keys_for(
+    did: Did, uses: tuple[Relationship, ...], documents: Documents = NO_DOCUMENTS
+) -> tuple[VerificationKey, ...]:
+    """Return the keys of a DID that are for all of these uses, at most a few.
+
+    Raises:
+        IdentityError: as `key_for`.
+    """
+    return documents.of(did).keys_for(uses) if is_web(did) else _own_keys(did, uses)
+
+
+@lru_cache(maxsize=KEYS_CACHED_MAX)
+def _own_keys(did: Did, uses: tuple[Relationship, ...]) -> tuple[VerificationKey, ...]:
+    return resolve(did).keys_for(uses)
 
 
 @lru_cache(maxsize=KEYS_CACHED_MAX)
 def _own_key(did_or_key_id: str, relationship: Relationship) -> VerificationKey:
     """Return a key by what its name says alone, which never changes."""
-    return _key_in(did_or_key_id, relationship, _NONE)
+    text, hash_sign, _ = did_or_key_id.partition("#")
+    document = resolve(Did(text))
+    return document.key_for(relationship, did_or_key_id if hash_sign else None)
 
 
 def key_id_of(did: Did) -> str:

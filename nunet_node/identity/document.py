@@ -5,18 +5,28 @@ use does not give it. Where a document came from is no concern of this module.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NewType
 
 from nunet_node.identity.curves import PublicKey
-from nunet_node.identity.errors import InvalidDidError, UnsupportedKeyError
+from nunet_node.identity.errors import (
+    InvalidDidError,
+    MethodNotSupportedError,
+    UnresolvedDidError,
+    UnsupportedKeyError,
+)
 
 Did = NewType("Did", str)
 """A DID that has been parsed: valid, and in its only spelling."""
 
 KEYS_MAX: Final = 32
 """Keys of one document: each of the five uses, several times over."""
+
+KEYS_TRIED_MAX: Final = 4
+"""Keys of one DID that a signature is tried with: an old one and a new one while keys
+change, twice over. A signature names its DID and not its key, and each try costs as
+much as a message."""
 
 
 class Relationship(StrEnum):
@@ -113,3 +123,54 @@ class DidDocument:
                 if key.key_id == allowed and key_id in (None, allowed):
                     return key
         raise UnsupportedKeyError(f"the DID lists no such key for {relationship}")
+
+    def keys_for(self, uses: tuple[Relationship, ...]) -> tuple[VerificationKey, ...]:
+        """Return the keys that are for every one of these uses, at most a few.
+
+        Raises:
+            UnsupportedKeyError: there is none.
+        """
+        listed = [self.uses.get(use, ()) for use in uses]
+        found = tuple(k for k in self.keys if all(k.key_id in of for of in listed))
+        if not found:
+            raise UnsupportedKeyError(f"the DID lists no key for {' and '.join(uses)}")
+        return found[:KEYS_TRIED_MAX]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """What was fetched so that one message can be read: documents of did:webs.
+
+    Invariant: nothing here stands for a DID that carries its own document.
+    """
+
+    found: Mapping[Did, DidDocument] = field(default_factory=dict)
+    missing: Mapping[Did, str] = field(default_factory=dict)
+    """Why there is no document of these."""
+    spoken: bool = True
+    """Whether did:webs are looked up here at all."""
+    vouched: bool = False
+    """The message was verified when it was taken in, and its signature is not tried
+    again where that would need a document."""
+
+    def of(self, did: Did) -> DidDocument:
+        """Return the document of a did:web.
+
+        Raises:
+            UnresolvedDidError: it could not be had.
+            MethodNotSupportedError: did:webs are not looked up here.
+        """
+        document = self.found.get(did)
+        if document is not None:
+            return document
+        if not self.spoken:
+            raise MethodNotSupportedError("the DID method 'web' is not spoken here")
+        why = self.missing.get(did, "it was not asked for")
+        raise UnresolvedDidError(f"the document of {did} cannot be had: {why}")
+
+
+NO_DOCUMENTS: Final = Documents(spoken=False)
+"""For whoever asks nobody."""
+
+VOUCHED: Final = Documents(spoken=False, vouched=True)
+"""For reading again what was verified before it was kept."""

@@ -21,6 +21,12 @@ class MethodNotSupportedError(IdentityError):
     code = "identity.did-method"
 
 
+class UnresolvedDidError(IdentityError):
+    """A DID whose document could not be had, so that nothing of it can be believed."""
+
+    code = "identity.unresolved"
+
+
 class InvalidKeyError(IdentityError):
     """A public key of a wrong length, off its curve or of small order."""
 

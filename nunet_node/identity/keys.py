@@ -105,6 +105,18 @@ class SigningKey:
         return f"SigningKey({self.did})"
 
 
+class WebSigningKey(SigningKey):
+    """An Ed25519 key pair that signs as a did:web, whose document has to name it."""
+
+    __slots__ = ("key_did",)
+
+    def __init__(self, seed: bytes, did: Did) -> None:
+        super().__init__(seed)
+        self.key_did = self.did
+        """The did:key of the same key."""
+        self.did = did
+
+
 class EcdsaSigningKey:
     """A key pair on P-256 or secp256k1, made from its 32-byte secret number.
 

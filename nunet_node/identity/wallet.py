@@ -2,7 +2,7 @@
 
 The key stands there as a seed, as a seed under a passphrase, or not at all: then a
 command is named that signs, so that the key of a hardware or browser wallet never
-enters our process.
+enters our process. Whoever signs as a did:web has the did:key of its key there too.
 
 Rule: the text is read whole and strictly, and the DID must be the seed's own, so a
 damaged or edited file is refused rather than becoming somebody else. Where files
@@ -18,9 +18,16 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from nunet_node.identity.did import Did, parse_did
+from nunet_node.identity.did import Did, DidDocument, is_web, parse_did, resolve
 from nunet_node.identity.errors import IdentityError, LockedError, WalletError
-from nunet_node.identity.keys import SECRET_KEYS, SEED_BYTES, SecretKey, Signer
+from nunet_node.identity.keys import (
+    SECRET_KEYS,
+    SEED_BYTES,
+    SecretKey,
+    Signer,
+    WebSigningKey,
+)
+from nunet_node.identity.methods.did_web import document_under
 from nunet_node.identity.safe.sealing import Sealed, open_seed, seal_seed
 
 WALLET_VERSION: Final = 1
@@ -58,6 +65,8 @@ class Wallet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     version: Literal[1]
     name: Annotated[str, msgspec.Meta(pattern=_NAME_PATTERN)]
     did: str
+    key_did: str | None = None
+    """The did:key of the key, of an identity that is a did:web."""
     curve: Curve = "Ed25519"
     seed: str | None = None
     sealed: Sealed | None = None
@@ -90,8 +99,16 @@ def encode_sealed(
     return _text(identity, sealed=msgspec.to_builtins(sealed), **_curve(key))
 
 
-def encode_external(name: str, did: Did, command: Sequence[str]) -> str:
+def encode_external(
+    name: str, did: Did, command: Sequence[str], key_did: Did | None = None
+) -> str:
     """Return the file of an identity whose key is elsewhere.
+
+    Args:
+        name: the identity's name.
+        did: whose signatures the command makes.
+        command: a program, and its arguments.
+        key_did: the did:key of its key, if the identity is a did:web.
 
     Raises:
         WalletError: the name cannot be a file's name, or there is no command.
@@ -99,6 +116,8 @@ def encode_external(name: str, did: Did, command: Sequence[str]) -> str:
     if not command:
         raise WalletError("an identity without a key needs a command that signs")
     wallet = {"version": WALLET_VERSION, "name": name, "did": did}
+    if key_did is not None:
+        wallet["key_did"] = key_did
     return _dumped({**wallet, "signer": list(command)})
 
 
@@ -116,9 +135,12 @@ def read_wallet(text: str) -> Wallet:
         raise WalletError("the identity file is not JSON") from None
     wallet = _converted(plain)
     try:
-        parse_did(wallet.did)
+        did = parse_did(wallet.did)
+        key_did = did if wallet.key_did is None else parse_did(wallet.key_did)
     except IdentityError:
         raise WalletError("the identity file's DID is none") from None
+    if is_web(key_did) or (wallet.key_did is not None) != is_web(did):
+        raise WalletError("an identity that is a did:web names the DID of its key")
     held = [bool(each) for each in (wallet.seed, wallet.sealed, wallet.signer)]
     if held.count(True) != 1:
         raise WalletError("the identity file holds one of seed, sealed and signer")
@@ -145,9 +167,24 @@ def open_wallet(wallet: Wallet, passphrase: str | None = None) -> Identity:
         key = SECRET_KEYS[wallet.curve](seed)
     except IdentityError:
         raise WalletError("the identity file's seed is damaged") from None
-    if key.did != wallet.did:
+    if key.did != (wallet.key_did or wallet.did):
         raise WalletError("the identity file's DID is not its seed's")
+    if wallet.key_did is not None:
+        if wallet.curve != _ED25519:
+            raise WalletError(f"a did:web signs here with a key of kind {_ED25519}")
+        key = WebSigningKey(seed, Did(wallet.did))
     return Identity(name=wallet.name, key=key)
+
+
+def document_of(wallet: Wallet) -> DidDocument:
+    """Return what an identity's DID says, or would have to say, by its file alone.
+
+    Raises:
+        IdentityError: its DID carries no document, such as a short did:peer:4.
+    """
+    if wallet.key_did is None:
+        return resolve(Did(wallet.did))
+    return document_under(Did(wallet.did), resolve(Did(wallet.key_did)))
 
 
 def decode_identity(text: str, passphrase: str | None = None) -> Identity:
@@ -167,6 +204,8 @@ def _curve(key: SecretKey) -> dict[str, str]:
 
 def _text(identity: Identity, **secret: Any) -> str:
     wallet = {"version": WALLET_VERSION, "name": identity.name, "did": identity.did}
+    if isinstance(identity.key, WebSigningKey):
+        wallet["key_did"] = identity.key.key_did
     return _dumped({**wallet, **secret})
 
 

@@ -7,6 +7,8 @@ Nothing is followed: a redirect is an answer like any other that is not the docu
 
 import ipaddress
 import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -59,6 +61,11 @@ async def fetch_document(
     except (OSError, ssl.SSLError, trio.BrokenResourceError) as error:
         raise FetchError(f"{place.host} cannot be asked: {error}") from None
     return read_web_document(did, data)
+
+
+def web_fetch() -> Callable[[Did], Awaitable[DidDocument]]:
+    """Return `fetch_document` for a process that fetches many; reads the disk once."""
+    return partial(fetch_document, context=ssl.create_default_context())
 
 
 async def _fetch(

@@ -95,6 +95,8 @@ class StartJob:
     """The kinds of GPU that it holds."""
     secrets: bytes = b""
     """Its secrets, sealed to this node for this attempt; empty if it names none."""
+    agreement: bytes = b""
+    """The owner's X25519 key, where the owner's DID does not carry it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,8 @@ NODE_STREAM: Final = "node"
 FACT_BYTES_MAX: Final = 1 << 20
 """Largest fact: an accepted specification fills at most a frame of 256 KiB."""
 
+AGREEMENT_BYTES: Final = 32
+"""Length of an X25519 key."""
 
 LINKS_MAX: Final = 16
 """Delegations that one job leans on: its owner's chain and the one that admits it."""
@@ -56,6 +58,9 @@ class JobAccepted(Record, tag_field="fact", tag="job-accepted"):
     proofs: Annotated[tuple[ProofUsed, ...], msgspec.Meta(max_length=LINKS_MAX)] = ()
     mandate: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LINKS_MAX)] = ()
     """The owner's delegations to this provider to have the result kept elsewhere."""
+    agreement: Annotated[bytes, msgspec.Meta(max_length=AGREEMENT_BYTES)] = b""
+    """The X25519 key that the owner's document named; empty of a DID that carries its
+    own, and of a document without one."""
 
 
 class JobStaged(Record, tag_field="fact", tag="job-staged"):

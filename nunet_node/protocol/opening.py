@@ -22,8 +22,19 @@ from nunet_node.capability.proof_chain import open_chain
 from nunet_node.capability.revocation import open_revocation
 from nunet_node.errors import PeerError
 from nunet_node.identity.challenge import CHALLENGE_KIND, Challenge
-from nunet_node.identity.did import Did, parse_did
-from nunet_node.identity.errors import StaleError, WrongAudienceError, WrongKindError
+from nunet_node.identity.did import (
+    NO_DOCUMENTS,
+    Did,
+    Documents,
+    is_web,
+    parse_did,
+)
+from nunet_node.identity.errors import (
+    MethodNotSupportedError,
+    StaleError,
+    WrongAudienceError,
+    WrongKindError,
+)
 from nunet_node.identity.peer_id import did_of_peer_id
 from nunet_node.identity.statement import (
     Statement,
@@ -76,7 +87,9 @@ STATEMENTS: Final[Mapping[str, tuple[type[Any], bool]]] = {
 
 What is not fresh is a lasting fact about a job, repeated after any time away."""
 
-LASTING: Final = frozenset({MatchError.code, RevokedError.code})
+LASTING: Final = frozenset(
+    {MatchError.code, RevokedError.code, MethodNotSupportedError.code}
+)
 """Codes of what fails again however often it is tried, so that nobody waits for it."""
 
 ADMISSION_ARG: Final = "admission"
@@ -93,6 +106,7 @@ def open_frame(
     now_s: int,
     audiences: Collection[str],
     own_did: Did,
+    documents: Documents = NO_DOCUMENTS,
 ) -> FrameReceived | FrameRejected:
     """Return what a frame says, or why it says nothing.
 
@@ -102,13 +116,14 @@ def open_frame(
         now_s: unix seconds.
         audiences: the DIDs that this process speaks for.
         own_did: the node's own DID, the only one that commands may be meant for.
+        documents: what was fetched of its signers, as `trust.signers` names them.
 
     Raises:
         PeerError: it is no frame at all; the session should end.
     """
     frame = decode_record(Frame, data, bytes_max=FRAME_BYTES_MAX)
     try:
-        body = _open_body(frame.body, now_s, audiences, own_did)
+        body = _open_body(frame.body, now_s, audiences, own_did, documents)
     except PeerError as error:
         return FrameRejected(
             session=session,
@@ -173,12 +188,14 @@ def advert_is_authentic(data: bytes) -> bool:
         return False
 
 
-def open_revocations(items: Iterable[bytes], *, more: bool = False) -> RevocationsHeard:
+def open_revocations(
+    items: Iterable[bytes], *, more: bool = False, documents: Documents = NO_DOCUMENTS
+) -> RevocationsHeard:
     """Return the revocations that verify; a bad one is no fault of who passed it on."""
     opened = []
     for data in items:
         try:
-            opened.append(open_revocation(data))
+            opened.append(open_revocation(data, documents))
         except PeerError:
             continue
     return RevocationsHeard(revocations=tuple(opened), more=more)
@@ -193,19 +210,23 @@ def revocation_is_authentic(data: bytes) -> bool:
 
 
 def _open_body(
-    body: Body, now_s: int, audiences: Collection[str], own_did: Did
+    body: Body,
+    now_s: int,
+    audiences: Collection[str],
+    own_did: Did,
+    documents: Documents,
 ) -> OpenedBody:
     match body:
         case AdvertsWanted() | ChallengeWanted() | RevocationsWanted():
             if isinstance(body, ChallengeWanted):
-                parse_did(body.subject)
+                _check_subject(body.subject, documents)
             return body
         case Adverts():
             return open_adverts(body.items, now_s=now_s)
         case Revocations():
-            return open_revocations(body.items, more=body.more)
+            return open_revocations(body.items, more=body.more, documents=documents)
         case Invoke():
-            return _open_command(body, now_s, own_did)
+            return _open_command(body, now_s, own_did, documents)
         case Stated():
             return _open_stated(body, now_s, audiences)
         case Refused():
@@ -213,26 +234,38 @@ def _open_body(
             return _open_stated(stated, now_s, audiences)
 
 
-def _open_command(body: Invoke, now_s: int, own_did: Did) -> Invocation:
+def _check_subject(text: str, documents: Documents) -> None:
+    # Whose document is not looked up here need not sign anything to hear so.
+    if is_web(parse_did(text)) and not documents.spoken:
+        documents.of(Did(text))
+
+
+def _open_command(
+    body: Invoke, now_s: int, own_did: Did, documents: Documents
+) -> Invocation:
     proofs = {Cid.of_dag_cbor(data): data for data in body.proofs}
     invocation = open_invocation(
-        body.invocation, now_s=now_s, audience=own_did, proofs=proofs
+        body.invocation,
+        now_s=now_s,
+        audience=own_did,
+        proofs=proofs,
+        documents=documents,
     )
     # Their signatures are checked here; whether the chain admits is the provider's.
     return msgspec.structs.replace(
         invocation,
-        beside=_named_chain(invocation, ADMISSION_ARG, proofs),
-        handed=_named_chain(invocation, MANDATE_ARG, proofs),
+        beside=_named_chain(invocation, ADMISSION_ARG, proofs, documents),
+        handed=_named_chain(invocation, MANDATE_ARG, proofs, documents),
     )
 
 
 def _named_chain(
-    invocation: Invocation, arg: str, proofs: Mapping[Cid, bytes]
+    invocation: Invocation, arg: str, proofs: Mapping[Cid, bytes], documents: Documents
 ) -> tuple[Delegation, ...]:
     named = invocation.args.get(arg, ())
     if not isinstance(named, tuple) or not all(isinstance(c, Cid) for c in named):
         raise InvalidClaimError(f"the delegations of {arg} are named by content ids")
-    return open_chain(named, proofs)
+    return open_chain(named, proofs, documents)
 
 
 def _open_stated(body: Stated, now_s: int, audiences: Collection[str]) -> OpenedBody:

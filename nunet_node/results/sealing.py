@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from nunet_node.errors import MisuseError
-from nunet_node.identity.did import Did, resolve
+from nunet_node.identity.did import Did, is_web, resolve
 from nunet_node.identity.safe.hpke import OVERHEAD_BYTES, open_sealed, seal_to
 from nunet_node.results.errors import NoAgreementKeyError, SealError
 from nunet_node.results.manifest import CHUNK_BYTES
@@ -135,13 +135,24 @@ class PieceOpener:
         return plain
 
 
-def can_read(reader: Did) -> bool:
-    """Tell whether something can be sealed to this DID: it has a key for that."""
-    return resolve(reader).key_agreement is not None
+def can_read(reader: Did, agreement: bytes = b"") -> bool:
+    """Tell whether something can be sealed to this DID: it has a key for that.
+
+    Args:
+        reader: the DID.
+        agreement: the X25519 key in its document, if that had to be fetched.
+    """
+    return _agreement_of(reader, agreement) is not None
 
 
 def wrap_key(
-    key: bytes, *, reader: Did, job: str, root: Cid, ephemeral_secret: bytes
+    key: bytes,
+    *,
+    reader: Did,
+    job: str,
+    root: Cid,
+    ephemeral_secret: bytes,
+    agreement: bytes = b"",
 ) -> bytes:
     """Return a result's key, sealed to one reader for this job and this tree.
 
@@ -153,11 +164,12 @@ def wrap_key(
         job: the job's id.
         root: the id of the sealed tree.
         ephemeral_secret: 32 random bytes, used for nothing else.
+        agreement: the X25519 key in the reader's document, if that had to be fetched.
 
     Raises:
         NoAgreementKeyError: the reader's DID has no key that one could seal to.
     """
-    public = resolve(reader).key_agreement
+    public = _agreement_of(reader, agreement)
     if public is None:
         raise NoAgreementKeyError(f"nothing can be sealed to {reader}")
     if len(key) != KEY_BYTES:
@@ -179,6 +191,12 @@ def unwrap_key(
     if len(key) != KEY_BYTES:
         raise SealError(f"a key of {len(key)} bytes")
     return key
+
+
+def _agreement_of(reader: Did, agreement: bytes) -> bytes | None:
+    if is_web(reader):
+        return agreement or None
+    return resolve(reader).key_agreement
 
 
 def _cipher(key: bytes) -> ChaCha20Poly1305:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgspec
 
 from nunet_node.errors import PeerError
-from nunet_node.identity.did import Did, parse_did
+from nunet_node.identity.did import Did, is_web, parse_did
 from nunet_node.network.discovery import parse_announced_address
 from nunet_node.protocol.trust.admission import ADMISSION_DIDS_MAX, Admission, Mode
 from nunet_node.quantities import (
@@ -156,6 +156,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """DIDs of the owners whose jobs are run under ``allow``."""
     anchors: Dids = ()
     """DIDs whose delegations admit owners under ``capability``."""
+    did_web: bool = False
+    """Whether owners may be ``did:web``: the node then asks the web servers that
+    requests name for their documents."""
     drain: int | str = "60s"
     """How long running jobs may still take when the node is asked to stop."""
     backend: Literal["local", "ray", "slurm"] = "local"
@@ -268,11 +271,7 @@ def check_admission(config: Config, source: str) -> None:
         ConfigError: a DID is none, or nobody could ever be admitted.
     """
     for key in ("allow", "anchors"):
-        for text in getattr(config, key):
-            try:
-                parse_did(text)
-            except PeerError as error:
-                raise ConfigError(f"{source}: {key}: {error}") from None
+        _check_dids(config, key, source)
     if config.admission == "allow" and not config.allow:
         raise ConfigError(f"{source}: admission allow needs allow, a list of DIDs")
     if config.admission == "capability" and not config.anchors:
@@ -285,6 +284,16 @@ def check_admission(config: Config, source: str) -> None:
         raise ConfigError(
             f"{source}: anchors have no effect but under admission capability"
         )
+
+
+def _check_dids(config: Config, key: str, source: str) -> None:
+    for text in getattr(config, key):
+        try:
+            did = parse_did(text)
+        except PeerError as error:
+            raise ConfigError(f"{source}: {key}: {error}") from None
+        if is_web(did) and not config.did_web:
+            raise ConfigError(f"{source}: {key}: {did} needs did_web = true")
 
 
 def _check_announced(config: Config, source: str) -> None:

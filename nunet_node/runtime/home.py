@@ -30,10 +30,10 @@ from typing import Final
 import msgspec
 import platformdirs
 
-from nunet_node.identity.did import Did
+from nunet_node.identity.did import Did, DidDocument
 from nunet_node.identity.errors import LockedError
-from nunet_node.identity.keys import SECRET_KEYS, SEED_BYTES, SigningKey
-from nunet_node.identity.wallet import Identity, encode_external
+from nunet_node.identity.keys import SECRET_KEYS, SEED_BYTES, SigningKey, WebSigningKey
+from nunet_node.identity.wallet import Identity, document_of, encode_external
 from nunet_node.runtime.wallet.key_files import (
     HomeError,
     read_key,
@@ -171,14 +171,25 @@ class Home:
         """
         return read_key_wallet(self._existing(name)).did
 
-    def keep_external(self, name: str, did: Did, command: Sequence[str]) -> Path:
+    def known_document(self, name: str) -> DidDocument:
+        """Return the document of an identity, which may be locked; asks nobody.
+
+        Raises:
+            HomeError: there is none of this name, or its file cannot be trusted.
+            IdentityError: its DID carries no document.
+        """
+        return document_of(read_key_wallet(self._existing(name)))
+
+    def keep_external(
+        self, name: str, did: Did, command: Sequence[str], key_did: Did | None = None
+    ) -> Path:
         """Write the file of an identity that a program signs for.
 
         Raises:
             HomeError: the name is taken, or the file cannot be written.
         """
         path = self.identity_path(name)
-        write_text(path, encode_external(name, did, command))
+        write_text(path, encode_external(name, did, command, key_did))
         return path
 
     def keep_identity(self, identity: Identity, passphrase: str | None = None) -> Path:
@@ -196,13 +207,20 @@ class Home:
         return path
 
     def new_identity(
-        self, name: str, *, curve: str = "Ed25519", passphrase: str | None = None
+        self,
+        name: str,
+        *,
+        curve: str = "Ed25519",
+        passphrase: str | None = None,
+        web: Did | None = None,
     ) -> Identity:
         """Make an identity with a fresh key; raises as `keep_identity` does.
 
-        Without a passphrase one in the environment is used.
+        Without a passphrase one in the environment is used. With ``web`` it is that
+        did:web, whose document has to name the key; its curve is Ed25519.
         """
-        key = SECRET_KEYS[curve](secrets.token_bytes(SEED_BYTES))
+        seed = secrets.token_bytes(SEED_BYTES)
+        key = SECRET_KEYS[curve](seed) if web is None else WebSigningKey(seed, web)
         identity = Identity(name=name, key=key)
         self.keep_identity(identity, passphrase or given_passphrase())
         return identity

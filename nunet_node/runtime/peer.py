@@ -18,7 +18,7 @@ from typing import Final
 import trio
 
 from nunet_node.executors.port import Executors
-from nunet_node.identity.did import Did
+from nunet_node.identity.did import VOUCHED, Did
 from nunet_node.identity.keys import Signer
 from nunet_node.jobs.secrets import SecretSource
 from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec
@@ -30,14 +30,11 @@ from nunet_node.protocol.inputs import (
     AddressesChanged,
     AdvertsHeard,
     DrainBegan,
-    FrameReceived,
-    FrameRejected,
     Input,
     NodeStarted,
-    SessionId,
 )
 from nunet_node.protocol.node import Node
-from nunet_node.protocol.opening import open_frame, open_revocations
+from nunet_node.protocol.opening import open_revocations
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.runtime.clock import Clock
@@ -46,6 +43,8 @@ from nunet_node.runtime.exchange.fetching import Transfers
 from nunet_node.runtime.exchange.neighbours import Joined, Neighbours
 from nunet_node.runtime.home import RunningNode
 from nunet_node.runtime.ledger import Ledger
+from nunet_node.runtime.naming.documents import WebDocuments
+from nunet_node.runtime.naming.frames import Frames
 from nunet_node.runtime.orders import Orders
 from nunet_node.runtime.settings import (
     PeerSettings,
@@ -110,12 +109,13 @@ class Peer:
             self.driver.clock,
         )
         self.executors = executors(settings) if settings.is_node else None
+        web = WebDocuments(settings.web, tasks) if settings.web is not None else None
         around = Surroundings(
             host=host,
             store=store,
             node=self.node,
             driver=self.driver,
-            opener=self._open_frame,
+            frames=Frames(self.did, self._audiences, self.driver.clock, web),
             executors=self.executors,
             gossip=settings.gossip,
             neighbours=self._neighbours,
@@ -260,7 +260,8 @@ class Peer:
         await self.driver.tell(NodeStarted(logs=logs))
         if self._settings.is_node:
             void = await trio.to_thread.run_sync(tokens.voids, self._settings.home)
-            await self.driver.tell(open_revocations(void.values()))
+            own = open_revocations(void.values(), documents=VOUCHED)
+            await self.driver.tell(own)
         if self._settings.bulk_port is not None and self._settings.is_node:
             hosts = listen_hosts(self._settings)
             await self._world.open_door(hosts, self._settings.bulk_port)
@@ -310,16 +311,8 @@ class Peer:
     def _peer_gone(self, peer_id: str) -> None:
         self._world.forget(peer_id)
 
-    def _open_frame(
-        self, session: SessionId, data: bytes
-    ) -> FrameReceived | FrameRejected:
-        return open_frame(
-            session,
-            data,
-            now_s=self.driver.clock.now().unix_s,
-            audiences={self.did, *self._keys.users, *self.holdings.subjects()},
-            own_did=self.did,
-        )
+    def _audiences(self) -> Collection[str]:
+        return {self.did, *self._keys.users, *self.holdings.subjects()}
 
 
 async def _stay_warm(executors: Executors, warm: trio.Event) -> None:

@@ -23,6 +23,7 @@ from nunet_node.protocol.node import NodeSettings
 from nunet_node.protocol.trust.admission import Admission
 from nunet_node.quantities import ResourceVector
 from nunet_node.runtime.home import Home, cache_directory
+from nunet_node.runtime.naming.documents import Fetch
 from nunet_node.runtime.work.inventory import usable_devices
 
 BOOT_BYTES: Final = 16
@@ -65,6 +66,9 @@ class PeerSettings:
     drain_s: int = 60
     admission: Admission = field(default_factory=Admission)
     """Whose jobs are taken, by a node that provides."""
+    web: Fetch | None = None
+    """Fetches the documents of did:webs that sign what a node is sent; None where such
+    identities are not taken."""
     store_bytes: int = 0
     """Room for copies of others' results."""
     backend: Callable[[Path, Did], Executors] | None = None

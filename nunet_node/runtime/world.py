@@ -15,6 +15,7 @@ import trio
 
 from nunet_node.errors import MisuseError, PeerError
 from nunet_node.executors.port import Executors
+from nunet_node.identity.did import Documents
 from nunet_node.identity.peer_id import did_of_peer_id
 from nunet_node.jobs.lifecycle import State, is_final
 from nunet_node.jobs.specification import JobId, ResultKind
@@ -37,7 +38,7 @@ from nunet_node.runtime.driver import Driver
 from nunet_node.runtime.exchange.blocks import blocks_under
 from nunet_node.runtime.exchange.bulk.meeting import Meeting
 from nunet_node.runtime.exchange.bulk.serving import BulkServer
-from nunet_node.runtime.exchange.control import Opener, Sessions
+from nunet_node.runtime.exchange.control import Sessions
 from nunet_node.runtime.exchange.fetching import Transfers
 from nunet_node.runtime.exchange.grants import Expected, Grants
 from nunet_node.runtime.exchange.handover import BlockServer, Keepers
@@ -45,6 +46,7 @@ from nunet_node.runtime.exchange.logs import LogBook, LogServer, Stand, no_recor
 from nunet_node.runtime.exchange.neighbours import Neighbours
 from nunet_node.runtime.exchange.public.bitswap import BitswapServer
 from nunet_node.runtime.exchange.public.shelf import Shelf
+from nunet_node.runtime.naming.frames import Frames
 from nunet_node.runtime.store.packed_logs import LogPacking
 from nunet_node.runtime.store.replicas import Replicas
 from nunet_node.runtime.wallet.keyring import Keyring
@@ -71,7 +73,7 @@ class Surroundings:
     store: BlockStore
     node: Node
     driver: Driver
-    opener: Opener
+    frames: Frames
     executors: Executors | None
     """None for a peer that runs no jobs."""
     gossip: bool
@@ -95,12 +97,12 @@ class World:
         self._around = around
         self._tasks = tasks
         self._publishing = 0
-        host, self._custody = around.host, around.custody
+        host, self._custody, find = around.host, around.custody, around.frames.find
         store = self._custody.store if self._custody else around.store
         self.grants = Grants(partial(blocks_under, store))
         self.transfers = Transfers(host, around.store, self.grants.offers)
         self._sessions = Sessions(
-            host, self._post, self._open, self._addresses_of, tasks
+            host, self._post, self._open, self._addresses_of, tasks, find
         )
         self._replicas = self._make_replicas()
         self._bulk = BulkServer(
@@ -216,8 +218,10 @@ class World:
             self._around.neighbours.settle(event.peer_id)
         await self._around.driver.post(event)
 
-    def _open(self, session: SessionId, data: bytes) -> FrameReceived | FrameRejected:
-        opened = self._around.opener(session, data)
+    def _open(
+        self, session: SessionId, data: bytes, documents: Documents
+    ) -> FrameReceived | FrameRejected:
+        opened = self._around.frames.open(session, data, documents)
         if isinstance(opened, FrameReceived) and isinstance(opened.body, AdvertsHeard):
             self._around.neighbours.settle(self._sessions.peer_of(session))
         return opened

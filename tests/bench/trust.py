@@ -13,7 +13,7 @@ from typing import Final
 
 import nacl.bindings
 
-from nunet_node.capability.delegation import open_delegation, seal_delegation
+from nunet_node.capability.delegation import open_alone, seal_delegation
 from nunet_node.capability.invocation import open_invocation, seal_invocation
 from nunet_node.identity.keys import SigningKey
 from nunet_node.identity.statement import open_statement, seal
@@ -114,7 +114,7 @@ def _frame() -> object:
 
 def _command() -> object:
     # The links are verified anew each time, as those of a stranger are.
-    open_delegation.cache_clear()
+    open_alone.cache_clear()
     return _known_command()
 
 

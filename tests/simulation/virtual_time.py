@@ -157,13 +157,14 @@ class Shell:
                 await trio.sleep(0.5)
         return self.node.orders[job]
 
-    def _open(self, session, data):
+    def _open(self, session, data, documents):
         opened = open_frame(
             session,
             data,
             now_s=self.clock.now().unix_s,
             audiences={self.key.did, self.user.did},
             own_did=self.key.did,
+            documents=documents,
         )
         what = type(getattr(opened, "body", opened)).__name__
         self.trace.append((round(trio.current_time() - self.began, 6), self.name, what))

@@ -31,6 +31,7 @@ from nunet_node.capability.proof_chain import (
     check_time,
 )
 from nunet_node.errors import PeerError
+from nunet_node.identity.did import NO_DOCUMENTS, Documents
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import to_plain
 
@@ -64,6 +65,7 @@ def explain(
     now_s: int,
     act: Act | None = None,
     revoked: AbstractSet[Cid] = frozenset(),
+    documents: Documents = NO_DOCUMENTS,
 ) -> tuple[LinkStory, ...]:
     """Return the story of each link, from the root on.
 
@@ -72,13 +74,14 @@ def explain(
         now_s: unix seconds.
         act: something that is to be done under the chain, if that is asked.
         revoked: the tokens that are known to be revoked.
+        documents: what was fetched of issuers that do not carry their own.
     """
     stories: list[LinkStory] = []
     above: Delegation | None = None
     root: Delegation | None = None
     for number, data in enumerate(links[:CHAIN_LINKS_MAX], start=1):
         try:
-            link = open_delegation(data)
+            link = open_delegation(data, documents)
         except PeerError as error:
             stories.append(_unreadable(number, error))
             above = None

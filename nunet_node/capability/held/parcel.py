@@ -18,6 +18,7 @@ import msgspec
 from nunet_node.capability.delegation import Delegation, open_delegation
 from nunet_node.capability.errors import InvalidClaimError
 from nunet_node.capability.proof_chain import CHAIN_LINKS_MAX
+from nunet_node.identity.did import NO_DOCUMENTS, Documents
 from nunet_node.wire.schema import Record, decode_record, encode_record
 
 PARCEL_BYTES_MAX: Final = 160 << 10
@@ -62,15 +63,19 @@ def read_links(text: str) -> tuple[bytes, ...]:
     return parcel.links
 
 
-def unpack(text: str) -> tuple[Delegation, ...]:
+def unpack(text: str, documents: Documents = NO_DOCUMENTS) -> tuple[Delegation, ...]:
     """Return the chain of a parcel, each link verified, from the root on.
+
+    Args:
+        text: the parcel.
+        documents: what was fetched of issuers that do not carry their own.
 
     Raises:
         CapabilityError: no parcel, a link's signature does not hold, or the links
             make no single chain.
         PeerError: a link is no valid delegation.
     """
-    return in_order([open_delegation(link) for link in read_links(text)])
+    return in_order([open_delegation(link, documents) for link in read_links(text)])
 
 
 def in_order(links: Sequence[Delegation]) -> tuple[Delegation, ...]:

@@ -30,6 +30,7 @@ from nunet_node.cli.progress import line_of, short
 from nunet_node.client import node_documents, open_client
 from nunet_node.executors.port import Executors
 from nunet_node.identity.did import Did, parse_did
+from nunet_node.network.did_web import web_fetch
 from nunet_node.protocol.effects import (
     ClockDoubted,
     DiskChanged,
@@ -119,6 +120,9 @@ _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 )
 @click.option("--no-bulk", is_flag=True, help="Serve results by libp2p's streams only.")
 @click.option("--bitswap", is_flag=True, help="Serve public results to IPFS nodes.")
+@click.option(
+    "--did-web", is_flag=True, help="Take owners by did:web, asking their web servers."
+)
 @click.option("--no-mdns", is_flag=True, help="Do not look around the local network.")
 @click.pass_obj
 def up_command(settings: Settings, /, **given: Any) -> None:
@@ -218,6 +222,7 @@ def _peer_settings(home: Home, config: Config) -> PeerSettings:
         mdns=config.mdns,
         drain_s=config.drain_s,
         admission=config.admitted,
+        web=web_fetch() if config.did_web else None,
         store_bytes=config.store_bytes,
         backend=_backend(config),
     )

@@ -20,7 +20,7 @@ from nunet_node.capability.held.terms import (
 from nunet_node.capability.proof_chain import check_joints
 from nunet_node.capability.revocation import seal_revocation
 from nunet_node.client.errors import ClientError, ResultMissingError
-from nunet_node.identity.did import Did, parse_did
+from nunet_node.identity.did import VOUCHED, Did, parse_did
 from nunet_node.identity.keys import Signer, SigningKey
 from nunet_node.jobs.link import format_link
 from nunet_node.jobs.specification import Engine, JobSpec
@@ -96,9 +96,9 @@ def delegate(home: Home, signer: Signer, grant: Grant) -> Given:
         meta=meta_of(grant.terms, grant.link, grant.sealed_key),
     )
     token = pack([*(link.data for link in above), data])
-    chain = unpack(token)
+    chain = unpack(token, VOUCHED)
     check_joints(chain)
-    tokens.keep_token(home, token)
+    tokens.keep_token(home, token, VOUCHED)
     return Given(token=token, chain=chain)
 
 

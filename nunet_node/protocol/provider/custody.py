@@ -79,6 +79,8 @@ class Job:
     """What it was accepted on, and must still hold when it starts."""
     mandate: tuple[bytes, ...] = ()
     """By what right its result is kept elsewhere."""
+    agreement: bytes = b""
+    """The owner's X25519 key, if it was fetched with the owner's document."""
     kept_bytes: int = 0
     log: LogHead | None = None
     packed: LogsPacked | None = None
@@ -167,6 +169,7 @@ def _accepted(job: Job | None, fact: JobAccepted, sequence: int) -> Job:
         history=job.history if job else (),
         proofs=fact.proofs,
         mandate=fact.mandate,
+        agreement=fact.agreement,
     )
 
 

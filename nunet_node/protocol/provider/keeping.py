@@ -127,6 +127,7 @@ def schedule(desk: Desk, turn: Turn) -> None:
                     spec=job.spec,
                     gpus=job.gpus,
                     secrets=desk.secrets_of(job),
+                    agreement=job.agreement,
                 )
             )
 

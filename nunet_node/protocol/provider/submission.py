@@ -15,7 +15,6 @@ from nunet_node.capability.errors import CapabilityError
 from nunet_node.capability.invocation import Invocation
 from nunet_node.capability.proof_chain import CHAIN_LINKS_MAX, Act, check_chain
 from nunet_node.errors import PeerError
-from nunet_node.identity.did import Did
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.scheduler import (
     QUEUE_PER_OWNER_MAX,
@@ -136,7 +135,7 @@ def _take_custody(
         return Refusal(code=error.code, reason=str(error)[:500], never=True)
     refusal = (
         _why_untrusted(desk, turn, given, args, proofs)
-        or _why_not(desk, turn, given.subject, args.spec, spec_cid)
+        or _why_not(desk, turn, given, args.spec, spec_cid)
         or _why_no_replicas(desk, turn, given, args)
     )
     if refusal is not None:
@@ -197,8 +196,9 @@ def _why_untrusted(
 
 
 def _why_not(
-    desk: Desk, turn: Turn, owner: Did, spec: JobSpec, spec_cid: Cid
+    desk: Desk, turn: Turn, given: Invocation, spec: JobSpec, spec_cid: Cid
 ) -> Refusal | None:
+    owner = given.subject
     call = CallForBids(
         call=b"",
         spec=spec_cid,
@@ -213,11 +213,12 @@ def _why_not(
     refusal = why_not(desk, turn, call)
     if refusal is not None:
         return refusal
-    if spec.results is ResultKind.SEALED and not can_read(owner):
+    if spec.results is ResultKind.SEALED and not can_read(owner, given.agreement):
         return Refusal(
             code="job.owner-cannot-read",
             reason="results are sealed to their owner, whose DID has no key for that; "
-            "use an Ed25519 identity, or ask for public results",
+            "use an Ed25519 identity or a document with an X25519 key, or ask for "
+            "public results",
             never=True,
         )
     if spec.inputs_bytes > spec.resources.disk_bytes:
@@ -304,6 +305,7 @@ def _accept(
         answer=desk.voice.state(turn, ACCEPTED, accepted, owner, LASTING_TTL_S),
         proofs=proofs[:LINKS_MAX],
         mandate=tuple(link.data for link in given.handed),
+        agreement=given.agreement,
     )
     turn.record(fact)
     moved = JobMoved(

@@ -18,7 +18,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from nunet_node.capability.delegation import open_delegation
-from nunet_node.identity.did import Did
+from nunet_node.identity.did import VOUCHED, Did
 from nunet_node.identity.statement import Statement
 from nunet_node.jobs.specification import REPLICAS_MAX, RETENTION_S_MAX, JobId
 from nunet_node.jobs.statements import REASON_CHARS_MAX, Held
@@ -268,7 +268,7 @@ class Placing:
             mandate=Mandate(
                 signer=self.desk.voice.signer,
                 subject=charge.owner,
-                proofs=tuple(map(open_delegation, charge.mandate)),
+                proofs=tuple(open_delegation(d, VOUCHED) for d in charge.mandate),
             ),
             args=_args(turn, charge),
         )

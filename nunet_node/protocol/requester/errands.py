@@ -19,7 +19,7 @@ from nunet_node.identity.challenge import (
     challenge_digest,
     check_challenge,
 )
-from nunet_node.identity.did import Did
+from nunet_node.identity.did import VOUCHED, Did
 from nunet_node.identity.keys import AbsentKey
 from nunet_node.identity.statement import Statement
 from nunet_node.market.offers import Refusal
@@ -237,7 +237,7 @@ def _allow(
     about: dict[str, Any], giver: Mandate, data: bytes
 ) -> tuple[Delegation, ...]:
     """Name the links of an allowance among a command's arguments; return them."""
-    links = (*giver.proofs, open_delegation(data))
+    links = (*giver.proofs, open_delegation(data, VOUCHED))
     about["mandate"] = tuple(link.cid for link in links)
     return links
 

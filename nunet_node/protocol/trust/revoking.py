@@ -59,7 +59,9 @@ def keep(
         desk.end_leaning(turn, [each.cid for each in fresh])
         keeping.schedule(desk, turn)
     if spread:
-        turn.do(*(Publish(topic=REVOCATIONS_TOPIC, data=each.data) for each in fresh))
+        # Who hears the others by gossip could not tell them from forged ones.
+        heard_alone = [each.data for each in fresh if not each.leans]
+        turn.do(*(Publish(topic=REVOCATIONS_TOPIC, data=d) for d in heard_alone))
     return tuple(held)
 
 

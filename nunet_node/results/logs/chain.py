@@ -195,7 +195,13 @@ def written_at_s(record: bytes) -> int:
 
 
 def new_header(
-    *, job: str, attempt: int, owner: Did, key: bytes | None, ephemeral_secret: bytes
+    *,
+    job: str,
+    attempt: int,
+    owner: Did,
+    key: bytes | None,
+    ephemeral_secret: bytes,
+    agreement: bytes = b"",
 ) -> LogHeader:
     """Return what a new chain begins with, its key sealed to the owner if it has one.
 
@@ -211,6 +217,7 @@ def new_header(
         job=job,
         root=_name(bare),
         ephemeral_secret=ephemeral_secret,
+        agreement=agreement,
     )
     return msgspec.structs.replace(bare, sealed_key=wrapped)
 

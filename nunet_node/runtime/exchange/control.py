@@ -17,6 +17,7 @@ from typing import Final
 import trio
 
 from nunet_node.errors import PeerError
+from nunet_node.identity.did import NO_DOCUMENTS, Documents
 from nunet_node.network.port import Host, NetworkError
 from nunet_node.network.stream import Stream
 from nunet_node.protocol.effects import CloseSession, OpenSession, Send
@@ -75,8 +76,11 @@ FIRST_FRAME_S: Final = 30
 FLUSH_S: Final = 5
 """How long the last frames of a session may take; the transport gives up then."""
 
-Opener = Callable[[SessionId, bytes], FrameReceived | FrameRejected]
+Opener = Callable[[SessionId, bytes, Documents], FrameReceived | FrameRejected]
 """Verifies one frame; raises `PeerError` for what is none."""
+
+Finder = Callable[[str, bytes], Awaitable[Documents] | None]
+"""Returns what brings the documents that a peer's frame needs; None for most."""
 
 Post = Callable[[Input], Awaitable[None]]
 
@@ -105,10 +109,12 @@ class Sessions:
         opener: Opener,
         router: Router,
         tasks: trio.Nursery,
+        finder: Finder = lambda _peer_id, _data: None,
     ) -> None:
         self._host = host
         self._post = post
         self._opener = opener
+        self._finder = finder
         self._router = router
         self._live: dict[SessionId, _Session] = {}
         self._dialling: set[SessionId] = set()
@@ -262,10 +268,14 @@ class Sessions:
     ) -> FrameReceived | FrameRejected:
         work = self._work_of(session.stream.peer_id)
         began_ns = time.thread_time_ns()
+        finding = self._finder(session.stream.peer_id, data)
+        spent_ns = time.thread_time_ns() - began_ns
+        documents = NO_DOCUMENTS if finding is None else await finding
+        began_ns = time.thread_time_ns()
         try:
-            return self._opener(session.number, data)
+            return self._opener(session.number, data, documents)
         finally:
-            await work.spend(time.thread_time_ns() - began_ns)
+            await work.spend(spent_ns + time.thread_time_ns() - began_ns)
 
     def _work_of(self, peer_id: str) -> "_Work":
         work = self._work_of_peer.setdefault(peer_id, _Work())

@@ -141,6 +141,7 @@ class LogWriter:
         job: the job's id.
         attempt: which attempt.
         owner: who is to read it.
+        agreement: the owner's X25519 key, where the owner's DID does not carry it.
         sealed: whether nobody else is.
         sources: the files of the job's output and of its errors.
     """
@@ -153,12 +154,14 @@ class LogWriter:
         job: JobId,
         attempt: int,
         owner: Did,
+        agreement: bytes = b"",
         sealed: bool,
         sources: tuple[Path, Path],
     ) -> None:
         self._chains = chains
         self._book = book
         self._of = (job, attempt, owner)
+        self._agreement = agreement
         self._sealed = sealed
         self._sources = sources
         self._turn = threading.Lock()
@@ -177,6 +180,7 @@ class LogWriter:
             job=order.job,
             attempt=order.attempt,
             owner=Did(order.owner),
+            agreement=order.agreement,
             sealed=order.spec.results is ResultKind.SEALED,
             sources=sources,
         )
@@ -257,6 +261,7 @@ class LogWriter:
             owner=owner,
             key=key,
             ephemeral_secret=secrets.token_bytes(KEY_BYTES),
+            agreement=self._agreement,
         )
         path = self._chains.path(job, attempt)
         # An attempt of this number may have been here before, and was given up.

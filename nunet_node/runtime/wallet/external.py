@@ -40,9 +40,13 @@ class SignerError(PeerError):
 class ExternalSigner:
     """Signs under a DID by asking a program."""
 
-    def __init__(self, did: Did, command: Sequence[str]) -> None:
+    def __init__(
+        self, did: Did, command: Sequence[str], key_did: Did | None = None
+    ) -> None:
         self.did = did
-        self._key = key_for(did, Relationship.AUTHENTICATION)
+        # What a did:web's document names just now is for those to ask who are shown
+        # the signature.
+        self._key = key_for(key_did or did, Relationship.AUTHENTICATION)
         self.algorithm = self._key.algorithm
         self._command = tuple(command)
 

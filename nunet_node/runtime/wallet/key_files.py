@@ -94,7 +94,8 @@ def read_key(
     """
     wallet = read_key_wallet(path)
     if wallet.signer:
-        key = ExternalSigner(parse_did(wallet.did), wallet.signer)
+        key_did = None if wallet.key_did is None else parse_did(wallet.key_did)
+        key = ExternalSigner(parse_did(wallet.did), wallet.signer, key_did)
         return Identity(name=wallet.name, key=key)
     secret = passphrase(f"identity {wallet.name}") if wallet.sealed else None
     try:

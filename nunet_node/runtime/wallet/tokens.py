@@ -6,7 +6,8 @@
     tokens/<content id>.void    the signed revocation of such a link
 
 Rule: nothing is kept that does not verify, and a file that no longer does is passed
-over, so that one damaged token does not stop the rest.
+over, so that one damaged token does not stop the rest. What a did:web signed is checked
+when it is kept, and from then on by the nodes that it is shown to.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from nunet_node.capability.held.holdings import HELD_MAX, Holdings
 from nunet_node.capability.held.parcel import PARCEL_CHARS_MAX, pack, read_links, unpack
 from nunet_node.capability.revocation import open_revocation
 from nunet_node.errors import PeerError
+from nunet_node.identity.did import NO_DOCUMENTS, VOUCHED, Documents
 from nunet_node.runtime.home import Home
 from nunet_node.storage.files import sync_directory, sync_file, why, write_new
 from nunet_node.wire.cid import Cid
@@ -64,13 +66,20 @@ def is_token_file(word: str) -> bool:
     return True
 
 
-def keep_token(home: Home, text: str) -> tuple[Delegation, ...]:
+def keep_token(
+    home: Home, text: str, documents: Documents = NO_DOCUMENTS
+) -> tuple[Delegation, ...]:
     """Keep a chain in the home; return it from its root. Keeping it twice is once.
+
+    Args:
+        home: the home.
+        text: the chain, as it is passed on.
+        documents: what was fetched of issuers that do not carry their own.
 
     Raises:
         PeerError: it does not verify, the home holds too many, or cannot be written.
     """
-    chain = unpack(text)
+    chain = unpack(text, documents)
     path = _path(home, chain[-1].cid, _CHAIN)
     if not path.exists():
         if sum(1 for _ in path.parent.glob(f"*{_CHAIN}")) >= HELD_MAX:
@@ -95,7 +104,7 @@ def chains(home: Home) -> tuple[tuple[Delegation, ...], ...]:
     found = []
     for path in sorted((home.path / "tokens").glob(f"*{_CHAIN}"), key=_age):
         with contextlib.suppress(PeerError):
-            found.append(unpack(read_token_text(path)))
+            found.append(unpack(read_token_text(path), VOUCHED))
     return tuple(found)
 
 
@@ -106,7 +115,7 @@ def voids(home: Home) -> dict[Cid, bytes]:
         with contextlib.suppress(PeerError, OSError):
             with path.open("rb") as file:
                 data = file.read(GOSSIP_BYTES_MAX + 1)
-            found[open_revocation(data).cid] = data
+            found[open_revocation(data, VOUCHED).cid] = data
     return found
 
 

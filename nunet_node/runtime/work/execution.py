@@ -21,8 +21,7 @@ from nunet_node.errors import PeerError
 from nunet_node.executors.collect import Collected, OutputsRefused, collect_outputs
 from nunet_node.executors.jobdir import JobDir, remove_job_dir
 from nunet_node.executors.port import Executors, RunEnd, RunOrder
-from nunet_node.identity.did import Did
-from nunet_node.jobs.specification import JobId, ResultKind
+from nunet_node.jobs.specification import JobId
 from nunet_node.protocol.effects import (
     DiscardScratch,
     StartJob,
@@ -55,8 +54,7 @@ from nunet_node.runtime.work.packing import (
     Packed,
     left_out,
     output_bytes_max,
-    pack_public,
-    pack_sealed,
+    pack,
     too_much,
 )
 
@@ -88,7 +86,7 @@ _log = logging.getLogger("nunet_node.runtime.execution")
 class _Run:
     """One attempt at one job, from its start to the end of its directory."""
 
-    owner: Did
+    order: StartJob
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     storing: trio.CancelScope = field(default_factory=trio.CancelScope)
     started: trio.Event = field(default_factory=trio.Event)
@@ -125,7 +123,7 @@ class Execution:
 
     def start(self, order: StartJob) -> None:
         """Begin to run a job."""
-        run = _Run(owner=Did(order.owner))
+        run = _Run(order=order)
         self._runs[(order.job, order.attempt)] = run
         self._tasks.start_soon(self._run, order, run)
 
@@ -306,16 +304,7 @@ class Execution:
             Leaving(path=STDERR, source=job_dir.stderr_path),
             Leaving(path=EXIT_CODE, source=code),
         ]
-        if order.spec.results is ResultKind.PUBLIC:
-            packed = pack_public(self._store, files)
-        else:
-            packed = pack_sealed(
-                self._store,
-                files,
-                job=order.job,
-                attempt=order.attempt,
-                owner=run.owner,
-            )
+        packed = pack(self._store, files, run.order)
         self._custody.keep_result(order.job, order.attempt, packed.blocks)
         return packed
 

@@ -12,7 +12,8 @@ from typing import Final
 
 from nunet_node.executors.collect import Collected, CollectedFile, OutputsRefused
 from nunet_node.identity.did import Did
-from nunet_node.jobs.specification import JobId, JobSpec
+from nunet_node.jobs.specification import JobId, JobSpec, ResultKind
+from nunet_node.protocol.effects import StartJob
 from nunet_node.quantities import size_text
 from nunet_node.results.manifest import BuiltTree, FileEntry, build
 from nunet_node.results.sealed_tree import TreeSealer
@@ -59,6 +60,25 @@ class Packed:
     sealed_key: bytes = b""
 
 
+def pack(store: BlockStore, files: Sequence[Leaving], order: StartJob) -> Packed:
+    """Store what the job of an order left, as its owner wants it. Blocks on the disk.
+
+    Raises:
+        PeerError: as the two below.
+        OSError: a file cannot be read.
+    """
+    if order.spec.results is ResultKind.PUBLIC:
+        return pack_public(store, files)
+    return pack_sealed(
+        store,
+        files,
+        job=order.job,
+        attempt=order.attempt,
+        owner=Did(order.owner),
+        agreement=order.agreement,
+    )
+
+
 def pack_sealed(
     store: BlockStore,
     files: Sequence[Leaving],
@@ -66,8 +86,17 @@ def pack_sealed(
     job: JobId,
     attempt: int,
     owner: Did,
+    agreement: bytes = b"",
 ) -> Packed:
     """Seal a result to its owner and store it durably. Blocks on the disk.
+
+    Args:
+        store: where it is kept.
+        files: what the job left.
+        job: the job's id.
+        attempt: which attempt.
+        owner: who is to read it.
+        agreement: the owner's X25519 key, where the owner's DID does not carry it.
 
     Raises:
         NoAgreementKeyError: nothing can be sealed to the owner.
@@ -88,6 +117,7 @@ def pack_sealed(
         job=job,
         root=root,
         ephemeral_secret=secrets.token_bytes(KEY_BYTES),
+        agreement=agreement,
     )
     return Packed(
         root=root,

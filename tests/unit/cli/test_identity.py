@@ -27,6 +27,7 @@ def did(tmp_path, capsys):
         out, _ = capsys.readouterr()
         return code, json.loads(out)
 
+    call.folder = tmp_path
     return call
 
 
@@ -159,3 +160,41 @@ def test_an_openssh_key_is_imported_with_its_passphrase(did, tmp_path, monkeypat
     code, shown = did("import", file, "--name", "mine")
     assert code == 0
     assert shown["did"] == did_of_ed25519(MADE_PUBLIC)
+
+
+def test_an_identity_is_a_did_web_and_prints_what_to_publish(did, capsys):
+    _, made = did("create", "web", "--web", "example.org/people/alice")
+    assert made["did"] == "did:web:example.org:people:alice"
+    _, shown = did("show", "web", "--document")
+    assert shown["id"] == made["did"]
+    assert len(shown["verificationMethod"]) == 2
+    assert all(shown[use] for use in ("authentication", "capabilityDelegation"))
+
+    _, moved = did("export", "web", "--out", str(did.folder / "web.id"))
+    _, taken = did("import", moved["path"], home="other")
+    assert taken["did"] == made["did"]
+    assert did("show", "web", "--document", home="other")[1] == shown
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--web", "127.0.0.1"),
+        ("--web", "localhost"),
+        ("--web", "did:key:z6MkhZZgNCLWwB5VTVLzv2wyTiJzSBSfH1xu1Z2JuWYriLDr"),
+        ("--web", "example.org", "--curve", "P-256"),
+        ("--signer", "true", "--did", "did:web:example.org"),
+    ],
+)
+def test_what_cannot_be_a_did_web_is_not_made(did, words):
+    code, _ = did("create", "web", *words)
+    assert code != 0
+    assert did("list") == (0, [])
+
+
+def test_a_program_signs_for_a_did_web_with_the_key_that_it_names(did):
+    key_did = did("create", "key")[1]["did"]
+    words = ("--signer", "true", "--did", key_did, "--web", "example.org")
+    assert did("create", "hw", *words)[1]["did"] == "did:web:example.org"
+    _, shown = did("show", "hw", "--document")
+    assert shown["authentication"][0].endswith(key_did.removeprefix("did:key:"))

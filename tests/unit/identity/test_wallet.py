@@ -1,16 +1,21 @@
 """An identity file is read strictly, and its secret is never shown."""
 
+import base64
 import json
 
 import pytest
 
+from nunet_node.identity.did import SIGNING, Did, resolve
 from nunet_node.identity.errors import LockedError, WalletError
-from nunet_node.identity.keys import SECRET_KEYS, SigningKey
+from nunet_node.identity.keys import SECRET_KEYS, SigningKey, WebSigningKey
+from nunet_node.identity.methods.did_web import read_web_document
+from nunet_node.identity.methods.w3c import to_w3c
 from nunet_node.identity.safe.sealing import NONCE_BYTES, SALT_BYTES
 from nunet_node.identity.wallet import (
     WALLET_CHARS_MAX,
     Identity,
     decode_identity,
+    document_of,
     encode_external,
     encode_identity,
     encode_sealed,
@@ -152,10 +157,50 @@ def test_a_key_that_is_elsewhere_is_not_written():
         changed(curve="P-521"),
         changed(curve="P-256"),
         changed(did="did:web:example.com"),
+        changed(did="did:web:example.com", key_did="did:web:example.com"),
+        changed(did="did:web:example.com", key_did=SigningKey(b"x" * 32).did),
+        changed(key_did=SigningKey(b"x" * 32).did),
         changed(signer=["x"] * 17, seed=None),
         changed(sealed={}),
     ],
 )
 def test_a_file_of_two_minds_is_refused(text):
     with pytest.raises(WalletError):
+        decode_identity(text)
+
+
+def test_a_did_web_is_written_with_the_did_of_its_key_and_read_again():
+    web = Did("did:web:example.com")
+    text = encode_identity(Identity(name="web", key=WebSigningKey(b"s" * 32, web)))
+    key = SigningKey(b"s" * 32)
+    assert json.loads(text)["key_did"] == key.did
+
+    found = decode_identity(text)
+    assert found.did == web
+    assert found.key.sign(b"m") == key.sign(b"m")
+    assert found.key.key_agreement_secret() == key.key_agreement_secret()
+
+
+def test_the_document_to_publish_names_the_key_for_every_use():
+    web = Did("did:web:example.com")
+    text = encode_identity(Identity(name="web", key=WebSigningKey(b"s" * 32, web)))
+    carried = resolve(SigningKey(b"s" * 32).did)
+    shown = read_web_document(
+        web, json.dumps(to_w3c(document_of(read_wallet(text)))).encode()
+    )
+    for use in SIGNING:
+        assert shown.key_for(use).public == carried.signing.public
+    assert shown.key_agreement == carried.key_agreement
+    assert document_of(read_wallet(changed())) == resolve(KEY.did)
+
+
+def test_a_did_web_does_not_sign_with_a_key_that_results_cannot_be_sealed_to():
+    key = SECRET_KEYS["P-256"](b"s" * 32)
+    text = changed(
+        did="did:web:example.com",
+        key_did=key.did,
+        curve="P-256",
+        seed=base64.b64encode(key.seed).decode(),
+    )
+    with pytest.raises(WalletError, match="Ed25519"):
         decode_identity(text)

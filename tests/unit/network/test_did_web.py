@@ -1,67 +1,20 @@
 """A did:web's document is fetched from its own public host, within limits, or not."""
 
-import datetime as dt
 import ipaddress
 import json
 import ssl
 
 import pytest
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did, Relationship
 from nunet_node.identity.keys import SigningKey
 from nunet_node.network import did_web
 from nunet_node.network.did_web import FetchError, fetch_document
+from tests.web_kit import HOST, Names, certificate, page
 
-HOST = "did.example.com"
 KEY = SigningKey(bytes(32)).did.removeprefix("did:key:")
-
-
-def certificate(folder, name=HOST):
-    key = ec.generate_private_key(ec.SECP256R1())
-    who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    begin = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(who)
-        .issuer_name(who)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(begin)
-        .not_valid_after(begin + dt.timedelta(days=36500))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / f"{name}.pem"
-    secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    pem.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
-    return pem
-
-
-class Names(trio.abc.HostnameResolver):
-    """Leads every name to one address."""
-
-    def __init__(self, address):
-        self.address = address
-
-    async def getaddrinfo(self, host, port, *_args, **_more):
-        kind = trio.socket.AF_INET6 if ":" in self.address else trio.socket.AF_INET
-        return [(kind, trio.socket.SOCK_STREAM, 6, "", (self.address, port))]
-
-    async def getnameinfo(self, *_args):
-        raise NotImplementedError
 
 
 @pytest.fixture
@@ -107,12 +60,6 @@ def document(did, **changes):
     method = {"id": "#k", "type": "Multikey", "publicKeyMultibase": KEY}
     plain = {"id": did, "verificationMethod": [method], "authentication": ["#k"]}
     return json.dumps({**plain, **changes}).encode()
-
-
-def page(body, status="200 OK", length=None, more=""):
-    length = len(body) if length is None else length
-    head = f"HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{more}\r\n"
-    return head.encode() + body
 
 
 async def test_the_document_of_the_host_is_read(nursery, pem):

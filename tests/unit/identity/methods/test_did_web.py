@@ -5,15 +5,19 @@ import json
 import pytest
 
 from nunet_node.identity.did import (
+    SIGNING,
     Did,
+    Documents,
     Relationship,
     key_for,
+    keys_for,
     parse_did,
 )
 from nunet_node.identity.errors import (
     IdentityError,
     InvalidDidError,
     MethodNotSupportedError,
+    UnresolvedDidError,
 )
 from nunet_node.identity.keys import SigningKey
 from nunet_node.identity.methods.did_web import place_of, read_web_document
@@ -81,7 +85,7 @@ def test_what_names_no_public_host_is_refused(did):
 
 def test_a_document_that_was_fetched_gives_its_keys():
     found = read_web_document(WHO, document())
-    documents = {WHO: found}
+    documents = Documents(found={WHO: found})
     assert key_for(WHO, Relationship.AUTHENTICATION, documents).did == WHO
 
 
@@ -93,6 +97,10 @@ def test_the_document_of_another_is_refused(data):
         read_web_document(WHO, data)
 
 
-def test_without_its_document_it_is_nobody():
-    with pytest.raises(MethodNotSupportedError):
-        parse_did(WHO)
+def test_without_its_document_it_is_a_name_and_nobody():
+    assert parse_did(WHO) == WHO
+    for uses in [(Relationship.AUTHENTICATION,), tuple(SIGNING)]:
+        with pytest.raises(MethodNotSupportedError):
+            keys_for(WHO, uses)
+        with pytest.raises(UnresolvedDidError, match="gone"):
+            keys_for(WHO, uses, Documents(missing={WHO: "gone"}))

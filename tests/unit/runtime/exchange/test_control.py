@@ -33,7 +33,7 @@ class Side:
         )
         self.sessions.serve()
 
-    def open_frame(self, session, data):
+    def open_frame(self, session, data, documents):
         if data == b"garbage":
             raise WireError("no frame")
         if data == b"cunning":

@@ -1,0 +1,1 @@
+"""Opening frames, with the documents of the did:webs that signed in them."""

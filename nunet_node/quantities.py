@@ -12,6 +12,7 @@ from typing import Annotated, Final, NewType
 
 import msgspec
 
+from nunet_node.domains import Domain
 from nunet_node.errors import PeerError
 
 UnixS = NewType("UnixS", int)
@@ -31,6 +32,29 @@ KINDS_MAX: Final = 8
 
 GPUS_MAX: Final = 64
 """Graphics processors of one kind in one machine; the largest have 16."""
+
+
+class Reached(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """What a job carried to and from the hosts that one of its domains covers."""
+
+    domain: Domain
+    connections: Count = 0
+    sent_bytes: Count = 0
+    received_bytes: Count = 0
+
+    def __str__(self) -> str:
+        """Return it as people read it."""
+        return (
+            f"{self.domain}: {size_text(self.received_bytes)} received, "
+            f"{size_text(self.sent_bytes)} sent, {self.connections} connections"
+        )
+
 
 _SIZE_UNITS: Final = {
     "": 1,

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from nunet_node.errors import PeerError
+from nunet_node.jobs.job_file.network import parse_network
 from nunet_node.network.discovery import (
     parse_announced_address,
     parse_listen_address,
@@ -73,4 +74,10 @@ IDENTITY = click.option(
     metavar="NAME",
     show_default=True,
     help="Which of your identities asks.",
+)
+
+NETWORK = click.option(
+    "--network",
+    type=Parsed(parse_network, "NAME"),
+    help="What it may reach: none, or http:DOMAIN[,DOMAIN]. [none]",
 )

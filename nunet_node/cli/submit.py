@@ -18,7 +18,7 @@ import trio
 
 from nunet_node.cli.array import submit_array
 from nunet_node.cli.identity import DEFAULT_NAME, ensure_identity
-from nunet_node.cli.options import BOOTSTRAP, Parsed, checked
+from nunet_node.cli.options import BOOTSTRAP, NETWORK, Parsed, checked
 from nunet_node.cli.output import Echo, Settings
 from nunet_node.cli.progress import Teller, exit_code_of, fetch_shown
 from nunet_node.cli.spec import load_job_file
@@ -110,6 +110,7 @@ class _RawCommand(click.Command):
     type=Parsed(parse_isolation, "LEVEL"),
     help="What must keep it: wasm, process or container. [its engine's]",
 )
+@NETWORK
 @click.option(
     "--input",
     "inputs",
@@ -208,6 +209,7 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> _Plan:
         count=given["count"],
         image=given["image"],
         isolation=given["isolation"],
+        network=given["network"],
         inputs=given["inputs"],
         outputs=given["outputs"] or None,
         results=ResultKind.PUBLIC if given["public"] else None,

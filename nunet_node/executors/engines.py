@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nunet_node.executors.inside.main import EXIT_NOT_STARTED
+from nunet_node.executors.inside.network import PROXY_HOST, PROXY_PORT
 from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.modules import COMPONENT_SUFFIX
 from nunet_node.executors.port import SECRETS_PATH, Limit, RunEnd, RunOrder
@@ -35,6 +36,8 @@ only slows a memory bomb down until the supervisor has seen it."""
 PYTHON_PATH: Final = "PYTHONPATH"
 PACKAGES_FOLDER: Final = "site-packages"
 """A directory of this name among the inputs is where a script finds packages."""
+PROXY_VARIABLES: Final = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+"""Where programs look for a proxy; most know only the one spelling or the other."""
 EXIT_NOT_FOUND: Final = 127
 """Exit code of a command that could not be started, as shells have it."""
 
@@ -52,8 +55,15 @@ def environment(order: RunOrder, home: str) -> list[tuple[str, str]]:
         ("NUNET_JOB_ID", order.job),
         ("NUNET_JOB_ENGINE", order.engine),
         *([("NUNET_JOB_SECRETS", SECRETS_PATH)] if order.secrets else []),
+        *(_proxy_variables() if order.domains else ()),
         *order.env,
     ]
+
+
+def _proxy_variables() -> list[tuple[str, str]]:
+    """Return what leads programs to the job's proxy, for every host there is."""
+    proxy = f"http://{PROXY_HOST}:{PROXY_PORT}"
+    return [(name, proxy) for name in PROXY_VARIABLES] + [("no_proxy", "")]
 
 
 def bounds(order: RunOrder, program: Path) -> Bounds:
@@ -101,21 +111,24 @@ class Launch:
     given: dict[str, int] = field(default_factory=dict)
 
 
-def launch(
+def launch(  # noqa: PLR0913 - each is a different party to the run
     order: RunOrder,
     job_dir: JobDir,
     program: Path,
     stack: contextlib.ExitStack,
     group: ControlGroup | None,
     root: Path | None = None,
+    *,
+    door: int | None = None,
 ) -> Launch:
     """Return how to start ``order`` on ``program``: bubblewrap or a compiled module.
 
     ``stack`` closes descriptors that only the child needs. ``root`` is the root file
-    system that a process brought.
+    system that a process brought, ``door`` where its box hands over the socket on which
+    its proxy listens.
     """
     if order.engine == "process":
-        return _process_launch(order, job_dir, program, stack, group, root)
+        return _process_launch(order, job_dir, program, stack, group, root, door=door)
     return _wasm_launch(order, job_dir, program, group)
 
 
@@ -165,16 +178,19 @@ def _python_path(order: RunOrder, job_dir: JobDir) -> list[tuple[str, str]]:
     return [(PYTHON_PATH, ":".join((*own, *brought)))] if brought else []
 
 
-def _process_launch(
+def _process_launch(  # noqa: PLR0913 - as `launch`
     order: RunOrder,
     job_dir: JobDir,
     bwrap: Path,
     stack: contextlib.ExitStack,
     group: ControlGroup | None,
     root: Path | None,
+    *,
+    door: int | None,
 ) -> Launch:
     program = seccomp.native_filter(hidden_memory=group is not None)
     given = {"filter": _readable(program, stack)} if program else {}
+    given |= {} if door is None else {"door": door}
     limits = _limits(order, job_dir)
     if group is None and not order.nodes:
         # A driver reserves addresses for all the memory there is, its own included.
@@ -191,8 +207,10 @@ def _process_launch(
             root=root,
             devices=order.nodes,
             secrets=bool(order.secrets),
+            gated=door is not None,
         ),
         "secrets": _secrets(order),
+        "gated": door is not None,
         "limits": limits,
     }
     barriers = ["bwrap"]

@@ -36,6 +36,7 @@ from nunet_node.executors.port import (
     ScratchError,
 )
 from nunet_node.executors.probing.examine import examine, unready
+from nunet_node.executors.probing.reaching import why_not_reaching
 from nunet_node.executors.ready import Ready, Warm, warmed
 from nunet_node.executors.sandbox import bubblewrap, cgroups
 from nunet_node.executors.sandbox.cgroups import ControlGroup
@@ -44,10 +45,12 @@ from nunet_node.executors.supervise import OnLog, OnStarted, supervise
 
 if TYPE_CHECKING:
     from nunet_node.executors.container.run import Containers
+    from nunet_node.executors.proxy.outside import Outside
 
 SECRETS_ENGINES: Final = frozenset({"process"})
 """Engines that hand a job secrets in memory that nobody else sees."""
 _NO_SOCKET: Final = "no socket of a container engine was found"
+_NO_WAY_OUT: Final = "not started: only a process can be given domains to reach"
 
 
 class LocalExecutors:
@@ -60,6 +63,8 @@ class LocalExecutors:
         *,
         control_groups: bool = True,
         container_socket: Path | None = None,
+        lent: tuple[str, ...] = (),
+        outside: "Outside | None" = None,
     ) -> None:
         """Use ``scratch`` for job directories and ``cache`` for compiled modules.
 
@@ -67,7 +72,9 @@ class LocalExecutors:
         keep; memory is then measured instead, and no share of a processor is held. A
         node run as root passes a scratch directory that any user can pass through,
         never one inside its home. ``container_socket`` is where a container engine
-        of this machine listens; without one there are no containers.
+        of this machine listens; without one there are no containers. ``lent`` are the
+        domains that jobs may reach at all, ``outside`` how: as this machine does, when
+        None.
 
         Raises:
             ScratchError: somebody else owns one of them, or could write there.
@@ -79,6 +86,8 @@ class LocalExecutors:
             None if container_socket is None else _containers(container_socket)
         )
         self._images = ImageCache(self._scratch / "images")
+        self._lent = lent
+        self._outside = outside
         self._bwrap: Path | None = None
         self._warm: Warm | None = None
         self._held: dict[Engine, Capability] = {}
@@ -168,6 +177,45 @@ class LocalExecutors:
         """
         if not order.argv:
             raise MisuseError("an order needs a command")
+        if not order.domains:
+            return await self._run(order, job_dir, on_started, on_log)
+        return await self.run_reaching(
+            order,
+            job_dir,
+            on_started,
+            on_log,
+            lent=self._lent,
+            outside=self._outside,
+        )
+
+    async def run_reaching(
+        self,
+        order: RunOrder,
+        job_dir: JobDir,
+        on_started: OnStarted | None = None,
+        on_log: OnLog | None = None,
+        *,
+        lent: tuple[str, ...],
+        outside: "Outside | None",
+    ) -> RunEnd:
+        """Run one order that has a way to those of its domains that are lent."""
+        if order.engine != "process":
+            return RunEnd(exit_code=None, reason=_NO_WAY_OUT)
+        # Imported here: few jobs reach anything, and a parser of HTTP takes its time.
+        from nunet_node.executors.proxy import gate  # noqa: PLC0415
+
+        async with gate.opened_gate(order.domains, lent, outside) as way:
+            end = await self._run(order, job_dir, on_started, on_log, way.door)
+        return replace(end, reached=way.reached())
+
+    async def _run(
+        self,
+        order: RunOrder,
+        job_dir: JobDir,
+        on_started: OnStarted | None,
+        on_log: OnLog | None,
+        door: int | None = None,
+    ) -> RunEnd:
         with contextlib.ExitStack() as stack:
             try:
                 order = replace(order, nodes=self._nodes(order, stack))
@@ -179,7 +227,9 @@ class LocalExecutors:
                 if group is not None:
                     # The kernel takes its time; nobody waits for it but `remove`.
                     job_dir.groups.append(group)
-                launch = engines.launch(order, job_dir, program, stack, group, root)
+                launch = engines.launch(
+                    order, job_dir, program, stack, group, root, door=door
+                )
                 watched = await supervise(
                     launch.request,
                     bounds=engines.bounds(order, program),
@@ -298,7 +348,11 @@ class LocalExecutors:
                 await self._containers.sweep(self._scratch)
             except PeerError as error:
                 return unready(engine, str(error))
-        return await examine(self, engine, thorough=thorough)
+        found = await examine(self, engine, thorough=thorough)
+        if engine != "process" or not found.ready or not (self._lent or thorough):
+            return found
+        gap = await why_not_reaching(self)
+        return replace(found, http=not gap, http_gap=gap)
 
 
 def _containers(socket: Path) -> "Containers":

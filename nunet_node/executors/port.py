@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol
 
 from nunet_node.errors import PeerError
-from nunet_node.quantities import Gpus
+from nunet_node.quantities import Gpus, Reached
 
 if TYPE_CHECKING:
     from nunet_node.executors.collect import Collected, OutputsRefused
@@ -89,7 +89,8 @@ class RunOrder:
     ``files_max`` bound what is collected afterwards, of what ``outputs`` match.
     ``gpus`` names kinds exactly; ``nodes`` are those in /dev through which the job
     reaches the ones it got. ``secrets`` become files in `SECRETS_PATH`, which exist in
-    memory, for the job alone, and as long as it runs.
+    memory, for the job alone, and as long as it runs. ``domains`` are what a process
+    may reach over HTTP.
     """
 
     job: str
@@ -108,6 +109,7 @@ class RunOrder:
     gpus: tuple[Gpus, ...] = ()
     nodes: tuple[str, ...] = ()
     secrets: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +133,8 @@ class RunEnd:
     ``exit_code`` is the job's own (128 + n for signal n), or None when the job never
     started or was ended from outside. ``limit`` names the promise that ended it.
     ``reason`` explains an end that the exit code does not. ``isolation`` names what
-    was really achieved. A truncated stream was cut at the log limit.
+    was really achieved. A truncated stream was cut at the log limit. ``reached`` has a
+    line for each rule of the order under which something was reached.
     """
 
     exit_code: int | None
@@ -141,6 +144,7 @@ class RunEnd:
     isolation: str = "none"
     stdout_truncated: bool = False
     stderr_truncated: bool = False
+    reached: tuple[Reached, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +176,10 @@ class Capability:
     findings: tuple[Finding, ...] = ()
     waits: bool = False
     """Not ready, but may be after `LocalExecutors.prepare`."""
+    http: bool = False
+    """Whether its jobs were seen to reach the domains they are given, and no others."""
+    http_gap: str = ""
+    """Why not, where that was tried."""
 
 
 class Executors(Protocol):

@@ -18,6 +18,7 @@ from typing import Annotated, Final, NewType
 
 import msgspec
 
+from nunet_node.domains import DOMAINS_MAX, Domain
 from nunet_node.identity.did import Did
 from nunet_node.quantities import INT53_MAX, Count, ResourceVector
 from nunet_node.wire.cid import Cid
@@ -97,12 +98,6 @@ class Isolation(StrEnum):
     CONTAINER = "container"
 
 
-class Network(StrEnum):
-    """What a job may reach; a job that asks for more is not read at all."""
-
-    NONE = "none"
-
-
 class RetryCause(StrEnum):
     """Ends of an attempt after which the owner allows another."""
 
@@ -125,6 +120,12 @@ class Retry(Record):
 
     attempts: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     on: tuple[RetryCause, ...] = (RetryCause.LOST,)
+
+
+class Network(Record):
+    """What a job may reach: nothing, or these domains over HTTP."""
+
+    http: Annotated[tuple[Domain, ...], msgspec.Meta(max_length=DOMAINS_MAX)] = ()
 
 
 class JobSpec(Record):
@@ -154,7 +155,7 @@ class JobSpec(Record):
     among the inputs, or for a container an image that the provider has."""
     isolation: Isolation | None = None
     """What must keep it; whatever the engine has, if absent."""
-    network: Network = Network.NONE
+    network: Network = Network()
     resources: ResourceVector = ResourceVector(
         cpu_millis=1000, memory_bytes=256 << 20, disk_bytes=128 << 20
     )

@@ -9,10 +9,11 @@ from typing import Annotated, Final
 
 import msgspec
 
+from nunet_node.domains import DOMAINS_MAX
 from nunet_node.identity.did import Did
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import REPLICAS_MAX, JobId
-from nunet_node.quantities import Count, ResourceVector
+from nunet_node.quantities import Count, Reached, ResourceVector
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record
 
@@ -149,6 +150,8 @@ class Receipt(Record):
     memory_peak_bytes: Count = 0
     fuel: Count = 0
     """WebAssembly instructions, the same on every machine; 0 of a native job."""
+    reached: Annotated[tuple[Reached, ...], msgspec.Meta(max_length=DOMAINS_MAX)] = ()
+    """What it carried to and from the domains that it was let reach."""
     sealed_key: SealedKey = b""
     """The result's key, sealed to the owner; empty if the result is public."""
     kept_until_s: Count = 0

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from nunet_node.domains import DOMAINS_MAX, Domain
 from nunet_node.identity.challenge import DidText
 from nunet_node.quantities import Count, ResourceVector
 from nunet_node.wire.cid import Cid
@@ -74,6 +75,9 @@ class EngineOffer(Record):
     """False while it is still being prepared: no room yet, not never."""
     secrets: bool = False
     """Whether it can hand a job secrets, in memory alone."""
+    http: bool = False
+    """Whether jobs can be let reach domains over HTTP, from the provider's address;
+    which, a bid or a refusal tells."""
 
 
 GPUS_MAX: Final = 16
@@ -161,6 +165,8 @@ class CallForBids(Record):
     """The level that the job demands; any if empty."""
     secrets: bool = False
     """Whether the job names secrets."""
+    http: Annotated[tuple[Domain, ...], msgspec.Meta(max_length=DOMAINS_MAX)] = ()
+    """The domains that the job is to reach; it reaches nothing if empty."""
 
 
 class Bid(Record):

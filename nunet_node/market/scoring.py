@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nunet_node.identity.did import Did
-from nunet_node.market.offers import Advert, Bid, level_of
+from nunet_node.market.offers import Advert, Bid, EngineOffer, level_of
 from nunet_node.quantities import ResourceVector, largest, price_text
 
 CALL_PROVIDERS_MAX: Final = 16
@@ -50,7 +50,7 @@ def rank_candidates(
     return tuple(sorted(candidates, key=key))[:CALL_PROVIDERS_MAX]
 
 
-def why_unfit(
+def why_unfit(  # noqa: PLR0913 - what a call says of its job
     advert: Advert,
     engine: str,
     need: ResourceVector,
@@ -58,11 +58,12 @@ def why_unfit(
     isolation: str = "",
     *,
     secrets: bool = False,
+    http: Sequence[str] = (),
 ) -> tuple[str, str] | None:
     """Return the dimension and the reason for which a provider never fits, or None.
 
     ``isolation`` is the level that is demanded, any if empty; ``secrets`` tells
-    whether the job names any.
+    whether the job names any; ``http`` are the domains that it is to reach.
     """
     offer = next((each for each in advert.engines if each.engine == engine), None)
     if offer is None:
@@ -72,9 +73,8 @@ def why_unfit(
     if offer.ready and not keeps(offer.isolation, isolation):
         kept = offer.isolation or "nothing"
         return "isolation", f"isolation {isolation} wanted, {engine} is in {kept}"
-    if secrets and not offer.secrets:
-        return "secrets", f"secrets cannot be handed to engine {engine} here"
-    short = why_too_large(need, advert.rooms)
+    short = _why_not_given(offer, secrets=secrets, http=bool(http))
+    short = short or why_too_large(need, advert.rooms)
     if short is not None:
         return short
     if price_micro_ntx_max is not None and advert.price_micro_ntx > price_micro_ntx_max:
@@ -83,6 +83,18 @@ def why_unfit(
             price_text(price_micro_ntx_max),
         )
         return "price", f"price: {asked} NTX a CPU-hour asked, {limit} is the limit"
+    return None
+
+
+def _why_not_given(
+    offer: EngineOffer, *, secrets: bool, http: bool
+) -> tuple[str, str] | None:
+    """Return what an engine cannot give its jobs, of what is wanted, and the reason."""
+    engine = offer.engine
+    if secrets and not offer.secrets:
+        return "secrets", f"secrets cannot be handed to engine {engine} here"
+    if http and not offer.http:
+        return "network", f"network http wanted, engine {engine} reaches nothing here"
     return None
 
 

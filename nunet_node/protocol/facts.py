@@ -10,13 +10,14 @@ from typing import Annotated, Final
 import msgspec
 
 from nunet_node.capability.held.terms import Budget
+from nunet_node.domains import DOMAINS_MAX
 from nunet_node.identity.did import Did
 from nunet_node.jobs.lifecycle import State, is_final
 from nunet_node.jobs.secrets import SecretSource
 from nunet_node.jobs.specification import SECRETS_MAX, JobId, JobSpec
 from nunet_node.jobs.statements import Accepted, Attempt, Confirmation, Notice
 from nunet_node.market.offers import ADDRESSES_MAX
-from nunet_node.quantities import KINDS_MAX, Count, Gpus
+from nunet_node.quantities import KINDS_MAX, Count, Gpus, Reached
 from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import Record
@@ -93,6 +94,7 @@ class JobMoved(Record, tag_field="fact", tag="job-moved"):
     """The kinds of GPU that the job got with its room."""
     log: LogHead | None = None
     """How far its logs go, which no result has."""
+    reached: Annotated[tuple[Reached, ...], msgspec.Meta(max_length=DOMAINS_MAX)] = ()
 
 
 class CancelAccepted(Record, tag_field="fact", tag="cancel-accepted"):

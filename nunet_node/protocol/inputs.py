@@ -38,7 +38,7 @@ from nunet_node.protocol.replicas.events import ReplicaNews
 from nunet_node.protocol.secrets.events import SecretsNews
 from nunet_node.protocol.signing.events import SignatureNews
 from nunet_node.protocol.trust.events import TrustWish
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import Reached, ResourceVector
 from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
 
@@ -222,8 +222,7 @@ class JobExited:
     attempt: int
     exit_code: int | None
     limit: str = ""
-    """The limit that ended it: ``wall``, ``memory``, ``disk``, ``files``, ``log``,
-    ``cpu``; ``cancelled`` by us; ``lost`` with the machine that ran it; or none."""
+    """As in `Receipt`; ``cancelled`` by us; ``lost`` with the machine that ran it."""
     reason: str = ""
     """For people; set if it could not be run at all."""
     isolation: str = ""
@@ -232,6 +231,7 @@ class JobExited:
     fuel: int = 0
     """WebAssembly instructions that it took; 0 of a native job."""
     log: LogHead | None = None
+    reached: tuple[Reached, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

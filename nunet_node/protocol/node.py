@@ -58,13 +58,7 @@ from nunet_node.protocol.provider.commands import refuse
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.provider.role import ProviderRole
-from nunet_node.protocol.replicas.events import (
-    LogsStored,
-    ReplicaArrived,
-    ReplicaDelivered,
-    ReplicaNotDelivered,
-    SampleTaken,
-)
+from nunet_node.protocol.replicas.events import ReplicaInput
 from nunet_node.protocol.replicas.placing import Placing
 from nunet_node.protocol.replicas.record import Replica, ReplicaKey
 from nunet_node.protocol.replicas.upkeep import Upkeep
@@ -94,6 +88,8 @@ class NodeSettings:
     price_micro_ntx: int
     store_bytes: int = 0
     """Room for copies of others' results."""
+    domains: tuple[str, ...] = ()
+    """What jobs may be let reach over HTTP."""
     boot: bytes
     """16 random bytes, new for each process."""
     nonce: Callable[[int], bytes]
@@ -123,6 +119,7 @@ class Node:
             provides=settings.provides,
             price_micro_ntx=settings.price_micro_ntx,
             store_bytes=settings.store_bytes,
+            domains=settings.domains,
             admission=settings.admission,
             agreement_secret=agreement_secret_of(settings.signer),
         )
@@ -222,6 +219,9 @@ class Node:
         self._undone = self._unsettled = True
 
     def _route(self, turn: Turn, given: Input) -> None:
+        if isinstance(given, ReplicaInput):
+            self._upkeep.heard(turn, given)
+            return
         match given:
             case FrameReceived() | FrameRejected():
                 self._frame(turn, given)
@@ -240,14 +240,6 @@ class Node:
                 ours = self._provider.timer(turn, given.name, known)
                 if not ours and not self._upkeep.timer(turn, given.name):
                     self._requester.timer(turn, given.name)
-            case (
-                ReplicaArrived()
-                | ReplicaDelivered()
-                | ReplicaNotDelivered()
-                | SampleTaken()
-                | LogsStored()
-            ):
-                self._upkeep.heard(turn, given)
             case (
                 InputsArrived()
                 | InputsNotKept()

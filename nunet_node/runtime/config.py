@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 
+from nunet_node.domains import ANY, LENT_MAX, parse_rules
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did, is_web, parse_did
 from nunet_node.network.discovery import parse_announced_address
@@ -41,6 +42,8 @@ RUNNER_WORDS_MAX: Final = 32
 """Words of the command of a runner: an interpreter, a module and a few options."""
 
 Words = Annotated[tuple[str, ...], msgspec.Meta(max_length=RUNNER_WORDS_MAX)]
+
+Domains = Annotated[tuple[str, ...], msgspec.Meta(max_length=LENT_MAX)]
 
 Dids = Annotated[tuple[str, ...], msgspec.Meta(max_length=ADMISSION_DIDS_MAX)]
 
@@ -137,6 +140,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Room for copies of others' results, such as ``10GiB``; none when absent."""
     price: int | float | str = 0
     """Price of one CPU-hour in NTX, such as ``0.25``; work is free when absent."""
+    http: Domains | Literal["any"] = ()
+    """Domains that jobs may reach from this machine's address, over HTTP alone; ``any``
+    is every one that is public. Whoever lends it answers for what is fetched."""
     gpus: bool = True
     """Whether to offer the graphics processors that the machine has."""
     bulk: bool = True
@@ -178,6 +184,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         }
         changes = {name: value for name, value in asked.items() if value is not None}
         return msgspec.structs.replace(detected, **changes)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The rules for what jobs may reach."""
+        return (ANY,) if self.http == "any" else tuple(self.http)
 
     @property
     def store_bytes(self) -> int:
@@ -259,6 +270,7 @@ def parse_config(plain: dict[str, Any], source: str) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}") from None
     _check_announced(config, source)
+    _check_lent(config, source)
     check_admission(config, source)
     check_cluster(config, source)
     return config
@@ -302,6 +314,21 @@ def _check_announced(config: Config, source: str) -> None:
             parse_announced_address(text)
         except PeerError as error:
             raise ConfigError(f"{source}: announce: {error}") from None
+
+
+def _check_lent(config: Config, source: str) -> None:
+    if not config.http:
+        return
+    if config.backend != "local":
+        raise ConfigError(
+            f"{source}: http has no effect under backend {config.backend}, whose "
+            "machines let jobs reach nothing"
+        )
+    try:
+        if config.http != "any":
+            parse_rules(config.http, LENT_MAX)
+    except PeerError as error:
+        raise ConfigError(f"{source}: http: {error}") from None
 
 
 def check_cluster(config: Config, source: str) -> None:

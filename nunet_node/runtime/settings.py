@@ -13,6 +13,7 @@ from nunet_node.capability.held.holdings import Holdings
 from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Executors
+from nunet_node.executors.proxy.outside import Outside
 from nunet_node.executors.sandbox.devices import Device
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer, SigningKey
@@ -38,6 +39,10 @@ class Provide:
     price_micro_ntx: int = 0
     devices: Callable[[], tuple[Device, ...]] = usable_devices
     """Finds the graphics processors to offer; blocks."""
+    domains: tuple[str, ...] = ()
+    """What jobs may be let reach over HTTP; nothing if empty."""
+    outside: Outside | None = None
+    """How they reach it; as this machine does, when None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,7 @@ def node_settings(
         provides=provide is not None,
         price_micro_ntx=provide.price_micro_ntx if provide is not None else 0,
         store_bytes=settings.store_bytes,
+        domains=provide.domains if provide is not None else (),
         boot=secrets.token_bytes(BOOT_BYTES),
         nonce=secrets.token_bytes,
         admission=settings.admission,
@@ -114,8 +120,13 @@ def executors(settings: PeerSettings) -> Executors:
     """
     if settings.backend is not None:
         return settings.backend(settings.home.scratch(), settings.key.did)
+    provide = settings.provide or Provide()
     return LocalExecutors(
-        settings.home.scratch(), cache_directory(), container_socket=find_socket()
+        settings.home.scratch(),
+        cache_directory(),
+        container_socket=find_socket(),
+        lent=provide.domains,
+        outside=provide.outside,
     )
 
 

@@ -46,6 +46,10 @@ KEY_CASES = (
     "namespace_within",
     "held_every_attack",
     "leads_outside",
+    "no_other_way_out",
+    "no_way_for_another",
+    "lets_go_of_what_it_reached",
+    "lets_processes_reach",
 )
 
 

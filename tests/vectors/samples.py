@@ -115,6 +115,8 @@ def _value(info: Any, name: str, *, full: bool) -> Any:  # noqa: PLR0911 - one l
         case inspect.IntType(ge=least, le=most):
             return min(7 if least is None else max(least, 7), most or 7)
         case inspect.StrType(max_length=most, pattern=pattern):
+            if name in DOMAIN_FIELDS:
+                return "*.data.example"
             did = name in DID_FIELDS and (most is None or most > len(ALICE.did))
             text = ALICE.did if did else f"a {name}"[: most or 64]
             return text if pattern is None or re.search(pattern, text) else name
@@ -137,6 +139,7 @@ def _value(info: Any, name: str, *, full: bool) -> Any:  # noqa: PLR0911 - one l
     raise TypeError(info)
 
 
+DOMAIN_FIELDS = frozenset({"domain", "http"})
 DID_FIELDS = frozenset({"owner", "subject", "verifier", "anchors", "provider"})
 
 

@@ -27,7 +27,7 @@ _WALLS: Final = frozenset({"network", "host files", "host processes", "privilege
     "config_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A node's TOML file: examine a machine of the cluster that it names.",
+    help="A node's TOML file: says what it lends, and which cluster to examine.",
 )
 @click.pass_obj
 def doctor_command(settings: Settings, config_file: Path | None) -> int:
@@ -52,7 +52,7 @@ def doctor_command(settings: Settings, config_file: Path | None) -> int:
 
 def _checked(home: Home, config: Config, scratch: Path) -> Checkup:
     if config.backend == "local":
-        return trio.run(check_up, scratch, cache_directory())
+        return trio.run(check_up, scratch, cache_directory(), config.domains)
     # Imported here: few nodes have a cluster, and loading this takes its time.
     from nunet_node.runtime.work.clustered import (  # noqa: PLC0415
         cluster_executors,
@@ -75,7 +75,8 @@ def _document(found: Checkup) -> dict[str, Any]:
             "disk_bytes": found.room.disk_bytes,
             "gpus": [str(kind) for kind in found.room.gpu_kinds],
         },
-        "network": ["none"],
+        "network": ["none", "http"] if found.http and found.domains else ["none"],
+        "http": {"possible": found.http, "domains": list(found.domains)},
         "backend": found.backend,
         "machines": [each.name for each in found.machines],
     }
@@ -101,7 +102,7 @@ def _report(found: Checkup) -> str:
         f"room for jobs: {cpu_text(room.cpu_millis)} CPU, "
         f"{size_text(room.memory_bytes)} memory, {size_text(room.disk_bytes)} disk, "
         f"{visible(room.text('gpus'))}\n"
-        "network of jobs: none; what they need comes as inputs"
+        f"network of jobs: {_network(found)}"
     )
     backend = f"jobs run on: {visible(found.backend)}"
     if found.machines:
@@ -111,6 +112,19 @@ def _report(found: Checkup) -> str:
         lines += ["", f"{number}. {gap.engine}: {visible(gap.what)}"]
         lines += [f"   remedy: {gap.remedy}"]
     return "\n".join(lines)
+
+
+def _network(found: Checkup) -> str:
+    """Say what jobs reach, and how that is changed."""
+    if not found.http:
+        return "none; what they need comes as inputs"
+    if not found.domains:
+        return (
+            "none; what they need comes as inputs. To let processes reach domains from "
+            'this address, write http = ["pypi.example"] in the file of up --config'
+        )
+    domains = ", ".join(found.domains)
+    return f"none, or by HTTP for processes that ask: {visible(domains)}"
 
 
 def _row(found: Capability) -> tuple[str, ...]:

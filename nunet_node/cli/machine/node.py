@@ -206,6 +206,7 @@ def _peer_settings(home: Home, config: Config) -> PeerSettings:
         offer=config.offer,
         price_micro_ntx=config.price_micro_ntx,
         devices=usable_devices if config.gpus else tuple,
+        domains=config.domains,
     )
     return PeerSettings(
         home=home,

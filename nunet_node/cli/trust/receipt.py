@@ -17,6 +17,7 @@ from nunet_node.jobs.statements import RECEIPT, Receipt
 from nunet_node.runtime.home import HomeError
 from nunet_node.storage.files import why
 from nunet_node.wire.limits import FRAME_BYTES_MAX
+from nunet_node.wire.schema import to_plain
 
 NAME: Final = "receipt.cbor"
 """What a receipt is called in a fetched result."""
@@ -95,6 +96,7 @@ def not_proved(signed: Statement[Receipt]) -> tuple[str, ...]:
         "that times and isolation are as it says",
         f"that it took {said.cpu_ms} ms of CPU, {said.memory_peak_bytes} bytes at most"
         + (f", {said.fuel} instructions" if said.fuel else ""),
+        *(f"that it reached {each}" for each in said.reached),
         "that files beside this receipt are the result: fetching checks that",
     )
 
@@ -119,6 +121,7 @@ def document(signed: Statement[Receipt]) -> dict[str, Any]:
         "cpu_ms": said.cpu_ms,
         "memory_peak_bytes": said.memory_peak_bytes,
         "fuel": said.fuel,
+        "reached": [to_plain(each) for each in said.reached],
         "started": said.started_s,
         "ended": said.ended_s,
         "signed_at": signed.issued_at_s,

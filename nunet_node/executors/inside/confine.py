@@ -8,6 +8,7 @@ because it forbids what the other steps need. Source: prctl(2), setresuid(2),
 seccomp(2).
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -80,8 +81,10 @@ def confine(request: dict[str, Any]) -> list[str]:
     """
     achieved = []
     program = bytes.fromhex(request["seccomp"])
-    if not program and _leave_network(request["uid"] is not None):
-        achieved.append("netns")
+    if not program:
+        with contextlib.suppress(OSError):
+            leave_network(privileged=request["uid"] is not None)
+            achieved.append("netns")
     set_limits(request["limits"])
     drop_user(request["uid"])
     if request["uid"] is not None:
@@ -96,9 +99,16 @@ def confine(request: dict[str, Any]) -> list[str]:
     return achieved
 
 
-def _leave_network(privileged: bool) -> bool:  # noqa: FBT001 - a fact, not an option
+def leave_network(*, privileged: bool) -> None:
+    """Enter an empty network, by a user namespace unless this is root.
+
+    Raises:
+        OSError: it was refused.
+    """
     flags = _CLONE_NEWNET if privileged else _CLONE_NEWNET | _CLONE_NEWUSER
-    return bool(_libc.unshare(flags) == 0)
+    if _libc.unshare(flags) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"unshare {flags:#x}: {os.strerror(number)}")
 
 
 def _filter_system_calls(program: bytes) -> None:

@@ -24,7 +24,8 @@ from nunet_node.executors.inside.main import perform
 MESSAGE_BYTES_MAX: Final = 32 << 10
 """Longest message: four paths of at most 4 KiB, which JSON may double."""
 DESCRIPTORS_MAX: Final = 8
-"""Most descriptors of one child: three streams, a request, a status, a filter."""
+"""Most descriptors of one child: three streams, a request, a status, a filter and a
+door."""
 _ADOPTION_PAUSE_S: Final = 0.0002
 
 

@@ -30,10 +30,18 @@ SHARED_MEMORY_BYTES_MAX: Final = 1 << 20
 RUN_BYTES_MAX: Final = 1 << 20
 """Size of /run where a job has secrets: all of them, each in a page of its own."""
 _NAMESPACES: Final = (  # noqa: SIM905 - a table of words
-    "--unshare-user --unshare-ipc --unshare-pid --unshare-uts --unshare-net "
+    "--unshare-user --unshare-ipc --unshare-pid --unshare-uts "
     "--unshare-cgroup-try --disable-userns --uid 65534 --gid 65534 --hostname job "
     "--cap-drop ALL --die-with-parent --new-session --clearenv"
 ).split()
+_EMPTY_NETWORK: Final = ["--unshare-net"]
+_AUTHORITIES: Final = (  # noqa: SIM905 - a table of words
+    "--ro-bind-try /etc/ssl/certs /etc/ssl/certs "
+    "--ro-bind-try /etc/ssl/openssl.cnf /etc/ssl/openssl.cnf "
+    "--ro-bind-try /etc/pki/tls/certs /etc/pki/tls/certs "
+    "--ro-bind-try /etc/pki/ca-trust/extracted /etc/pki/ca-trust/extracted"
+).split()
+"""The certificates of public authorities, without which no HTTPS server is believed."""
 _LOADER: Final = (  # noqa: SIM905 - a table of words
     "--ro-bind-try /etc/ld.so.cache /etc/ld.so.cache "
     "--ro-bind-try /etc/alternatives /etc/alternatives"
@@ -61,6 +69,7 @@ def options(  # noqa: PLR0913 - each is another part of the box
     root: Path | None = None,
     devices: Iterable[str] = (),
     secrets: bool = False,
+    gated: bool = False,
 ) -> list[str]:
     """Return bwrap's arguments, its own name left out, to run ``argv`` in the box.
 
@@ -68,14 +77,18 @@ def options(  # noqa: PLR0913 - each is another part of the box
     without one. It has the directories that are mounted over. ``devices`` are nodes in
     /dev that this job alone sees. With ``secrets`` there is a place for them, which
     the child fills where `SECRETS_MARK` stands, in memory and closed to writing.
+    ``gated`` keeps the empty network that bubblewrap is started in, where the job's
+    proxy listens, instead of making one.
     """
     variables = [word for pair in env for word in ("--setenv", *pair)]
     binds = ["--bind", str(tmp), TMP_PATH, "--bind", str(work), JOB_PATH]
     return [
         *_NAMESPACES,
+        *(() if gated else _EMPTY_NETWORK),
         *variables,
         *(_programs() if root is None else ("--ro-bind", str(root), "/")),
         *(_LOADER if root is None else ()),
+        *(_AUTHORITIES if gated and root is None else ()),
         *_SYSTEM,
         *(word for node in devices for word in ("--dev-bind", node, node)),
         "--remount-ro",

@@ -167,10 +167,28 @@ def _amount(name: str, text: str) -> str:
 
 
 def _network(draft: _Draft, value: Value) -> None:
-    kind = value.pairs().get("Type")
-    if kind is None or kind.text().lower() != "none":
-        draft.drop(value, "no job reaches any network here; bring what it fetched")
+    """Leave it out: what maps runs in a container or WebAssembly, and reaches nothing.
+
+    Where domains are named, the line is told that a process could have instead.
+    """
+    pairs = value.pairs()
+    kind = pairs["Type"].text().lower() if "Type" in pairs else ""
+    domains = pairs["Domains"].items() if "Domains" in pairs else []
+    if kind == "http" and domains:
+        rules = ",".join(_rule(each.text()) for each in domains)
+        draft.drop(
+            value,
+            "only a process reaches domains here; bring what it fetched, or give it a "
+            f"tar as its image and write 'engine: process' and 'network: http:{rules}'",
+        )
+    elif kind != "none":
+        draft.drop(value, "no job reaches all of a network; bring what it fetched")
     draft.said["network"] = "none"
+
+
+def _rule(domain: str) -> str:
+    """Spell a domain our way: a dot in front stands for all that is below it."""
+    return f"*{domain.lower()}" if domain.startswith(".") else domain.lower()
 
 
 def _timeouts(draft: _Draft, value: Value) -> None:

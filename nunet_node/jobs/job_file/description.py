@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from nunet_node.jobs.job_file.network import check_network
 from nunet_node.jobs.job_file.plain_yaml import JobFileError
 from nunet_node.jobs.job_file.secrets import laid_over, names_of
 from nunet_node.jobs.job_file.values import (
@@ -137,6 +138,8 @@ def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec
     default = JobSpec(name="-", engine=Engine.PROCESS, command=("-",))
     engine = engine_of(file)
     _check_wheels(file, engine)
+    network = _or(file.network, default.network)
+    check_network(network, engine)
     for name in file.env:
         check_env_name(name)
     spec = JobSpec(
@@ -151,7 +154,7 @@ def job_spec(file: JobFile, *, inputs: Cid | None, inputs_bytes: int) -> JobSpec
         inputs_bytes=inputs_bytes,
         outputs=file.outputs or (),
         results=_or(file.results, default.results),
-        network=_or(file.network, default.network),
+        network=network,
         resources=ResourceVector(
             cpu_millis=_or(file.cpu_millis, default.resources.cpu_millis),
             memory_bytes=_or(file.memory_bytes, default.resources.memory_bytes),

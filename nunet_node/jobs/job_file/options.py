@@ -12,6 +12,7 @@ from typing import Any, Final
 from nunet_node.errors import PeerError
 from nunet_node.jobs.job_file.description import JobFile
 from nunet_node.jobs.job_file.gpu import GPU_SCHEMA, read_gpu
+from nunet_node.jobs.job_file.network import NETWORK_SCHEMA, read_network
 from nunet_node.jobs.job_file.plain_yaml import JobFileError, Value, read_yaml
 from nunet_node.jobs.job_file.secrets import SECRETS_SCHEMA, read_secrets
 from nunet_node.jobs.job_file.values import (
@@ -23,7 +24,6 @@ from nunet_node.jobs.job_file.values import (
     parse_input,
     parse_isolation,
     parse_name,
-    parse_network,
     parse_output,
     parse_result_kind,
     parse_retention_s,
@@ -40,7 +40,6 @@ from nunet_node.jobs.specification import (
     REPLICAS_MAX,
     Engine,
     Isolation,
-    Network,
     ResultKind,
     RetryCause,
 )
@@ -122,13 +121,6 @@ def _many(parse: Callable[[str], object], count_max: int) -> Callable[[Value], A
         return tuple(_one(parse)(item) for item in items)
 
     return read
-
-
-def _network(value: Value) -> Any:
-    """Read what a job may reach; the form that names domains gets its own answer."""
-    if value.is_map:
-        raise value.wrong("reaching domains cannot be had; write 'none'")
-    return _one(parse_network)(value)
 
 
 def _words(value: Value) -> tuple[str, ...]:
@@ -297,10 +289,7 @@ JOB_OPTIONS: Final[Mapping[str, JobOption]] = {
             enum=[str(level) for level in Isolation],
         ),
     ),
-    "network": JobOption(
-        read=_network,
-        schema=_said("What it may reach.", enum=[str(each) for each in Network]),
-    ),
+    "network": JobOption(read=read_network, schema=NETWORK_SCHEMA),
     "script": JobOption(
         read=_one(str),
         schema=_text("A script to run, such as analyse.py.", minLength=1),

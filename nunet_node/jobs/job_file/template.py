@@ -22,9 +22,10 @@ script: main.py                 # Python, in a WebAssembly sandbox
 #                               # container, the name of an image of the provider
 
 # What must keep it from the machine (wasm, process or container), and what it may
-# reach: nothing, which is all that there is.
+# reach: nothing; or, for a command, these domains by its provider's proxy.
 # isolation: wasm
 # network: none
+# network: {http: [pypi.example, "*.data.example"]}
 
 # Words handed to the script or module.
 args: []

@@ -15,7 +15,6 @@ from nunet_node.jobs.specification import (
     RUN_S_MAX,
     Engine,
     Isolation,
-    Network,
     ResultKind,
     RetryCause,
 )
@@ -231,21 +230,6 @@ def parse_isolation(text: str) -> Isolation:
     except ValueError:
         near = nearest(text, Isolation)
         raise JobFileError(f"no isolation {text!r}{near}") from None
-
-
-def parse_network(text: str) -> Network:
-    """Read what a job may reach.
-
-    Raises:
-        JobFileError: it is not ``none``, which is all that any engine can give.
-    """
-    try:
-        return Network(text)
-    except ValueError:
-        raise JobFileError(
-            f"network {text!r} cannot be had: no engine lets a job reach any network; "
-            "write 'none', and bring what it needs as inputs"
-        ) from None
 
 
 def parse_cause(text: str) -> RetryCause:

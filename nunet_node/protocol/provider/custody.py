@@ -27,7 +27,7 @@ from nunet_node.protocol.facts import (
     ReplicaPlaced,
     ResultExpired,
 )
-from nunet_node.quantities import Gpus, ResourceVector
+from nunet_node.quantities import Gpus, Reached, ResourceVector
 from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
 
@@ -69,6 +69,7 @@ class Job:
     cpu_ms: int = 0
     memory_peak_bytes: int = 0
     fuel: int = 0
+    reached: tuple[Reached, ...] = ()
     gpus: tuple[Gpus, ...] = ()
     """The kinds that it holds, while it holds its room."""
     result: Cid | None = None
@@ -208,6 +209,7 @@ def _moved(job: Job, fact: JobMoved) -> Job:
         cpu_ms=fact.cpu_ms or job.cpu_ms,
         memory_peak_bytes=fact.memory_peak_bytes or job.memory_peak_bytes,
         fuel=fact.fuel or job.fuel,
+        reached=fact.reached or (() if again else job.reached),
         gpus=fact.gpus or (job.gpus if fact.state in HOLDING else ()),
         result=fact.result or job.result,
         receipt=fact.receipt or job.receipt,

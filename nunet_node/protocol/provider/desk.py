@@ -55,6 +55,8 @@ class Desk:
     total: ResourceVector = NOTHING
     engines: tuple[EngineOffer, ...] = ()
     machine: Machine | None = None
+    domains: tuple[str, ...] = ()
+    """What jobs may be let reach over HTTP, as the node's owner allows."""
     largest: tuple[ResourceVector, ...] = ()
     """What one job can have at most; all of `total` if empty."""
     addresses: tuple[str, ...] = ()

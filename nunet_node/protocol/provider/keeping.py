@@ -166,10 +166,9 @@ def job_exited(desk: Desk, turn: Turn, given: JobExited) -> None:
     if job.cancelling:
         moved = to(turn, job, State.CANCELLED, "cancelled by its owner")
         end(desk, turn, msgspec.structs.replace(moved, log=given.log))
-    elif given.limit == "cancelled":
-        _interrupted(desk, turn, job, "the provider was stopped", given.log)
-    elif given.limit == "lost":
-        _interrupted(desk, turn, job, given.reason, given.log)
+    elif given.limit in {"cancelled", "lost"}:
+        why = given.reason if given.limit == "lost" else "the provider was stopped"
+        _interrupted(desk, turn, job, why, given.log)
     else:
         moved = msgspec.structs.replace(
             to(turn, job, State.STORING, given.reason),
@@ -180,6 +179,7 @@ def job_exited(desk: Desk, turn: Turn, given: JobExited) -> None:
             memory_peak_bytes=given.memory_peak_bytes,
             fuel=given.fuel,
             log=given.log,
+            reached=given.reached,
         )
         move(desk, turn, moved)
         turn.do(

@@ -8,6 +8,7 @@ at most once in `CHANGE_MS_MIN`, and otherwise at the network's refresh time.
 from dataclasses import dataclass
 from typing import Final
 
+from nunet_node.domains import not_lent
 from nunet_node.identity.statement import topic_audience
 from nunet_node.jobs.scheduler import QUEUE_MAX, starts_in_s
 from nunet_node.market.offers import (
@@ -112,7 +113,8 @@ def why_not(desk: Desk, turn: Turn, call: CallForBids) -> Refusal | None:
         call.price_micro_ntx_max,
         call.isolation,
         secrets=call.secrets,
-    )
+        http=call.http,
+    ) or _why_not_lent(desk, call)
     if unfit is not None:
         return Refusal(
             code=f"provider.never-{unfit[0].replace('_', '-')}",
@@ -130,6 +132,17 @@ def why_not(desk: Desk, turn: Turn, call: CallForBids) -> Refusal | None:
             code="provider.queue-full", reason=f"{QUEUE_MAX} jobs are waiting already"
         )
     return None
+
+
+def _why_not_lent(desk: Desk, call: CallForBids) -> tuple[str, str] | None:
+    """Return why a job is not let reach what it wants, if it is not."""
+    withheld = not_lent(call.http, desk.domains)
+    if not withheld:
+        return None
+    return "network", (
+        f"network http: jobs here do not reach {withheld[0]}; ask for other domains, "
+        "or bring what it needs as inputs"
+    )
 
 
 def _advert(

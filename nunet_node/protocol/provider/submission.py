@@ -209,6 +209,7 @@ def _why_not(
         price_micro_ntx_max=spec.price_micro_ntx_max,
         isolation=spec.isolation or "",
         secrets=bool(spec.secrets),
+        http=spec.network.http,
     )
     refusal = why_not(desk, turn, call)
     if refusal is not None:

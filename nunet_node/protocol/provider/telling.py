@@ -104,6 +104,7 @@ def receipt_of(
         cpu_ms=job.cpu_ms,
         memory_peak_bytes=job.memory_peak_bytes,
         fuel=job.fuel,
+        reached=job.reached,
         kept_until_s=moved.at_s + job.spec.retention_s,
     )
     return desk.voice.state(turn, RECEIPT, receipt, job.owner, LASTING_TTL_S)

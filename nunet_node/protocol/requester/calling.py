@@ -254,6 +254,7 @@ def _send(memory: Memory, turn: Turn, voice: Voice, call: Call, provider: Did) -
         price_micro_ntx_max=spec.price_micro_ntx_max,
         isolation=spec.isolation or "",
         secrets=bool(spec.secrets),
+        http=spec.network.http,
     )
     data = voice.state(turn, CALL, wanted, provider, FRESH_TTL_S)
     session = call.asked[provider]
@@ -270,6 +271,7 @@ def _unfit(candidate: Candidate, spec: JobSpec) -> tuple[str, str] | None:
         spec.price_micro_ntx_max,
         spec.isolation or "",
         secrets=bool(spec.secrets),
+        http=spec.network.http,
     )
 
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _UNGROUPED: Final = (
     "no control group: memory is measured, and a share of a processor is not held"
 )
+_NO_HTTP: Final = "its jobs cannot be let reach domains: "
+_HTTP: Final = (
+    "install bash, with which that is tried, and allow unprivileged user namespaces"
+)
 _NO_ROOM: Final = (
     "no machine has a processor, and memory for a job beside our runner's own: "
     f"{size_text(RUNNER_BYTES)}"
@@ -71,6 +75,13 @@ class Checkup:
     """Where jobs run, for people."""
     machines: tuple[MachineRoom, ...] = ()
     """Those of a cluster."""
+    domains: tuple[str, ...] = ()
+    """What jobs may be let reach over HTTP, as the node's owner allows."""
+
+    @property
+    def http(self) -> bool:
+        """Whether some engine's jobs were seen to reach domains, and no others."""
+        return any(each.http for each in self.capabilities)
 
 
 async def check_up_cluster(executors: "ClusterExecutors") -> Checkup:
@@ -93,10 +104,13 @@ async def check_up_cluster(executors: "ClusterExecutors") -> Checkup:
     )
 
 
-async def check_up(scratch: Path, cache: Path) -> Checkup:
+async def check_up(
+    scratch: Path, cache: Path, domains: tuple[str, ...] = ()
+) -> Checkup:
     """Attack every engine thoroughly; compiles CPython if nobody has yet.
 
-    Takes two seconds, and some more for the compilation.
+    ``domains`` are what jobs may be let reach. Takes two seconds, and some more for the
+    compilation.
 
     Raises:
         ScratchError: a directory cannot be trusted.
@@ -110,7 +124,9 @@ async def check_up(scratch: Path, cache: Path) -> Checkup:
     found = await executors.probe(thorough=True)
     room = await trio.to_thread.run_sync(detect, scratch)
     room = room.with_gpus(kinds_of(await trio.to_thread.run_sync(usable_devices)))
-    return Checkup(capabilities=found, gaps=tuple(gaps(found)), room=room)
+    return Checkup(
+        capabilities=found, gaps=tuple(gaps(found)), room=room, domains=domains
+    )
 
 
 def _without_room(backend: str, room: ClusterRoom) -> tuple[Gap, ...]:
@@ -126,6 +142,10 @@ def gaps(found: Iterable[Capability]) -> Iterable[Gap]:
             remedy = each.remedy or "no remedy is known"
             yield Gap(engine=each.engine, what=each.detail, remedy=remedy)
             continue
+        if each.http_gap:
+            yield Gap(
+                engine=each.engine, what=f"{_NO_HTTP}{each.http_gap}", remedy=_HTTP
+            )
         barriers = each.isolation.split("+")
         for barrier, what, remedy in _WEAKNESSES.get(each.engine, ()):
             if barrier not in barriers:

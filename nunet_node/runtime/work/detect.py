@@ -89,11 +89,14 @@ def some_wait(offers: tuple[EngineOffer, ...]) -> bool:
 
 
 def _offer(capability: Capability) -> EngineOffer | None:
+    if capability.http_gap:
+        _log.warning("jobs reach no domains: %s", capability.http_gap)
     offer = EngineOffer(
         engine=capability.engine,
         isolation=capability.isolation if capability.ready else "",
         ready=capability.ready,
         secrets=capability.engine in SECRETS_ENGINES,
+        http=capability.http,
     )
     # No room yet is not never: Python compiles while others are served.
     compiles = capability.engine == "python" and find_python() is not None

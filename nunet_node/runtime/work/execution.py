@@ -341,6 +341,7 @@ def _run_order(order: StartJob, secrets: tuple[tuple[str, bytes], ...]) -> RunOr
         log_bytes_max=LOG_BYTES_MAX,
         outputs=spec.outputs,
         gpus=order.gpus,
+        domains=spec.network.http,
     )
 
 
@@ -360,6 +361,7 @@ def _exited(order: StartJob | StopJob, end: RunEnd | None) -> JobExited:
         cpu_ms=end.usage.cpu_ms,
         memory_peak_bytes=end.usage.memory_peak_bytes,
         fuel=end.usage.fuel,
+        reached=end.reached,
     )
 
 

@@ -164,6 +164,18 @@ def test_another_level_than_the_demanded_one_never_fits(demanded):
     assert "bwrap+uid" in unfit[1]
 
 
+def test_domains_are_reached_only_where_the_engine_is_said_to_reach_some():
+    closed = kept_in("bwrap")
+    offer = EngineOffer(engine="process", isolation="bwrap", http=True)
+    lending = msgspec.structs.replace(advert(), engines=(offer,))
+    domains = ("pypi.example",)
+    assert why_unfit(lending, "process", NEED, None, http=domains) is None
+    assert why_unfit(closed, "process", NEED, None) is None
+    unfit = why_unfit(closed, "process", NEED, None, http=domains)
+    assert unfit is not None
+    assert unfit[0] == "network"
+
+
 def test_an_engine_that_is_being_prepared_is_not_judged_by_its_level():
     preparing = kept_in("", ready=False)
     assert why_unfit(preparing, "process", NEED, None, "process") is None

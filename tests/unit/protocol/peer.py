@@ -52,6 +52,7 @@ class Peer:
     boot: int = 0
     price: int = 0
     store_bytes: int = 0
+    domains: tuple[str, ...] = ()
     copies: set = field(default_factory=set)
     """Roots whose blocks are on disk here, for others."""
     handing: list[object] = field(default_factory=list)
@@ -96,6 +97,7 @@ class Peer:
             provides=self.provides,
             price_micro_ntx=self.price,
             store_bytes=self.store_bytes,
+            domains=self.domains,
             boot=bytes([self.boot]) * 16,
             nonce=counting_nonce(self.key.did.encode()[-6:] + bytes([self.boot])),
             admission=self.admission,

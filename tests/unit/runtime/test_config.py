@@ -41,6 +41,10 @@ def test_amounts_are_read_with_their_units(tmp_path):
         ('drain = "soon"', "duration"),
         ('listen = "/ip4/1.2.3.4/tcp/1"', "listen"),
         ("provide = 1", "provide"),
+        ('http = ["127.0.0.1"]', "http: '127.0.0.1' is not a domain"),
+        ('http = ["*"]', "http: '\\*' is not a domain"),
+        ('http = "all"', "http"),
+        ('http = "any"\nbackend = "slurm"', "http has no effect under backend slurm"),
         ('announce = ["/ip4/192.0.2.7/tcp/0"]', "announce: nobody can be told"),
         ("a = = b", "not TOML"),
     ],
@@ -67,6 +71,21 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 def test_the_source_stands_in_the_error():
     with pytest.raises(ConfigError, match=r"^options: "):
         parse_config({"cpu": 1}, "options")
+
+
+@pytest.mark.parametrize(
+    ("text", "domains"),
+    [
+        ("", ()),
+        ("http = []", ()),
+        ('http = "any"', ("*",)),
+        ('http = ["pypi.example", "*.a.example"]', ("pypi.example", "*.a.example")),
+    ],
+)
+def test_no_address_is_lent_unless_it_is_said(tmp_path, text, domains):
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    assert read_config(path).domains == domains
 
 
 RAY = 'backend = "ray"\n[cluster]\naddress = "http://10.0.0.5:8265"\n'

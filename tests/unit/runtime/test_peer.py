@@ -12,7 +12,7 @@ import trio
 from nunet_node.executors.sandbox.devices import Device
 from nunet_node.identity.keys import SigningKey
 from nunet_node.jobs.lifecycle import State
-from nunet_node.jobs.specification import Engine, JobSpec, Timeouts
+from nunet_node.jobs.specification import Engine, JobSpec, Network, Timeouts
 from nunet_node.network.memory import MemoryNetwork
 from nunet_node.protocol.effects import (
     CancelConfirmed,
@@ -39,6 +39,7 @@ from nunet_node.runtime.wallet.reading import seal_of
 from nunet_node.storage.errors import HomeInUseError
 from nunet_node.storage.read_tree import Source
 from tests.executors_kit import need
+from tests.proxy_kit import a_world
 from tests.runtime_kit import memory_opener
 
 ROOM = ResourceVector(cpu_millis=1000, memory_bytes=512 << 20, disk_bytes=512 << 20)
@@ -53,10 +54,15 @@ class Town:
         self.provider = None
 
     @asynccontextmanager
-    async def node(self, name="provider", *, provides=True, devices=tuple, **changes):
+    async def node(
+        self, name="provider", *, provides=True, devices=tuple, outside=None, **changes
+    ):
         home = open_home(self.tmp_path / name)
         provide = Provide(
-            offer=lambda found: ROOM.with_gpus(found.gpu_kinds), devices=devices
+            offer=lambda found: ROOM.with_gpus(found.gpu_kinds),
+            devices=devices,
+            domains=("*.data.example",) if outside else (),
+            outside=outside,
         )
         settings = PeerSettings(
             home=home,
@@ -171,6 +177,30 @@ async def test_a_job_runs_from_its_inputs_to_a_verified_result(town, tmp_path):
     kept = read_orders(open_home(tmp_path / "user"))[job]
     assert kept.fetched_to == str(target)
     assert kept.state is State.FAILED
+
+
+FETCHES = (
+    "import urllib.request as u; print(u.urlopen('http://a.data.example/').read())"
+)
+
+
+async def test_a_job_fetches_from_a_domain_that_its_provider_lends(town):
+    wanted = JobSpec(
+        name="job",
+        engine=Engine.PROCESS,
+        command=("python3", "-c", FETCHES),
+        network=Network(http=("a.data.example",)),
+    )
+    async with a_world() as world, town.node(outside=world), town.command() as user:
+        news = user.subscribe()
+        job = await user.place(wanted)
+        order = await until_state(user, news, job, State.COMPLETED, State.FAILED)
+        assert order.state is State.COMPLETED, order.reason
+        read = await granted(user, news, ReadWanted(job=job), ReadGranted)
+    (reached,) = read.receipt.reached
+    assert (reached.domain, reached.connections) == ("a.data.example", 1)
+    assert reached.received_bytes > 0
+    assert len(world.heard) == 1
 
 
 async def test_logs_are_followed_live_and_read_afterwards(town, tmp_path):

@@ -1,6 +1,7 @@
 """The doctor prints what was tried, and numbers the remedies."""
 
 import json
+from dataclasses import replace
 
 import trio
 
@@ -32,7 +33,7 @@ def found(*, ready):
 
 
 def ran(monkeypatch, tmp_path, words, *, ready):
-    async def check_up(_scratch, _cache):
+    async def check_up(_scratch, _cache, _domains):
         await trio.lowlevel.checkpoint()
         return found(ready=ready)
 
@@ -53,6 +54,24 @@ def test_an_offered_engine_may_still_lack_something(monkeypatch, tmp_path, capsy
     out = capsys.readouterr().out
     assert "1. process: no control group" in out
     assert "2 CPU, 1GiB memory" in out
+
+
+def test_what_jobs_reach_is_told_with_how_to_change_it():
+    capability = replace(found(ready=True).capabilities[0], http=True)
+    able = replace(found(ready=True), capabilities=(capability,))
+    lending = replace(able, domains=("pypi.example",))
+    assert 'http = ["' in doctor._report(able)
+    assert "processes that ask: pypi.example" in doctor._report(lending)
+    assert "network of jobs: none; what" in doctor._report(found(ready=True))
+    assert doctor._document(able)["network"] == ["none"]
+    assert doctor._document(lending)["network"] == ["none", "http"]
+
+
+def test_a_machine_that_cannot_lend_its_address_has_a_gap():
+    capability = replace(found(ready=True).capabilities[0], http_gap="no bash")
+    whats = {gap.what: gap.remedy for gap in gaps([capability])}
+    (what,) = (each for each in whats if "no bash" in each)
+    assert "bash" in whats[what]
 
 
 def test_programs_get_one_document(monkeypatch, tmp_path, capsys):

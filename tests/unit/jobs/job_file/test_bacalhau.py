@@ -58,7 +58,7 @@ def test_a_docker_job_becomes_a_container():
     assert (file.cpu_millis, file.memory_bytes) == (500, 256 * 10**6)
     assert file.disk_bytes == 10**9
     assert (file.run_s, file.queue_s) == (300, 60)
-    assert file.network is Network.NONE
+    assert file.network == Network()
     assert file.inputs == (FileInput(path="./data", dest="inputs"),)
     assert file.outputs == ("outputs/**",)
     assert file.count == 3
@@ -78,6 +78,25 @@ def test_everything_that_is_left_out_is_named():
         "ResultPaths",
     ):
         assert name in left_out
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (
+            "{Type: HTTP, Domains: [PyPI.example, .data.example]}",
+            "network: http:pypi.example,*.data.example",
+        ),
+        ("{Type: HTTP}", "bring what it fetched"),
+        ("{Type: Full}", "bring what it fetched"),
+        ("{Type: None}", None),
+    ],
+)
+def test_what_it_reached_there_is_named_with_how_a_process_could(wish, words):
+    made = import_bacalhau(f"{WASM}    Network: {wish}\n")
+    assert read_job_file(made.text).network == Network()
+    told = [each for each in made.left_out if "Network" in each]
+    assert told == [] if words is None else words in told[0]
 
 
 def test_a_module_keeps_its_words():

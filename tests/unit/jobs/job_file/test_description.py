@@ -144,8 +144,8 @@ def test_a_word_that_no_command_can_carry_is_refused():
 
 
 def test_a_demanded_level_and_no_network_are_in_the_specification():
-    spec = spec_of(command=("true",), isolation=Isolation.PROCESS, network=Network.NONE)
-    assert (spec.isolation, spec.network) == (Isolation.PROCESS, Network.NONE)
+    spec = spec_of(command=("true",), isolation=Isolation.PROCESS, network=Network())
+    assert (spec.isolation, spec.network) == (Isolation.PROCESS, Network())
     assert spec_of(command=("true",)).isolation is None
 
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.specification import Network
 from nunet_node.market.offers import ADVERT_TOPIC, CALL, Bid, CallForBids
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.effects import Publish
@@ -152,6 +153,49 @@ def test_a_call_that_never_fits_is_refused_with_all_there_is(
     heard = call(provider, Puppet(world, 50), **more)
     assert code_of(heard) == code
     assert heard.body.payload.largest.cpu_millis == 2000
+
+
+def lending(world, *domains):
+    """A provider that was seen to let jobs reach domains, and lends these."""
+    provider = world.peer(3, cpus=2, domains=domains)
+    probed = provider.capacity
+    engines = [msgspec.structs.replace(each, http=True) for each in probed.engines]
+    provider.capacity = dataclasses.replace(probed, engines=tuple(engines))
+    provider.give(provider.capacity)
+    return provider
+
+
+def test_a_call_for_domains_that_are_lent_gets_a_bid(world):
+    provider = lending(world, "*.data.example", "pypi.example")
+    asker = Puppet(world, 50)
+    for http in (("pypi.example",), ("*.a.data.example", "b.data.example")):
+        assert isinstance(call(provider, asker, http=http).body.payload, Bid)
+
+
+@pytest.mark.parametrize(
+    "http", [("other.example",), ("pypi.example", "data.example"), ("*.pypi.example",)]
+)
+def test_a_call_for_other_domains_is_refused_with_a_remedy(world, http):
+    provider = lending(world, "*.data.example", "pypi.example")
+    heard = call(provider, Puppet(world, 50), http=http)
+    assert code_of(heard) == "provider.never-network"
+    assert f"do not reach {http[-1]}" in heard.body.payload.reason
+    assert "inputs" in heard.body.payload.reason
+
+
+def test_who_lends_nothing_refuses_every_domain(world, provider):
+    heard = call(provider, Puppet(world, 50), http=("pypi.example",))
+    assert code_of(heard) == "provider.never-network"
+
+
+def test_a_job_for_domains_goes_to_who_lends_them_and_to_nobody_else(world, provider):
+    able = lending(world, "pypi.example")
+    user = world.peer(2)
+    world.run(for_s=1)
+    job = place(user, spec(network=Network(http=("pypi.example",))))
+    world.run(for_s=10)
+    assert able.jobs[job].state is State.RUNNING
+    assert job not in provider.jobs
 
 
 def has_machines(provider, *cpus):

@@ -16,6 +16,7 @@ from nunet_node.protocol.inputs import SessionId
 from nunet_node.protocol.replicas.events import LogCopyGranted, ReplicaEffect
 from nunet_node.protocol.secrets.events import SealSecrets, SecretsAwaited
 from nunet_node.protocol.signing.events import SignatureEffect
+from nunet_node.protocol.trust.events import TrustNews
 from nunet_node.quantities import Gpus
 from nunet_node.results.logs.chain import LogHead
 from nunet_node.wire.cid import Cid
@@ -304,28 +305,6 @@ class CommandRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RevocationAnswered:
-    """A provider keeps a revocation of ours, on disk; or it does not."""
-
-    cid: Cid
-    provider: str
-    kept: bool
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StandingTold:
-    """What a provider says of whether a token has been revoked."""
-
-    cid: Cid
-    provider: str
-    revocation: bytes = b""
-    """The signed revocation, which was checked; empty if it knows of none."""
-    unanswered: str = ""
-    """Why it said nothing; empty if it did."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobMovedHere:
     """A job that this node keeps has moved."""
 
@@ -376,8 +355,7 @@ News = (
     | LogCopyGranted
     | CancelConfirmed
     | CommandRefused
-    | RevocationAnswered
-    | StandingTold
+    | TrustNews
     | JobMovedHere
     | ReplicaMoved
     | DiskChanged

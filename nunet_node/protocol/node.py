@@ -258,7 +258,10 @@ class Node:
             ):
                 self._condition(turn, given)
             case _:
-                self._requester.wish(turn, given)
+                if isinstance(given, ReplicaInput):
+                    self._upkeep.heard(turn, given)
+                else:
+                    self._requester.wish(turn, given)
 
     def _peers(
         self,
@@ -327,11 +330,10 @@ class Node:
             return
         if isinstance(given, FrameReceived) and isinstance(given.body, AdvertsHeard):
             self._adverts(turn, given.body)
-        if isinstance(given, FrameReceived) and isinstance(
-            given.body, RevocationsHeard
-        ):
-            self._provider.heard(turn, session, given)
-            self._requester.answered(turn, given)
+        opened = given if isinstance(given, FrameReceived) else None
+        if opened and isinstance(opened.body, RevocationsHeard):
+            self._provider.heard(turn, session, opened)
+            self._requester.answered(turn, opened)
         elif given.re is not None:
             self._requester.answered(turn, given)
         elif isinstance(given, FrameRejected):

@@ -15,8 +15,14 @@ from nunet_node.client.trust.delegating import Revoked
 from nunet_node.identity.did import Did
 from nunet_node.identity.peer_id import peer_id_of
 from nunet_node.jobs.link import is_link, parse_link
-from nunet_node.protocol.effects import News, RevocationAnswered, StandingTold
-from nunet_node.protocol.trust.events import Reached, RevokeWanted, StandingWanted
+from nunet_node.protocol.effects import News
+from nunet_node.protocol.trust.events import (
+    Reached,
+    RevocationAnswered,
+    RevokeWanted,
+    StandingTold,
+    StandingWanted,
+)
 from nunet_node.runtime.peer import Peer
 from nunet_node.wire.cid import Cid
 

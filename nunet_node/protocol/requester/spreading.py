@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from nunet_node.identity.statement import Statement
 from nunet_node.market.offers import Refusal
-from nunet_node.protocol.effects import RevocationAnswered, StandingTold
 from nunet_node.protocol.inputs import (
     FrameReceived,
     FrameRejected,
@@ -23,7 +22,12 @@ from nunet_node.protocol.messages import (
     RevocationsWanted,
 )
 from nunet_node.protocol.requester.memory import Memory, Word
-from nunet_node.protocol.trust.events import RevokeWanted, StandingWanted
+from nunet_node.protocol.trust.events import (
+    RevocationAnswered,
+    RevokeWanted,
+    StandingTold,
+    StandingWanted,
+)
 from nunet_node.protocol.turn import Turn
 
 _STRANGE: Final = "answered something else"

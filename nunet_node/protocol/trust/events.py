@@ -1,4 +1,4 @@
-"""What a user wants of the providers about delegations: take one back, or ask."""
+"""What a user wants of providers about delegations, and what they say to it."""
 
 from dataclasses import dataclass
 
@@ -29,3 +29,28 @@ class StandingWanted:
 
 
 TrustWish = RevokeWanted | StandingWanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationAnswered:
+    """A provider keeps a revocation of ours, on disk; or it does not."""
+
+    cid: Cid
+    provider: str
+    kept: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingTold:
+    """What a provider says of whether a token has been revoked."""
+
+    cid: Cid
+    provider: str
+    revocation: bytes = b""
+    """The signed revocation, which was checked; empty if it knows of none."""
+    unanswered: str = ""
+    """Why it said nothing; empty if it did."""
+
+
+TrustNews = RevocationAnswered | StandingTold

@@ -1,14 +1,17 @@
 """Each provider is told of a revocation, or asked for it, and the user hears of each."""
 
 from nunet_node.protocol import inputs as ins
-from nunet_node.protocol.effects import RevocationAnswered, StandingTold
 from nunet_node.protocol.messages import (
     REVOKED,
     Revocations,
     RevocationsKept,
     RevocationsWanted,
 )
-from nunet_node.protocol.trust.events import StandingWanted
+from nunet_node.protocol.trust.events import (
+    RevocationAnswered,
+    StandingTold,
+    StandingWanted,
+)
 from nunet_node.wire.cid import Cid
 from tests.unit.protocol.puppet import Puppet
 from tests.unit.protocol.trust.givers import COLD, FRIEND, link, revocation, revoke

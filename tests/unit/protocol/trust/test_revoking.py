@@ -2,13 +2,13 @@
 
 from nunet_node.jobs.lifecycle import State
 from nunet_node.protocol import inputs as ins
-from nunet_node.protocol.effects import RevocationAnswered
 from nunet_node.protocol.messages import (
     REVOCATIONS_PER_ANSWER_MAX,
     Revocations,
     RevocationsWanted,
 )
 from nunet_node.protocol.trust import revoking, standing
+from nunet_node.protocol.trust.events import RevocationAnswered
 from nunet_node.protocol.trust.standing import Standing
 from tests.unit.protocol.puppet import Puppet, code_of
 from tests.unit.protocol.trust.givers import (

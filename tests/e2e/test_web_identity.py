@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from nunet_node.client import ClientError, JobFile, open_client
-from nunet_node.client.delegating import Grant, delegate
+from nunet_node.client.trust.delegating import Grant, delegate
 from nunet_node.identity.did import Documents
 from nunet_node.jobs.lifecycle import State
 from nunet_node.quantities import ResourceVector

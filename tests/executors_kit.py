@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from nunet_node.domains import ANY
 from nunet_node.executors.collect import Collected, OutputsRefused
 from nunet_node.executors.container.find import find_socket
 from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Capability, Engine, RunEnd, RunOrder
+from nunet_node.executors.proxy.outside import Outside
 
 MIB = 1 << 20
 BOX_HAS = {"console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"}
@@ -83,9 +85,12 @@ def container_socket() -> Path | None:
 
 @contextlib.asynccontextmanager
 async def some_executors(
-    *, control_groups: bool = True
+    *, control_groups: bool = True, outside: Outside | None = None
 ) -> AsyncIterator[LocalExecutors]:
-    """Executors with a scratch directory that the users of jobs can pass through."""
+    """Executors with a scratch directory that the users of jobs can pass through.
+
+    They lend every domain of an ``outside``, and none without one.
+    """
     with tempfile.TemporaryDirectory(prefix="nunet-node-test-") as top:
         os.chmod(top, 0o711)
         yield LocalExecutors(
@@ -93,6 +98,8 @@ async def some_executors(
             cache_folder(),
             control_groups=control_groups,
             container_socket=container_socket(),
+            lent=() if outside is None else (ANY,),
+            outside=outside,
         )
 
 
@@ -117,12 +124,13 @@ async def attempt(
     *,
     control_groups: bool = True,
     warm: bool = False,
+    outside: Outside | None = None,
 ) -> Outcome:
     """Run one order with these inputs and look at everything it left."""
     await need(order.engine)
     async with contextlib.AsyncExitStack() as stack:
         executors = await stack.enter_async_context(
-            some_executors(control_groups=control_groups)
+            some_executors(control_groups=control_groups, outside=outside)
         )
         if warm:
             await stack.enter_async_context(executors.warmed())

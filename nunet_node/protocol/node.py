@@ -219,9 +219,6 @@ class Node:
         self._undone = self._unsettled = True
 
     def _route(self, turn: Turn, given: Input) -> None:
-        if isinstance(given, ReplicaInput):
-            self._upkeep.heard(turn, given)
-            return
         match given:
             case FrameReceived() | FrameRejected():
                 self._frame(turn, given)

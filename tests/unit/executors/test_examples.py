@@ -7,6 +7,7 @@ import pytest
 from nunet_node.executors.port import RunOrder
 from nunet_node.jobs.job_file import job_spec, read_job_file
 from tests.executors_kit import an_order, attempt
+from tests.proxy_kit import PUBLIC, a_world
 
 JOBS = sorted((Path(__file__).parents[3] / "configs/jobs").glob("*.yaml"))
 
@@ -23,6 +24,7 @@ def read(path: Path) -> tuple[RunOrder, dict[str, bytes], tuple[str, ...]]:
         memory_bytes=spec.resources.memory_bytes,
         disk_bytes=spec.resources.disk_bytes,
         wall_s=spec.timeouts.run_s,
+        domains=spec.network.http,
         secrets=tuple((name, b"a value") for name in spec.secrets),
     )
     inputs = {}
@@ -37,6 +39,7 @@ def read(path: Path) -> tuple[RunOrder, dict[str, bytes], tuple[str, ...]]:
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
 async def test_an_example_job_runs_and_leaves_its_outputs(path: Path):
     order, inputs, outputs = read(path)
-    ran = await attempt(order, inputs, outputs)
+    async with a_world(names=dict.fromkeys(order.domains, (PUBLIC,))) as world:
+        ran = await attempt(order, inputs, outputs, outside=world)
     assert ran.end.exit_code == 0, ran.stderr
     assert ran.paths

@@ -137,6 +137,7 @@ def _wasm_launch(
 ) -> Launch:
     python = order.engine == "python"
     job, tmp = str(job_dir.path), str(job_dir.tmp_path)
+    told = [str(job_dir.secrets_place())] if order.secrets else []
     request = {
         "kind": "wasm",
         "module": str(module),
@@ -153,9 +154,12 @@ def _wasm_launch(
             (job, bubblewrap.JOB_PATH),
             (job, "."),
             (tmp, bubblewrap.TMP_PATH),
+            *((place, SECRETS_PATH) for place in told),
         ],
+        "secrets": _secrets(order),
+        "secrets_place": "".join(told),
         "memory_bytes": order.memory_bytes,
-        "writable": [job, tmp],
+        "writable": [job, tmp, *told],
         "seccomp": seccomp.runner_filter().hex(),
         "limits": _limits(order, job_dir),
     }

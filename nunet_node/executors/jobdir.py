@@ -65,6 +65,12 @@ class JobDir:
         """What the job wrote to its standard error so far, up to the log limit."""
         return self.root / "stderr"
 
+    def secrets_place(self) -> Path:
+        """Return an empty directory, over which a runner mounts its secrets."""
+        place = self.root / "secrets"
+        place.mkdir(mode=0o700, exist_ok=True)
+        return place
+
     def add_file(
         self, relpath: str, source: Path | bytes, *, executable: bool = False
     ) -> None:

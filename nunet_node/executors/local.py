@@ -27,6 +27,7 @@ from nunet_node.executors.modules import (
 )
 from nunet_node.executors.port import (
     ENGINES,
+    NO_SECRETS,
     Capability,
     Engine,
     EngineError,
@@ -37,6 +38,7 @@ from nunet_node.executors.port import (
 )
 from nunet_node.executors.probing.examine import examine, unready
 from nunet_node.executors.probing.reaching import why_not_reaching
+from nunet_node.executors.probing.secrets import can_mount, shows_secrets
 from nunet_node.executors.ready import Ready, Warm, warmed
 from nunet_node.executors.sandbox import bubblewrap, cgroups
 from nunet_node.executors.sandbox.cgroups import ControlGroup
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
     from nunet_node.executors.container.run import Containers
     from nunet_node.executors.proxy.outside import Outside
 
-SECRETS_ENGINES: Final = frozenset({"process"})
-"""Engines that hand a job secrets in memory that nobody else sees."""
 _NO_SOCKET: Final = "no socket of a container engine was found"
 _NO_WAY_OUT: Final = "not started: only a process can be given domains to reach"
 
@@ -91,6 +91,8 @@ class LocalExecutors:
         self._bwrap: Path | None = None
         self._warm: Warm | None = None
         self._held: dict[Engine, Capability] = {}
+        self._mounts = False
+        """Whether a runner was seen to mount secrets for itself."""
         self._prepared = False
         self.devices = Devices()
         """The graphics processors that jobs can be given; none until they are told."""
@@ -109,8 +111,11 @@ class LocalExecutors:
 
         async def one(engine: Engine) -> None:
             if thorough or engine not in self._held:
-                self._held[engine] = await self._probe_one(engine, thorough=thorough)
+                found = await self._probe_one(engine, thorough=thorough)
+                shows = shows_secrets(found, mounts=self._mounts)
+                self._held[engine] = replace(found, secrets=shows)
 
+        self._mounts = self._mounts or await can_mount(self)
         async with trio.open_nursery() as nursery:
             for engine in ENGINES:
                 nursery.start_soon(one, engine)
@@ -216,6 +221,8 @@ class LocalExecutors:
         on_log: OnLog | None,
         door: int | None = None,
     ) -> RunEnd:
+        if order.secrets and order.engine == "container":
+            return RunEnd(exit_code=None, reason=NO_SECRETS)
         with contextlib.ExitStack() as stack:
             try:
                 order = replace(order, nodes=self._nodes(order, stack))

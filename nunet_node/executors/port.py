@@ -43,6 +43,9 @@ Barrier = Literal[
 SECRETS_PATH: Final = "/run/secrets"
 """Where a job finds its secrets, each a file of its name."""
 
+NO_SECRETS: Final = "not started: its secrets cannot be kept from others here"
+"""Why what names secrets is not run, should it come to an engine that is not for it."""
+
 PROBE_IMAGE: Final = "nunet-node/probe"
 """What an order names to get the image that containers are probed with."""
 
@@ -180,6 +183,8 @@ class Capability:
     """Whether its jobs were seen to reach the domains they are given, and no others."""
     http_gap: str = ""
     """Why not, where that was tried."""
+    secrets: bool = False
+    """Whether it can show a job secrets that nobody else sees."""
 
 
 class Executors(Protocol):

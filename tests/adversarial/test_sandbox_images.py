@@ -19,8 +19,8 @@ def brought(**files: bytes) -> bytes:
     return target.getvalue()
 
 
-async def run(script: str, image: bytes):
-    order = an_order("process", "/bin/sh", "-c", script, **ROOM)
+async def run(script: str, image: bytes, **more):
+    order = an_order("process", "/bin/sh", "-c", script, **ROOM, **more)
     return await attempt(order, {"root.tar": image})
 
 
@@ -32,6 +32,12 @@ async def test_a_job_sees_its_own_userland_and_nothing_of_the_host():
     assert ran.stdout == b"mine\n"
     assert ran.paths == ["made.txt"]
     assert ran.end.isolation.startswith("bwrap")
+
+
+async def test_a_job_in_its_own_userland_is_told_its_secrets():
+    look = "cat /run/secrets/TOKEN; (echo x > /run/secrets/TOKEN) 2>&- || echo closed"
+    ran = await run(look, brought(), secrets=(("TOKEN", b"marker\n"),))
+    assert ran.stdout == b"marker\nclosed\n"
 
 
 async def test_its_root_cannot_be_written_for_the_next_job():

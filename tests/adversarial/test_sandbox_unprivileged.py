@@ -50,6 +50,8 @@ KEY_CASES = (
     "no_way_for_another",
     "lets_go_of_what_it_reached",
     "lets_processes_reach",
+    "finds_its_secrets",
+    "only_the_runner_itself_sees",
 )
 
 

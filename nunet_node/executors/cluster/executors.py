@@ -41,6 +41,7 @@ from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.local import own_scratch
 from nunet_node.executors.port import (
     ENGINES,
+    NO_SECRETS,
     Capability,
     RunEnd,
     RunOrder,
@@ -224,6 +225,8 @@ class ClusterExecutors:
         """
         if not order.argv:
             raise MisuseError("an order needs a command")
+        if order.secrets:
+            return RunEnd(exit_code=None, reason=NO_SECRETS)
         async with self._expecting() as meeting:
             try:
                 handle = await self._submitted(order, meeting)

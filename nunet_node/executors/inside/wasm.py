@@ -16,7 +16,7 @@ from typing import Any, Final
 import wasmtime
 from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasiConfig, WasmtimeError
 
-from nunet_node.executors.inside import confine
+from nunet_node.executors.inside import confine, secrets
 from nunet_node.executors.inside.preamble import is_component
 
 FUEL_MAX: Final = 2**62
@@ -98,6 +98,8 @@ def _compiler(content: bytes) -> Callable[[wasmtime.Engine, bytes], bytes]:
 
 def run(request: dict[str, Any], fds: Descriptors, tell: Tell) -> None:
     """Load the compiled module, confine this process, run the guest, and exit."""
+    if request["secrets"]:
+        secrets.mount(request["secrets_place"], request["secrets"], request["uid"])
     run_it = _guest(request)
     # Opened now: the barriers forbid opening it when the guest has ended.
     own_status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)

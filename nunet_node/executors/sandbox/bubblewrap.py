@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from nunet_node.executors.inside.secrets import SECRETS_MARK
+from nunet_node.executors.inside.secrets import BYTES_MAX, SECRETS_MARK
 from nunet_node.executors.port import SECRETS_PATH
 
 JOB_PATH: Final = "/job"
@@ -27,8 +27,6 @@ SEARCH_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 SHARED_MEMORY_BYTES_MAX: Final = 1 << 20
 """Size of /dev/shm: enough for semaphores; it counts to nobody's memory."""
 
-RUN_BYTES_MAX: Final = 1 << 20
-"""Size of /run where a job has secrets: all of them, each in a page of its own."""
 _NAMESPACES: Final = (  # noqa: SIM905 - a table of words
     "--unshare-user --unshare-ipc --unshare-pid --unshare-uts "
     "--unshare-cgroup-try --disable-userns --uid 65534 --gid 65534 --hostname job "
@@ -53,7 +51,7 @@ _TOP_FOLDERS: Final = ("bin", "sbin", "lib", "lib64")
 """Links into /usr on a merged system, directories of their own on an older one."""
 _SEALED: Final = ["--remount-ro", "/proc", "--remount-ro", "/"]
 _SECRETS: Final = (
-    *("--size", str(RUN_BYTES_MAX), "--tmpfs", "/run"),
+    *("--size", str(BYTES_MAX), "--tmpfs", "/run"),
     *("--perms", "0700", "--dir", SECRETS_PATH),
     SECRETS_MARK,
     *("--remount-ro", "/run"),

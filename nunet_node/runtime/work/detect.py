@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from nunet_node.executors.local import SECRETS_ENGINES
 from nunet_node.executors.modules import find_python
 from nunet_node.executors.port import Capability, Executors
 from nunet_node.market.offers import EngineOffer
@@ -95,7 +94,7 @@ def _offer(capability: Capability) -> EngineOffer | None:
         engine=capability.engine,
         isolation=capability.isolation if capability.ready else "",
         ready=capability.ready,
-        secrets=capability.engine in SECRETS_ENGINES,
+        secrets=capability.secrets,
         http=capability.http,
     )
     # No room yet is not never: Python compiles while others are served.

@@ -5,6 +5,7 @@ from dataclasses import replace
 from nunet_node.client import JobFile
 from nunet_node.client.array import COUNT, INDEX, part_of, run_array
 from nunet_node.jobs.job_file import FileInput
+from nunet_node.jobs.job_file.secrets import parse_secret
 from nunet_node.jobs.lifecycle import State
 from tests.unit.client.test_session import town
 
@@ -30,6 +31,12 @@ def test_a_partition_differs_by_its_name_and_two_variables():
     assert part.env == {INDEX: "2", COUNT: "3"}
     assert part.count is None
     assert part.command == HALVES.command
+
+
+def test_each_partition_is_told_the_secrets_of_the_job():
+    secrets = (parse_secret("TOKEN"), parse_secret("KEY=@key.pem"))
+    work = JobFile(command=("x",), count=2, secrets=secrets)
+    assert part_of(work, 1).secrets == secrets
 
 
 def test_a_long_name_keeps_its_number():

@@ -10,7 +10,7 @@ import pytest
 
 from nunet_node.executors.images import unpack as unpacking
 from nunet_node.executors.images.archive import ImageError
-from nunet_node.executors.images.unpack import MOUNT_POINTS, unpack
+from nunet_node.executors.images.unpack import MOUNT_POINTS, RUN, unpack
 
 
 def entry(name: str, data: bytes = b"", **more) -> tuple[tarfile.TarInfo, bytes]:
@@ -60,7 +60,7 @@ def test_files_directories_and_links_come_out(root: Path):
 
 def test_what_the_box_mounts_over_is_there(root: Path):
     unpack([layer()], root)
-    assert sorted(MOUNT_POINTS) == sorted(os.listdir(root))
+    assert sorted((*MOUNT_POINTS, RUN)) == sorted(os.listdir(root))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_devices_and_pipes_are_left_out(root: Path):
         entry("pipe", type=tarfile.FIFOTYPE),
     )
     unpack([made], root)
-    assert sorted(os.listdir(root)) == sorted(MOUNT_POINTS)
+    assert sorted(os.listdir(root)) == sorted((*MOUNT_POINTS, RUN))
     assert os.listdir(root / "dev") == []
 
 

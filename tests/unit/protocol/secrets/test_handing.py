@@ -4,13 +4,15 @@ import pytest
 
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.secrets import SecretsUse, open_secrets
-from nunet_node.jobs.specification import Retry, RetryCause
+from nunet_node.jobs.specification import Retry, RetryCause, Timeouts
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.effects import Called, OrderAccepted
+from nunet_node.protocol.messages import SUBMIT
 from nunet_node.protocol.requester.memory import LOST_AFTER_S
 from nunet_node.protocol.secrets.events import SecretsAwaited
 from nunet_node.protocol.secrets.handing import AGAIN_S
 from nunet_node.wire.schema import encode_record
+from tests.unit.protocol.trust.givers import COLD, link, place_for
 from tests.unit.protocol.world import INPUT, World, place, spec
 
 MARKER = b"marker-4e7a"
@@ -179,6 +181,32 @@ def test_a_job_is_not_offered_where_secrets_cannot_be_handed(world):
     assert user.orders[job].state is State.REFUSED
     assert "with secrets is offered by none" in user.orders[job].reason
     assert user.sealed == []
+
+
+def test_who_may_only_submit_within_limits_hands_over_what_it_submits(world):
+    provider = world.peer(1, cpus=2)
+    user = world.peer(9)
+    chain = link(
+        COLD, user.user, command=SUBMIT, policy=(("<=", ".spec.timeouts.run_s", 60),)
+    )
+    user.holdings.add([chain])
+    user.environment = {"TOKEN": MARKER}
+    world.run(for_s=1)
+    job = place_for(user, COLD, wanted(timeouts=Timeouts(run_s=60)))
+    [order] = provider.running
+    assert (order.job, order.owner) == (job, COLD.did)
+    assert opened(provider, order) == {"TOKEN": MARKER}
+
+
+def test_jobs_of_one_kind_at_two_providers_are_sealed_to_each(world):
+    first, second = world.peer(1, cpus=1), world.peer(2, cpus=1)
+    user = a_user(world)
+    place(user, wanted(), salt=b"1" * 16)
+    place(user, wanted(), salt=b"2" * 16)
+    for provider in (first, second):
+        [order] = provider.running
+        assert opened(provider, order) == {"TOKEN": MARKER}
+    assert {each.provider for each in user.sealed} == {first.did, second.did}
 
 
 def test_a_cancelled_job_hands_nothing_over(world):

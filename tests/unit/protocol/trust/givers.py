@@ -7,6 +7,7 @@ from nunet_node.capability.held.holdings import Holdings
 from nunet_node.capability.held.terms import Defaults, meta_of, policy_of
 from nunet_node.capability.revocation import open_revocation, seal_revocation
 from nunet_node.identity.keys import SigningKey
+from nunet_node.jobs.secrets import SecretSource
 from nunet_node.jobs.specification import job_id_of
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.trust.events import RevokeWanted
@@ -50,7 +51,11 @@ def revocation(signer, *links):
 def place_for(peer, owner, wanted, salt=b"s" * 16):
     """Submit a job on somebody's behalf and let the network settle."""
     job = job_id_of(owner.did, Cid.of_dag_cbor(encode_record(wanted)), salt)
-    peer.give(ins.OrderWanted(job=job, spec=wanted, salt=salt, owner=owner.did))
+    sources = tuple(SecretSource(name=name, env=name) for name in wanted.secrets)
+    placed = ins.OrderWanted(
+        job=job, spec=wanted, salt=salt, owner=owner.did, secrets=sources
+    )
+    peer.give(placed)
     peer.world.run()
     return job
 

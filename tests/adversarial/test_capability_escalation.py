@@ -88,6 +88,19 @@ def test_the_friend_may_do_nothing_else(command):
         )
 
 
+@pytest.mark.parametrize(
+    "command", ["/nunet/job/submit", "/nunet/result/read", "/nunet", "/ucan", "/"]
+)
+def test_who_may_take_tokens_back_may_do_nothing_else(command):
+    given = delegation(OWNER, FRIEND, command="/ucan/revoke")
+    assert attempt(FRIEND, [given], {}, command="/ucan/revoke")
+    with pytest.raises(InvalidClaimError):
+        attempt(FRIEND, [given], {}, command=command)
+    onward = delegation(FRIEND, THIEF, command=command)
+    with pytest.raises(InvalidClaimError):
+        attempt(THIEF, [given, onward], {}, command=command)
+
+
 def test_a_policy_cannot_be_shed_further_down():
     onward = delegation(FRIEND, THIEF, policy=[])
     assert attempt(THIEF, [GIVEN, onward])

@@ -185,6 +185,9 @@ class Held(Record):
     until_s: Count
     here: bool
     """Whether all of it is on disk; else it is to be handed over now."""
+    keeper: Did | None = None
+    """Who looks after the copies, as far as the holder knows; of several who do, the
+    custodian or else the nearest."""
 
 
 class Confirmation(Record):

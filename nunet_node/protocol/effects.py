@@ -13,7 +13,7 @@ from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.jobs.statements import Confirmation, Notice, Receipt, Report
 from nunet_node.market.offers import Bid, Refusal
 from nunet_node.protocol.inputs import SessionId
-from nunet_node.protocol.replicas.events import LogCopyGranted, ReplicaEffect
+from nunet_node.protocol.replicas.events import ReplicaEffect, ReplicaTold
 from nunet_node.protocol.secrets.events import SealSecrets, SecretsAwaited
 from nunet_node.protocol.signing.events import SignatureEffect
 from nunet_node.protocol.trust.events import TrustNews
@@ -316,16 +316,6 @@ class JobMovedHere:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaMoved:
-    """A result that this node keeps has one copy more, or one less."""
-
-    job: JobId
-    holder: str
-    placed: bool
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DiskChanged:
     """The disk has no room for new work, or has it again."""
 
@@ -352,12 +342,11 @@ News = (
     | ReportReceived
     | ReadGranted
     | LogsGranted
-    | LogCopyGranted
     | CancelConfirmed
     | CommandRefused
     | TrustNews
     | JobMovedHere
-    | ReplicaMoved
+    | ReplicaTold
     | DiskChanged
     | Drained
 )

@@ -166,6 +166,14 @@ class ReplicaTaken(Record, tag_field="fact", tag="replica-taken"):
     """The custodian's signed receipt, for whoever reads the copy."""
     logs: bool = False
     """It is of logs that no result has, and the receipt a log receipt."""
+    mandate: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LINKS_MAX)] = ()
+    """The delegations by which this node may have it kept elsewhere, if need be."""
+    copies: Count = 0
+    """How many copies there are to be."""
+    place: Count = 0
+    """How many others look after the copies before this node does."""
+    custodian: Did | None = None
+    """Who signed the receipt."""
 
 
 class ReplicaKept(Record, tag_field="fact", tag="replica-kept"):

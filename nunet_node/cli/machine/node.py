@@ -39,8 +39,8 @@ from nunet_node.protocol.effects import (
     OrderChanged,
     ProviderHeard,
     ProviderUnreachable,
-    ReplicaMoved,
 )
+from nunet_node.protocol.replicas.events import ReplicaMoved
 from nunet_node.protocol.requester.calling import CLOCK_DOUBTED
 from nunet_node.quantities import (
     Gpus,

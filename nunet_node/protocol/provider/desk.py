@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from nunet_node.identity.challenge import ChallengeBook
+from nunet_node.identity.did import Did
 from nunet_node.jobs.scheduler import Holding, Waiting, free_of
 from nunet_node.jobs.specification import JobId
 from nunet_node.market.offers import EngineOffer, Machine
@@ -37,6 +38,14 @@ class HeldSecrets:
 
     attempt: int
     sealed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeper:
+    """Who looks after a copy, and when it asked for that last, elapsed time."""
+
+    did: Did
+    asked_ns: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +81,10 @@ class Desk:
     """The node's secret X25519 key, to which secrets are sealed."""
     secrets: dict[JobId, HeldSecrets] = field(default_factory=dict)
     """Those of jobs that have not started; see `protocol.secrets.holding`."""
+    keepers: dict[tuple[Did, JobId], Keeper] = field(default_factory=dict)
+    """Who looks after each copy that is kept here."""
+    acting: set[tuple[Did, JobId]] = field(default_factory=set)
+    """The copies of which this node looks after the others, their custodian gone."""
     leaning: OrderedDict[tuple[Cid, str], None] = field(default_factory=OrderedDict)
     """Which peers were given something under which delegation."""
 

@@ -250,7 +250,7 @@ def _why_no_replicas(
         invoker=desk.voice.did,
         subject=given.subject,
         command=Command(KEEP),
-        args={"job": args.job},
+        args={"job": args.job, "copies": args.spec.replicas},
     )
     try:
         void = turn.ledger.standing.void.keys()

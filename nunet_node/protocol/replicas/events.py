@@ -151,6 +151,18 @@ class LogCopyGranted:
     receipt_data: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaMoved:
+    """A result that this node keeps has one copy more, or one less."""
+
+    job: JobId
+    holder: str
+    placed: bool
+    reason: str = ""
+
+
+ReplicaTold = LogCopyGranted | ReplicaMoved
+
 ReplicaEffect = (
     ExpectReplica | DeliverReplica | TakeSample | DropReplica | DropResult | StoreLogs
 )

@@ -13,11 +13,14 @@ from typing import Annotated, Final
 
 import msgspec
 
+from nunet_node.capability.command import Command
+from nunet_node.capability.errors import CapabilityError
 from nunet_node.capability.invocation import Invocation
+from nunet_node.capability.proof_chain import CHAIN_LINKS_MAX, Act, check_chain
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did
 from nunet_node.identity.statement import Statement, open_statement
-from nunet_node.jobs.specification import RETENTION_S_MAX, JobId
+from nunet_node.jobs.specification import REPLICAS_MAX, RETENTION_S_MAX, JobId
 from nunet_node.jobs.statements import (
     HELD,
     LOG_RECEIPT,
@@ -36,8 +39,9 @@ from nunet_node.protocol.facts import (
     ReplicaStayed,
     ReplicaTaken,
 )
-from nunet_node.protocol.messages import Stated
-from nunet_node.protocol.provider.desk import Desk
+from nunet_node.protocol.messages import KEEP, Stated
+from nunet_node.protocol.provider.desk import Desk, Keeper
+from nunet_node.protocol.replicas.charge import distance
 from nunet_node.protocol.replicas.events import (
     DropReplica,
     ExpectReplica,
@@ -46,14 +50,14 @@ from nunet_node.protocol.replicas.events import (
 from nunet_node.protocol.replicas.record import Replica
 from nunet_node.protocol.sessions import Session
 from nunet_node.protocol.trust.admission import Mode
-from nunet_node.protocol.turn import Turn
+from nunet_node.protocol.turn import NS_PER_S, Turn
 from nunet_node.quantities import Count
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.limits import FRAME_BYTES_MAX
 from nunet_node.wire.schema import Record, from_plain
 
 REPLICAS_HELD_MAX: Final = 100_000
-"""Copies that one node keeps; each is about two kilobytes of memory."""
+"""Copies that one node keeps; each is about four kilobytes of memory."""
 
 OWNER_SHARE: Final = 4
 """One owner gets at most this part of the room, so that none can take all of it."""
@@ -63,6 +67,13 @@ HANDING_S_MIN: Final = 120
 
 HANDING_BYTES_PER_S: Final = 64 << 10
 """Slowest hand-over waited for: half a megabit a second."""
+
+KEEPER_S: Final = 2 * 3600
+"""Silence after which who looked after a copy counts as gone, and gives way to whoever
+does: an audit that did not come, and one that is late."""
+
+PLACES_MAX: Final = 2 * REPLICAS_MAX
+"""Latest place in the succession of holders: some are avoided, and have one too."""
 
 RECEIPT_BYTES_MAX: Final = 8192
 """Longest receipt that is kept with a copy; usual ones have one kilobyte."""
@@ -80,6 +91,12 @@ class KeepArgs(Record):
     challenge: bytes
     logs: bool = False
     """It is a copy of logs that no result has, and the receipt a log receipt."""
+    mandate: Annotated[tuple[Cid, ...], msgspec.Meta(max_length=CHAIN_LINKS_MAX)] = ()
+    """The delegations by which the holder may have it kept elsewhere, if need be."""
+    copies: Annotated[int, msgspec.Meta(ge=0, le=REPLICAS_MAX)] = 0
+    """How many copies there are to be."""
+    place: Annotated[int, msgspec.Meta(ge=0, le=PLACES_MAX)] = 0
+    """How many others look after the copies before the holder does."""
 
 
 def keep(
@@ -96,8 +113,9 @@ def keep(
     refusal = _why_not_this(given, args, said, known)
     same = known is not None and known.root == args.root
     newer = known is None or not same or _is_newer(said, known)
-    if known is not None and known.until_s < args.until_s:
-        newer = True
+    mandate = _mandate(desk, turn, given, args)
+    if known is not None:
+        newer |= known.until_s < args.until_s or bool(mandate and not known.mandate)
     if refusal is None and newer:
         refusal = _why_not_so_long(turn, args)
     if refusal is None and not same:
@@ -105,7 +123,8 @@ def keep(
     if refusal is not None:
         return refusal
     if newer:
-        turn.record(_taken(turn, owner, args))
+        turn.record(_taken(turn, said, args, mandate))
+    _note(desk, turn, given, said.issuer, args.job)
     _answer(desk, turn, session, frame, turn.ledger.replicas[owner, args.job])
     return None
 
@@ -243,10 +262,48 @@ def _why_no_room(desk: Desk, turn: Turn, owner: Did, args: KeepArgs) -> Refusal 
     return None
 
 
-def _taken(turn: Turn, owner: Did, args: KeepArgs) -> ReplicaTaken:
+def _mandate(
+    desk: Desk, turn: Turn, given: Invocation, args: KeepArgs
+) -> tuple[bytes, ...]:
+    """Return what allows us to have the copy kept elsewhere, if it holds."""
+    act = Act(
+        invoker=desk.voice.did,
+        subject=given.subject,
+        command=Command(KEEP),
+        args={"job": args.job, "copies": args.copies},
+    )
+    try:
+        void = turn.ledger.standing.void.keys()
+        check_chain(given.handed, act, now_s=turn.now.unix_s, revoked=void)
+    except CapabilityError:
+        return ()
+    return tuple(link.data for link in given.handed)
+
+
+def _note(
+    desk: Desk, turn: Turn, given: Invocation, custodian: Did, job: JobId
+) -> None:
+    """Note who looks after a copy; of two who do, the one that comes later stops."""
+    key, asker = (given.subject, job), given.issuer
+    known = desk.keepers.get(key)
+    if known is None or turn.now.elapsed_ns - known.asked_ns > KEEPER_S * NS_PER_S:
+        known = None
+    of_two = (known.did if known else asker, desk.voice.did)[key in desk.acting]
+    if asker in (custodian, of_two) or distance(job, asker) < distance(job, of_two):
+        desk.keepers[key] = Keeper(did=asker, asked_ns=turn.now.elapsed_ns)
+        desk.acting.discard(key)
+
+
+def _taken(
+    turn: Turn,
+    said: Statement[Receipt | LogReceipt],
+    args: KeepArgs,
+    mandate: tuple[bytes, ...],
+) -> ReplicaTaken:
     return ReplicaTaken(
         job=args.job,
-        owner=owner,
+        owner=said.payload.owner,
+        custodian=said.issuer,
         attempt=args.attempt,
         root=args.root,
         size_bytes=args.size_bytes,
@@ -254,6 +311,9 @@ def _taken(turn: Turn, owner: Did, args: KeepArgs) -> ReplicaTaken:
         at_s=turn.now.unix_s,
         receipt=args.receipt,
         logs=args.logs,
+        mandate=mandate,
+        copies=args.copies,
+        place=args.place,
     )
 
 
@@ -273,12 +333,14 @@ def _answer(
                 bytes_max=replica.size_bytes,
             )
         )
+    keeper = desk.keepers.get(replica.key)
     held = Held(
         job=replica.job,
         owner=replica.owner,
         root=replica.root,
         until_s=replica.until_s,
         here=replica.kept,
+        keeper=keeper.did if keeper is not None else None,
     )
     answer = desk.voice.answer(turn, HELD, held, session.peer_did)
     desk.sessions.send(turn, session.id, answer, re=frame)

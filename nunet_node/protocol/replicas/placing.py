@@ -10,32 +10,38 @@ Rule: a copy counts only when the holder has confirmed that all of it is on its 
 What is under way is forgotten by a restart and begun again; what is kept is recorded.
 """
 
-import hashlib
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
-from nunet_node.capability.delegation import open_delegation
-from nunet_node.identity.did import VOUCHED, Did
+from nunet_node.identity.did import Did
 from nunet_node.identity.statement import Statement
-from nunet_node.jobs.specification import REPLICAS_MAX, RETENTION_S_MAX, JobId
+from nunet_node.jobs.specification import REPLICAS_MAX, JobId
 from nunet_node.jobs.statements import REASON_CHARS_MAX, Held
 from nunet_node.market.offers import ADDRESSES_MAX, Advert
-from nunet_node.protocol.effects import ReplicaMoved
 from nunet_node.protocol.facts import ReplicaLost, ReplicaPlaced
 from nunet_node.protocol.messages import KEEP
 from nunet_node.protocol.provider.custody import Placement
-from nunet_node.protocol.provider.desk import Desk
-from nunet_node.protocol.replicas.charge import Charge, charge_of
+from nunet_node.protocol.provider.desk import Desk, Keeper
+from nunet_node.protocol.replicas.charge import (
+    Charge,
+    charge_of,
+    charge_of_copy,
+    distance,
+    passed_on,
+    request_of,
+)
 from nunet_node.protocol.replicas.events import (
     DeliverReplica,
     ReplicaDelivered,
+    ReplicaMoved,
     ReplicaNotDelivered,
     SampleTaken,
     TakeSample,
 )
+from nunet_node.protocol.replicas.record import ReplicaKey
 from nunet_node.protocol.requester import errands
 from nunet_node.protocol.requester.memory import Errand, Mandate, Memory, Outcome
 from nunet_node.protocol.turn import Turn
@@ -102,6 +108,10 @@ class Placing:
     desk: Desk
     memory: Memory
     dealings: dict[JobId, dict[Did, Dealing]] = field(default_factory=dict)
+    copies: dict[JobId, ReplicaKey] = field(default_factory=dict)
+    """The copies here that are looked after in their custodians' place."""
+    held: dict[JobId, dict[Did, Placement]] = field(default_factory=dict)
+    """Who else was found to have one of those."""
 
     def look_after(self, turn: Turn, charge: Charge) -> int:
         """Do what is due for one charge; return when to look again, elapsed time."""
@@ -151,6 +161,8 @@ class Placing:
             refusal = outcome.refusal
             reason = refusal.reason if refusal else "it answered something else"
             self._failed(turn, charge, dealing, reason)
+        elif self._gives_way(turn, charge, said.keeper):
+            dealing.phase, dealing.due_ns = Phase.KEPT, turn.after_s(AUDIT_S)
         elif said.here:
             turn.do(
                 TakeSample(
@@ -193,7 +205,25 @@ class Placing:
 
     def _charge(self, turn: Turn, name: JobId) -> Charge | None:
         job = turn.ledger.jobs.get(name)
-        return charge_of(job) if job is not None else None
+        if job is not None:
+            return charge_of(job)
+        key = self.copies.get(name)
+        replica = turn.ledger.replicas.get(key) if key is not None else None
+        if replica is None:
+            return None
+        return charge_of_copy(replica, tuple(self.held.get(name, {}).values()))
+
+    def _gives_way(self, turn: Turn, charge: Charge, keeper: Did | None) -> bool:
+        """Stop acting if somebody does who comes before us; tell whether we do."""
+        own, key = self.desk.voice.did, (charge.owner, charge.job)
+        if charge.custodian is None or keeper is None or keeper == own:
+            return False
+        nearer = distance(charge.job, keeper) < distance(charge.job, own)
+        if keeper != charge.custodian and not nearer:
+            return False
+        self.desk.keepers[key] = Keeper(did=keeper, asked_ns=turn.now.elapsed_ns)
+        self.desk.acting.discard(key)
+        return True
 
     def _current(
         self, turn: Turn, charge: Charge | None, holder: Did
@@ -241,6 +271,7 @@ class Placing:
             if heard.payload.store_free_bytes >= charge.size_bytes
             and heard.payload.store_bytes
             and heard.issuer not in dealings
+            and heard.issuer != charge.custodian
         )
         for heard in nearest(charge.job, offers, lacking):
             placement = Placement(
@@ -257,6 +288,7 @@ class Placing:
         dealing.phase, dealing.due_ns = Phase.BUSY, turn.after_s(wait_s)
         dealing.asked = charge.receipt
         to = dealing.placement
+        proofs, handed = passed_on(charge, self.desk.voice, to.holder)
         heard = self.memory.adverts.of_provider(to.holder, turn.now.unix_s)
         newest = heard.payload.addresses if heard else ()
         errand = Errand(
@@ -266,13 +298,19 @@ class Placing:
             peer_id=to.peer_id,
             addresses=tuple(dict.fromkeys((*newest, *to.addresses))),
             mandate=Mandate(
-                signer=self.desk.voice.signer,
-                subject=charge.owner,
-                proofs=tuple(open_delegation(d, VOUCHED) for d in charge.mandate),
+                signer=self.desk.voice.signer, subject=charge.owner, proofs=proofs
             ),
-            args=_args(turn, charge),
+            args=request_of(turn, charge, handed, self._place(charge, to.holder)),
+            beside=handed,
         )
         errands.launch(self.memory, turn, errand)
+
+    def _place(self, charge: Charge, holder: Did) -> int:
+        """Return how many other holders look after the copies before this one."""
+        dealings = self.dealings[charge.job].items()
+        others = [did for did, each in dealings if each.phase is not Phase.AVOIDED]
+        own = distance(charge.job, holder)
+        return sum(distance(charge.job, did) < own for did in others)
 
     def _hand_over(self, turn: Turn, charge: Charge, dealing: Dealing) -> None:
         to = dealing.placement
@@ -291,14 +329,17 @@ class Placing:
         to = dealing.placement
         if any(each.holder == to.holder for each in charge.placed):
             return
-        placed = ReplicaPlaced(
-            job=charge.job,
-            holder=to.holder,
-            peer_id=to.peer_id,
-            addresses=to.addresses[:ADDRESSES_MAX],
-            at_s=turn.now.unix_s,
-        )
-        turn.record(placed)
+        if charge.custodian is None:
+            placed = ReplicaPlaced(
+                job=charge.job,
+                holder=to.holder,
+                peer_id=to.peer_id,
+                addresses=to.addresses[:ADDRESSES_MAX],
+                at_s=turn.now.unix_s,
+            )
+            turn.record(placed)
+        else:
+            self.held.setdefault(charge.job, {})[to.holder] = to
         turn.tell(ReplicaMoved(job=charge.job, holder=to.holder, placed=True))
 
     def _silent(
@@ -321,32 +362,17 @@ class Placing:
         holder = dealing.placement.holder
         if not any(each.holder == holder for each in charge.placed):
             return
-        lost = ReplicaLost(
-            job=charge.job,
-            holder=holder,
-            reason=reason[:REASON_CHARS_MAX],
-            at_s=turn.now.unix_s,
-        )
-        turn.record(lost)
-        turn.tell(
-            ReplicaMoved(
-                job=charge.job, holder=holder, placed=False, reason=lost.reason
+        reason = reason[:REASON_CHARS_MAX]
+        if charge.custodian is None:
+            lost = ReplicaLost(
+                job=charge.job, holder=holder, reason=reason, at_s=turn.now.unix_s
             )
+            turn.record(lost)
+        else:
+            self.held.get(charge.job, {}).pop(holder, None)
+        turn.tell(
+            ReplicaMoved(job=charge.job, holder=holder, placed=False, reason=reason)
         )
-
-
-def _args(turn: Turn, charge: Charge) -> dict[str, Any]:
-    """Return what a holder is asked."""
-    latest_s = turn.now.unix_s + RETENTION_S_MAX
-    args: dict[str, Any] = {
-        "job": charge.job,
-        "attempt": charge.attempt,
-        "root": charge.root,
-        "size_bytes": charge.size_bytes,
-        "until_s": min(charge.until_s, latest_s),
-        "receipt": charge.receipt,
-    }
-    return {**args, "logs": True} if charge.logs else args
 
 
 def _had(dealing: Dealing, charge: Charge) -> bool:
@@ -361,8 +387,4 @@ def nearest(
     job: JobId, offers: Iterable[Statement[Advert]], count: int
 ) -> list[Statement[Advert]]:
     """Return the nodes that keep a job's copies first, the first of all first."""
-
-    def distance(heard: Statement[Advert]) -> bytes:
-        return hashlib.sha256(f"{job}|{heard.issuer}".encode()).digest()
-
-    return heapq.nsmallest(count, offers, key=distance)
+    return heapq.nsmallest(count, offers, key=lambda heard: distance(job, heard.issuer))

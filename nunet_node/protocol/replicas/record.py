@@ -37,6 +37,14 @@ class Replica:
     receipt: bytes
     logs: bool = False
     """Whether it is of logs that no result has."""
+    mandate: tuple[bytes, ...] = ()
+    """By what right this node may have it kept elsewhere."""
+    copies: int = 0
+    """How many copies there are to be."""
+    place: int = 0
+    """How many others look after the copies before this node does."""
+    custodian: Did | None = None
+    """Who ran the job, and is to look after the copies."""
     kept: bool = False
     """Whether every block is here; before that it is only agreed."""
     former: "Replica | None" = None
@@ -90,6 +98,10 @@ def _taken(replica: Replica | None, fact: ReplicaTaken) -> Replica:
         taken_s=fact.at_s,
         receipt=fact.receipt,
         logs=fact.logs,
+        mandate=fact.mandate,
+        copies=fact.copies,
+        place=fact.place,
+        custodian=fact.custodian,
         kept=same,
         former=None if same else before,
     )

@@ -28,6 +28,7 @@ from nunet_node.protocol.replicas.events import (
 )
 from nunet_node.protocol.replicas.packing import is_to_be_packed, packed
 from nunet_node.protocol.replicas.placing import Placing
+from nunet_node.protocol.replicas.succession import Succession
 from nunet_node.protocol.requester.memory import Outcome
 from nunet_node.protocol.turn import NS_PER_S, Turn
 
@@ -58,6 +59,7 @@ class Upkeep:
     """The node's own care for what it keeps."""
 
     placing: Placing
+    succession: Succession = field(init=False)
     planned_ns: int | None = None
     awake: bool = False
     undone: bool = False
@@ -69,6 +71,11 @@ class Upkeep:
     when they are packed next, elapsed time."""
     copies_ns: int | None = None
     """When the copies kept for others are to be looked through."""
+    acting_ns: int | None = None
+    """When to look at those that nobody asks for."""
+
+    def __post_init__(self) -> None:
+        self.succession = Succession(desk=self.placing.desk, placing=self.placing)
 
     def heard(self, turn: Turn, given: ReplicaInput) -> None:
         """Take in what the world says about copies."""
@@ -127,6 +134,8 @@ class Upkeep:
             next_s = holding.let_go(turn)
             if next_s is not None:
                 self._copies_at(turn, next_s)
+        if not self.placing.desk.draining:
+            self._succeed(turn)
         due = (job for job, due_ns in self.results.items() if due_ns <= now_ns)
         for job in list(islice(due, LOOKS_MAX)):
             self._look_after(turn, job)
@@ -135,10 +144,28 @@ class Upkeep:
 
     def undo(self) -> None:
         """Count what was planned in turns that were taken back as unplanned."""
-        self.planned_ns, self.undone = None, True
+        self.planned_ns, self.undone, self.acting_ns = None, True, None
         self.placing.dealings.clear()
+        self.succession.undo()
+
+    def _succeed(self, turn: Turn) -> None:
+        """See to the copies here that nobody else looks after."""
+        self.succession.go_on(turn)
+        if self.acting_ns is None or self.acting_ns <= turn.now.elapsed_ns:
+            next_ns = self.succession.look(turn)
+            latest_ns = turn.after_s(UPKEEP_S_MAX)
+            self.acting_ns = None if next_ns is None else min(next_ns, latest_ns)
+        if self.acting_ns is not None:
+            dues = (self.acting_ns, *self.succession.acting.values())
+            self._plan(turn, min(dues))
 
     def _look_after(self, turn: Turn, name: JobId) -> None:
+        key = self.placing.copies.get(name)
+        if key is not None and name not in turn.ledger.jobs:
+            self.succession.look_after(turn, key)
+            if key in self.succession.acting:
+                self._plan(turn, self.succession.acting[key])
+            return
         job = turn.ledger.jobs.get(name)
         running = job is not None and job.started and job.spec.replicas
         if job is None or job.expired or not (running or job.kept_until_s):
@@ -196,6 +223,8 @@ class Upkeep:
             self._plan(turn, self.copies_ns)
         if self.results:
             self._plan(turn, min(self.results.values()))
+        if self.acting_ns is not None:
+            self._plan(turn, self.acting_ns)
 
     def _plan(self, turn: Turn, due_ns: int) -> None:
         soonest_ns = self.looked_ns + PACE_MS * _NS_PER_MS

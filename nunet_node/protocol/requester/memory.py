@@ -300,7 +300,8 @@ class Memory:
         award, spec, owner = order.award, order.spec, order.owner
         if award is None or spec is None or owner is None or not spec.replicas:
             return None
-        giver = self.mandate(order, KEEP, {"job": order.job}, now_s)
+        about = {"job": order.job, "copies": spec.replicas}
+        giver = self.mandate(order, KEEP, about, now_s)
         if giver is None:
             return None
         data = seal_delegation(
@@ -310,7 +311,7 @@ class Memory:
             command=KEEP,
             nonce=self.nonce(NONCE_BYTES),
             expires_at_s=now_s + spec.lease_s + spec.retention_s,
-            policy=(("==", ".job", order.job),),
+            policy=(("==", ".job", order.job), ("<=", ".copies", spec.replicas)),
         )
         return giver, data
 

@@ -4,8 +4,8 @@ import pytest
 
 from nunet_node.capability.delegation import open_delegation
 from nunet_node.jobs.specification import JobId
-from nunet_node.protocol import effects as fx
 from nunet_node.protocol.messages import KEEP, SUBMIT
+from nunet_node.protocol.replicas.events import ReplicaMoved
 from nunet_node.protocol.replicas.placing import (
     AUDIT_AGAIN_S,
     AUDIT_S,
@@ -86,7 +86,7 @@ def test_a_holder_that_has_all_of_it_passes_its_audits(town):
     town.world.run(for_s=2 * AUDIT_S)
 
     assert town.placed(job) == before
-    moved = town.provider.told(fx.ReplicaMoved)
+    moved = town.provider.told(ReplicaMoved)
     assert all(each.placed for each in moved)
 
 
@@ -99,7 +99,7 @@ def test_a_holder_that_lost_its_blocks_is_noticed_and_replaced(town):
 
     assert loser.did not in town.placed(job)
     assert other.did in town.placed(job)
-    lost = [m for m in town.provider.told(fx.ReplicaMoved) if not m.placed]
+    lost = [m for m in town.provider.told(ReplicaMoved) if not m.placed]
     assert [(m.holder, m.reason) for m in lost] == [(loser.did, "it has no block")]
 
 
@@ -173,7 +173,7 @@ def test_many_results_are_looked_after_one_after_the_other():
     town.provider.restart()
     town.world.run(for_s=SETTLING_S + 60)
 
-    lost = [m for m in town.provider.told(fx.ReplicaMoved) if not m.placed]
+    lost = [m for m in town.provider.told(ReplicaMoved) if not m.placed]
     assert {m.job for m in lost} == set(jobs)
 
 
@@ -195,5 +195,5 @@ def test_only_the_copies_of_one_job_are_allowed(town):
 
     assert mandate.command == KEEP
     assert mandate.audience == town.provider.did
-    assert mandate.conditions == (("==", ".job", job),)
+    assert mandate.conditions == (("==", ".job", job), ("<=", ".copies", 2))
     assert mandate.expires_at_s >= town.provider.jobs[job].kept_until_s

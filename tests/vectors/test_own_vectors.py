@@ -20,6 +20,7 @@ from nunet_node.identity.challenge import (
 from nunet_node.identity.keys import SigningKey
 from nunet_node.identity.peer_id import peer_id_of
 from nunet_node.identity.statement import open_statement
+from nunet_node.jobs.secrets import SecretsUse, open_secrets, seal_secrets
 from nunet_node.jobs.specification import JobSpec, job_id_of
 from nunet_node.quantities import Now
 from nunet_node.wire.cid import Cid
@@ -127,3 +128,20 @@ def test_a_job_has_the_same_id():
 
 def test_a_result_is_sealed_to_the_same_bytes():
     assert sealed.FILE.read_text() == sealed.text()
+
+
+def test_the_secrets_of_a_job_are_these_bytes_when_sealed():
+    want = VECTORS["secrets"]
+    use = SecretsUse(
+        job=VECTORS["job"]["job"],
+        attempt=want["attempt"],
+        provider=NODE.did,
+        owner=OWNER.did,
+    )
+    assert use.context.hex() == want["info"]
+    values = {name: bytes.fromhex(text) for name, text in want["values"].items()}
+    ephemeral = bytes.fromhex(want["ephemeral_secret"])
+    made = seal_secrets(values, use, ephemeral_secret=ephemeral)
+    assert made.hex() == want["sealed"]
+    secret = NODE.key_agreement_secret()
+    assert open_secrets(made, use, values, reader_secret=secret) == values

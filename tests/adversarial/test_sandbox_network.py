@@ -1,6 +1,7 @@
 """A job that is let reach a domain tries to reach more, or to be a burden."""
 
 import contextlib
+import socket
 
 import pytest
 import trio
@@ -410,6 +411,20 @@ async def test_a_cancelled_job_lets_go_of_what_it_reached():
         await world.gone.wait()
         await executors.remove(job_dir)
     assert world.heard == [b"here"]
+
+
+async def test_a_job_whose_way_out_cannot_be_handed_over_is_not_run():
+    """Or it would stand in a network that nobody left."""
+    await need("process")
+    async with some_executors() as executors:
+        job_dir = await executors.open_job("job", 1)
+        order = an_order("process", "touch", "ran", domains=("pypi.example",))
+        with socket.socket() as door:
+            end = await executors._run(order, job_dir, None, None, door.fileno())
+        assert end.exit_code is None
+        assert "not started" in (end.reason or "")
+        assert not (job_dir.path / "ran").exists()
+        await executors.remove(job_dir)
 
 
 @contextlib.asynccontextmanager

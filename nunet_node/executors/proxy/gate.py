@@ -20,7 +20,7 @@ import trio
 from nunet_node.domains import rule_for
 from nunet_node.errors import PeerError
 from nunet_node.executors.proxy.carry import Line, Talk
-from nunet_node.executors.proxy.outside import Internet, Outside, why_not_dialled
+from nunet_node.executors.proxy.outside import Outside, internet, why_not_dialled
 from nunet_node.executors.proxy.request import (
     Refused,
     Wanted,
@@ -186,7 +186,7 @@ async def opened_gate(
     """Keep a gate for one job; what it carries ends with the context."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     gate = Gate(
-        asked=asked, lent=lent, outside=outside or Internet(), door=theirs.fileno()
+        asked=asked, lent=lent, outside=outside or internet(), door=theirs.fileno()
     )
     with ours, theirs:
         async with trio.open_nursery() as serving:

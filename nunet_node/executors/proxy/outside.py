@@ -9,6 +9,7 @@ section 2.4, for the part of IPv6 that is routed at all.
 
 import socket
 from collections.abc import Sequence
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Protocol
 
@@ -86,6 +87,12 @@ class Internet:
             connection.close()
             raise
         return trio.SocketStream(connection)
+
+
+@cache
+def internet() -> Internet:
+    """Return the one of this process, whose jobs share its look-ups."""
+    return Internet()
 
 
 def why_not_dialled(text: str, source: str) -> str:

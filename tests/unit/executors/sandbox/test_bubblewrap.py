@@ -52,6 +52,15 @@ def test_the_box_is_always_hardened(word: str):
     assert word in some_options()
 
 
+def test_a_box_makes_a_network_unless_it_was_started_in_an_empty_one():
+    assert "--unshare-net" in some_options()
+    gated = some_options(gated=True)
+    assert "--unshare-net" not in gated
+    assert "/etc/ssl/certs" in gated
+    assert "/etc/ssl/certs" not in some_options()
+    assert "/etc/ssl/certs" not in some_options(gated=True, root=Path("/r"))
+
+
 def test_a_bwrap_in_a_closed_directory_is_copied_where_all_can_start_it(tmp_path: Path):
     found = bubblewrap.find()
     if found is None:

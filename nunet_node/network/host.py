@@ -15,7 +15,6 @@ from typing import Any, Final
 import trio
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
-from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 from multiaddr import Multiaddr
 
@@ -32,6 +31,7 @@ from nunet_node.network.discovery import (
 )
 from nunet_node.network.libp2p.gossip import Outlet, SafePubsub, make_router
 from nunet_node.network.libp2p.remedies import install, run_service
+from nunet_node.network.libp2p.selecting import choose
 from nunet_node.network.libp2p.swarm import NetStream, make_host, root_cause
 from nunet_node.network.liveness import PeerWatch
 from nunet_node.network.port import (
@@ -164,9 +164,7 @@ class Libp2pHost:
             raise ProtocolRefused(f"no stream to {peer_id}: {error}") from None
         try:
             with trio.fail_after(OPEN_S):
-                await self._inner.multiselect_client.select_one_of(
-                    [protocol], MultiselectCommunicator(muxed), OPEN_S
-                )
+                await choose(muxed, protocol)
         except BaseException as error:
             await muxed.reset()
             if not isinstance(error, Exception):

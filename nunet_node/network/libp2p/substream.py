@@ -91,6 +91,11 @@ class YamuxStream(IMuxedStream):  # type: ignore[misc] # the library is untyped
         self._broken: str | None = None
         self._changed = trio.Event()
 
+    @property
+    def has_unread(self) -> bool:
+        """Tell whether something has arrived that was not read yet."""
+        return bool(self._buffer)
+
     async def read(self, n: int | None = None) -> bytes:
         """Y3: return what has arrived, at most ``n`` bytes, waiting for the first.
 

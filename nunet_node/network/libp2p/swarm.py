@@ -36,6 +36,7 @@ from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
 from nunet_node.network.libp2p.connection import YamuxConnection
+from nunet_node.network.libp2p.selecting import OneTrip
 from nunet_node.network.stream import READ_BYTES, StreamBroken
 
 CLOSE_S: Final = 1
@@ -269,6 +270,7 @@ def make_host(seed: bytes, connections_max: int) -> BasicHost:
     )
     host = SafeHost(network=swarm, disable_identify_address_discovery=True)
     host.remove_stream_handler(ID_PUSH)
+    host.multiselect = OneTrip(host.multiselect.handlers)
     return host
 
 

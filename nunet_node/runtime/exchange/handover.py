@@ -13,7 +13,7 @@ brought counts as lacking, because otherwise its id alone would buy its bytes.
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 import msgspec
@@ -55,8 +55,12 @@ INPUT_FILES_MAX: Final = 20_000
 """Files that a job's inputs may have: what the executors lay out for one job."""
 
 STREAMS_PER_PEER_MAX: Final = 16
-"""Block streams that one peer may have open with us; each may hold some groups of
+"""Block streams of one peer that are served at once; each may hold some groups of
 blocks in memory."""
+
+STREAMS_WAITING_MAX: Final = 64
+"""Further ones that wait for their turn, with what the transport holds of them. Eight
+jobs that end together open two each, and end them as fast as they are answered."""
 
 OWNERS_KEPT_MAX: Final = 1024
 """Owners whose handed-over blocks are remembered; one that is forgotten sends its
@@ -119,6 +123,16 @@ class HandedOver:
         return blocks
 
 
+@dataclass(slots=True, eq=False)
+class _Line:
+    """The block streams of one peer, served and waiting."""
+
+    served: trio.CapacityLimiter = field(
+        default_factory=lambda: trio.CapacityLimiter(STREAMS_PER_PEER_MAX)
+    )
+    streams: int = 0
+
+
 class BlockServer:
     """Answers the block streams that peers open.
 
@@ -148,7 +162,7 @@ class BlockServer:
         self._keepers = keepers or Keepers()
         self._open_channel = open_channel
         self._handed = HandedOver()
-        self._streams: dict[str, int] = {}
+        self._lines: dict[str, _Line] = {}
         self._taking: set[JobId] = set()
         self._room = trio.CapacityLimiter(HANDOVERS_MAX)
 
@@ -162,17 +176,18 @@ class BlockServer:
         return bool(blocks) and blocks <= self._handed.of(self._owner_of(job))
 
     async def _serve(self, stream: Stream) -> None:
-        open_now = self._streams.get(stream.peer_id, 0)
-        if open_now >= STREAMS_PER_PEER_MAX:
+        line = self._lines.setdefault(stream.peer_id, _Line())
+        if line.streams >= STREAMS_PER_PEER_MAX + STREAMS_WAITING_MAX:
             await stream.reset()
             return
-        self._streams[stream.peer_id] = open_now + 1
+        line.streams += 1
         try:
-            await self._converse(stream)
+            async with line.served:
+                await self._converse(stream)
         finally:
-            self._streams[stream.peer_id] -= 1
-            if not self._streams[stream.peer_id]:
-                del self._streams[stream.peer_id]
+            line.streams -= 1
+            if not line.streams:
+                del self._lines[stream.peer_id]
 
     async def _converse(self, stream: Stream) -> None:
         while True:

@@ -18,11 +18,12 @@ from nunet_node.runtime.exchange.requests import (
     BlockProtocolError,
     BlockRefusedError,
     No,
+    Want,
 )
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import StoreUnavailableError
 from nunet_node.wire.cid import Cid
-from nunet_node.wire.schema import encode_record
+from nunet_node.wire.schema import decode_record, encode_record
 from tests.runtime_kit import linked_hosts, store_files
 
 PROTOCOL = "/nunet/blocks/1"
@@ -228,8 +229,25 @@ async def test_a_granted_tree_is_served_until_the_peer_is_forgotten(stores, tmp_
             await take_from_provider(server, client, ours, built.root)
 
 
+async def test_a_stream_beyond_those_served_at_once_waits_for_its_turn(
+    stores, built, monkeypatch
+):
+    monkeypatch.setattr(handover_module, "STREAMS_PER_PEER_MAX", 2)
+    theirs, _ = stores
+    provider = Provider(theirs)
+    async with linked_hosts() as (server, client):
+        provider.server.serve(server)
+        kept = [await client.open_stream(server.peer_id, PROTOCOL) for _ in range(2)]
+        third = await client.open_stream(server.peer_id, PROTOCOL)
+        await third.send(encode_record(Want(cids=(built.root,))))
+        await kept[0].finish()
+        with trio.fail_after(10):
+            assert decode_record(No, await third.receive(), bytes_max=64) == No()
+
+
 async def test_streams_of_one_peer_are_counted(stores, built, monkeypatch):
     monkeypatch.setattr(handover_module, "STREAMS_PER_PEER_MAX", 2)
+    monkeypatch.setattr(handover_module, "STREAMS_WAITING_MAX", 0)
     theirs, _ = stores
     provider = Provider(theirs)
     async with linked_hosts(3) as (server, client, other):

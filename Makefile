@@ -62,7 +62,8 @@ coverage: $(ENVIRONMENT) ## Run every test and say which branches none took.
 	@$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	@$(BIN)/coverage report --skip-covered --show-missing
 
-mutants: $(ENVIRONMENT) ## Take out each remedy for the network library; see its test fail.
+mutants: $(ENVIRONMENT) ## Break each promise, and take out each remedy; see it noticed.
+	@$(BIN)/python -m tests.mutation.promises
 	@$(BIN)/python -m tests.mutation.remedies $(TRAPS)
 
 lock: $(ENVIRONMENT) ## Resolve the dependencies anew and write the lock files.

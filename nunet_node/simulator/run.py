@@ -129,7 +129,7 @@ class Run:
             job
             for machine in self.world.machines
             for job, order in machine.node.orders.items()
-            if not order.ended
+            if order.spec and not order.ended
         ]
 
     def _kept(self) -> list[JobId]:

@@ -148,6 +148,8 @@ class Faults(_Part, frozen=True):
     """Providers that offer four times what they have; jobs fail there."""
     replaying_permille: Permille = 0
     """Submitting peers that send every command twice."""
+    prying_permille: Permille = 0
+    """Submitting peers that ask to read, and to cancel, the jobs of others."""
     unreachable_permille: Permille = 0
     """Providers behind a NAT: nobody can dial them."""
     forgetting_permille: Permille = 0

@@ -1,6 +1,7 @@
 """A checker that never complains proves nothing: each is shown a broken promise."""
 
 import pickle
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -8,13 +9,18 @@ import pytest
 from nunet_node.jobs.lifecycle import State
 from nunet_node.protocol import effects as fx
 from nunet_node.protocol import facts as ft
+from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.turn import Batch
 from nunet_node.simulator.plan import make_plan
 from nunet_node.simulator.run import Run
 from nunet_node.simulator.scenario import Faults, Fleet, Scenario, Work
 from nunet_node.simulator.shrink import shrink
 from nunet_node.simulator.sweep import Point, play_all
-from nunet_node.simulator.watch.promises import BrokenPromiseError, Promises
+from nunet_node.simulator.watch.promises import (
+    STOPPED_NS,
+    BrokenPromiseError,
+    Promises,
+)
 from nunet_node.wire.cid import Cid
 
 CALM = Scenario(
@@ -100,7 +106,9 @@ def test_a_second_result_is_noticed(seen):
         ends = [f for f in batch.facts if isinstance(f, ft.NoticeKept)]
         if ends and ends[-1].notice.result is not None:
             # As if the owner had given the attempt up, and another one ended too.
-            promises._books[machine.index].told.clear()
+            books = promises._books[machine.index]
+            books.told.clear()
+            books.heard.clear()
             notice = alter(result=Cid.of_raw(b"another"))(ends[-1].notice)
             other = Batch(facts=(alter(notice=notice)(ends[-1]),), effects=())
             with pytest.raises(BrokenPromiseError, match="I3"):
@@ -162,6 +170,51 @@ def test_a_start_after_a_cancel_is_noticed(seen):
     pytest.fail("no job was accepted and started in one turn")
 
 
+def test_a_job_that_runs_on_after_its_cancel_is_noticed(seen):
+    machines, turns = seen
+    promises = Promises(machines)
+    for now_ns, machine, given, batch in turns:
+        if isinstance(given, ins.JobExited):
+            stopping = promises._books[machine.index].stopping
+            stopping[given.job] = now_ns - STOPPED_NS
+            promises.turned(now_ns, machine, given, Batch(facts=(), effects=()))
+            with pytest.raises(BrokenPromiseError, match="I7"):
+                promises.turned(now_ns + 1, machine, given, batch)
+            return
+        promises.turned(now_ns, machine, given, batch)
+    pytest.fail("no job ran to its end")
+
+
+def test_an_open_job_that_is_forgotten_is_noticed(seen):
+    def forget(batch):
+        taken = [f for f in batch.facts if isinstance(f, ft.JobAccepted)]
+        return [*batch.facts, *(ft.JobForgotten(job=f.job) for f in taken)], ()
+
+    assert replay(seen, forget) == "I6"
+
+
+def test_an_award_of_what_has_a_result_is_noticed(seen):
+    awards = {}
+
+    def again(batch):
+        awards.update(
+            {f.job: f for f in batch.facts if isinstance(f, ft.AwardIntended)}
+        )
+        ends = [f for f in batch.facts if isinstance(f, ft.NoticeKept)]
+        over = [awards[f.job] for f in ends if f.notice.result is not None]
+        return [*batch.facts, *over], batch.effects
+
+    assert replay(seen, again) == "I3"
+
+
+def test_a_notice_that_is_kept_twice_is_noticed(seen):
+    def twice(batch):
+        kept = [f for f in batch.facts if isinstance(f, ft.NoticeKept)]
+        return [*batch.facts, *kept[:1]], batch.effects
+
+    assert replay(seen, twice) == "I11"
+
+
 def test_a_stranger_who_may_read_is_noticed(seen):
     def leaked(batch):
         effects = [
@@ -194,6 +247,45 @@ def test_a_job_that_never_ends_is_noticed():
     broken = Run(make_plan(short, 1)).play().broken
     assert broken is not None
     assert broken.invariant == "I10"
+
+
+class Aside:
+    """A node that knows what it has not written down."""
+
+    idle_too = False
+
+    def turned(self, now_ns, machine, given, batch):
+        ledger = machine.node._ledger
+        for job in ledger.active_jobs():
+            ledger.put(job.job, replace(job, isolation="aside"))
+
+    def booted(self, now_ns, machine):
+        pass
+
+
+def test_a_node_that_knows_what_its_journal_does_not_is_noticed():
+    broken = Run(make_plan(CRASHING, 3), extra=(Aside(),)).play().broken
+    assert broken is not None
+    assert broken.invariant == "I12"
+
+
+def test_strangers_are_told_nothing_and_end_nothing():
+    curious = msgspec.structs.replace(
+        CALM,
+        fleet=Fleet(providers=2, submitters=3),
+        faults=Faults(prying_permille=1000),
+    )
+    run = Run(make_plan(curious, 1))
+    outcome = run.play()
+    assert outcome.broken is None
+    assert outcome.measures["states"] == {"completed": 4}
+    asked = [
+        order.job
+        for machine in run.world.machines
+        for order in machine.node.orders.values()
+        if order.spec is None and order.cancel_wanted
+    ]
+    assert asked
 
 
 class Forgetful:

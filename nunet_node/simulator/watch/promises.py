@@ -15,15 +15,20 @@ from nunet_node.jobs.lifecycle import HOLDING, MOVES, State, is_final
 from nunet_node.jobs.specification import JobId
 from nunet_node.protocol import effects as fx
 from nunet_node.protocol import facts as ft
-from nunet_node.protocol.inputs import FrameReceived, Input
+from nunet_node.protocol.inputs import FrameReceived, Input, JobExited
 from nunet_node.protocol.messages import CANCEL, SUBMIT
 from nunet_node.protocol.turn import Batch, Ledger
 from nunet_node.quantities import ResourceVector
+from nunet_node.simulator.plan import NS_PER_S
 from nunet_node.simulator.world.machine import Machine
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import decode_record, encode_record
 
 NOTHING: Final = ResourceVector()
+
+STOPPED_NS: Final = NS_PER_S
+"""Time in which what was cancelled is dead: the order to kill it comes in the same
+turn as the acceptance, and carrying it out takes a hundredth of this."""
 
 
 class BrokenPromiseError(NunetNodeError):
@@ -60,6 +65,10 @@ class Books:
     """Commands that had an effect."""
     copies: dict[JobId, Did] = field(default_factory=dict)
     """Whose results it ever kept copies of."""
+    stopping: dict[JobId, int] = field(default_factory=dict)
+    """When it accepted which cancel, since it booted."""
+    heard: dict[JobId, int] = field(default_factory=dict)
+    """The number of the last notice of a job's newest attempt."""
     told: dict[JobId, list[State]] = field(default_factory=dict)
     """What the owner was told of a job's newest attempt, in order."""
 
@@ -92,6 +101,8 @@ class Promises:
             command = given.body
         for fact in batch.facts:
             self._fact(machine, books, fact, command)
+        if books.stopping:
+            self._stopped(machine, books, given)
         for effect in batch.effects:
             if type(effect) is fx.StartJob:
                 self._starts(machine, books, effect)
@@ -105,13 +116,15 @@ class Promises:
             BrokenPromiseError: it is not.
         """
         self._now_ns = now_ns
+        self._books[machine.index].stopping.clear()
         ledger = Ledger()
         for fact in machine.journal:
             data = encode_record(fact)
             ledger.apply(decode_record(ft.Fact, data, bytes_max=ft.FACT_BYTES_MAX))
         jobs, orders = dict(machine.node.jobs), dict(machine.node.orders)
-        copies = ledger.replicas == machine.node.replicas
-        if ledger.jobs != jobs or ledger.orders != orders or not copies:
+        copies, died_as = dict(machine.node.replicas), machine.died_as
+        booted_as = (jobs, orders, copies)
+        if (ledger.jobs, ledger.orders, ledger.replicas) != booted_as:
             self._broken("I12", f"{machine.name} is not what its journal says")
         for job, custody in self._books[machine.index].jobs.items():
             kept = jobs.get(job)
@@ -120,6 +133,8 @@ class Promises:
                 custody.owner,
             ):
                 self._broken("I6", f"{machine.name} came back without {job}")
+        if died_as is not None and died_as != booted_as:
+            self._broken("I12", f"{machine.name} is not who it was when it died")
 
     def settled(self, now_ns: int, machines: list[Machine]) -> None:
         """Check what must hold when all is quiet.
@@ -155,7 +170,9 @@ class Promises:
             case ft.CancelAccepted():
                 self._cancels(books, fact, command)
             case ft.JobForgotten():
-                del books.jobs[fact.job]
+                forgotten = books.jobs.pop(fact.job)
+                if forgotten.state is None or not is_final(forgotten.state):
+                    self._broken("I6", f"{fact.job} is forgotten, and has not ended")
             case ft.ReplicaTaken():
                 books.copies[fact.job] = fact.owner
             case _:
@@ -166,7 +183,9 @@ class Promises:
             case ft.OrderPlaced():
                 self._owned(fact.job, fact.owner)
             case ft.AwardIntended():
-                books.told.pop(fact.job, None)
+                books.heard.pop(fact.job, None)
+                if State.COMPLETED in books.told.pop(fact.job, ()):
+                    self._broken("I3", f"{fact.job} has a result, and runs again")
             case ft.AwardAccepted():
                 self._acknowledged(fact)
             case ft.NoticeKept():
@@ -228,6 +247,7 @@ class Promises:
     ) -> None:
         custody = books.jobs[fact.job]
         custody.cancelling = True
+        books.stopping[fact.job] = self._now_ns
         if command is None or command.command != CANCEL:
             self._broken("I5", f"{fact.job} was cancelled without a command")
         elif command.subject != custody.owner:
@@ -267,6 +287,16 @@ class Promises:
         if not any(custody.attempt >= said.attempt for custody in kept):
             self._broken("I6", f"{fact.job} was acknowledged and is on no disk")
 
+    def _stopped(self, machine: Machine, books: Books, given: Input) -> None:
+        # I7: what was cancelled is killed at once, and does not run to its end.
+        over = None
+        if isinstance(given, JobExited) and given.limit != "cancelled":
+            over = given.job
+        for job, accepted_ns in books.stopping.items():
+            late = self._now_ns > accepted_ns + STOPPED_NS
+            if late and (job in machine.running or job == over):
+                self._broken("I7", f"{job} ran on after its cancel was accepted")
+
     def _confirmed(self, fact: ft.CancelKept) -> None:
         # I7: what was confirmed has ended.
         said = fact.confirmation
@@ -277,6 +307,9 @@ class Promises:
     def _noticed(self, books: Books, fact: ft.NoticeKept) -> None:
         # I3: at most one result is accepted.
         notice = fact.notice
+        if notice.sequence <= books.heard.get(fact.job, 0):
+            self._broken("I11", f"notice {notice.sequence} of {fact.job} is kept twice")
+        books.heard[fact.job] = notice.sequence
         self._told(books, fact.job, notice.state)
         if notice.result is None:
             return

@@ -17,12 +17,18 @@ from nunet_node.protocol import effects as fx
 from nunet_node.protocol.facts import Fact
 from nunet_node.protocol.inputs import CapacityProbed, Input, SessionId
 from nunet_node.protocol.node import Node, NodeSettings
+from nunet_node.protocol.order import Order
+from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.replicas.events import ExpectReplica
+from nunet_node.protocol.replicas.record import Replica, ReplicaKey
 from nunet_node.quantities import ResourceVector
 from nunet_node.simulator.world.keys import Nonces
 from nunet_node.wire.cid import Cid
 
 GIB: Final = 1 << 30
+
+Ledgers = tuple[dict[JobId, Job], dict[JobId, Order], dict[ReplicaKey, Replica]]
+"""What survives a crash of a node."""
 
 INBOUND_FIRST: Final = 2
 """Number of the first session that others dial; even, as in production."""
@@ -41,6 +47,7 @@ class Traits:
     forgets: bool = False
     """It keeps no block of the copies that it takes."""
     replays: bool = False
+    pries: bool = False
     unreachable: bool = False
 
     @property
@@ -81,6 +88,8 @@ class Machine:
     """The copies of results whose blocks are all on disk, by owner and job."""
     gone: bool = False
     """It never returns."""
+    died_as: Ledgers | None = None
+    """What its node knew when it went down last: jobs, orders and copies."""
     booted_ns: int = 0
     joined_ns: int = 0
     """When it has a neighbour to gossip with."""
@@ -137,6 +146,9 @@ class Machine:
 
     def boot_node(self, table: AdvertTable) -> None:
         """Become a new process with the old disk."""
+        if self.boot:
+            node = self.node
+            self.died_as = (dict(node.jobs), dict(node.orders), dict(node.replicas))
         self.boot += 1
         self.up, self.disk_full, self.doom = True, False, None
         self.timers = {}

@@ -28,6 +28,7 @@ from nunet_node.simulator.plan import NS_PER_S, Cancelled, Placed
 from nunet_node.simulator.scenario import Work
 from nunet_node.simulator.world.execution import honest_result, job_words
 from nunet_node.simulator.world.machine import GIB, Machine
+from nunet_node.simulator.world.strangers import Strangers
 from nunet_node.simulator.world.world import World
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
@@ -52,6 +53,11 @@ class People:
     """The results that arrived, whole."""
     withheld: set[JobId] = field(default_factory=set)
     _reads: dict[JobId, int] = field(default_factory=dict)
+    _strangers: Strangers = field(init=False)
+
+    def __post_init__(self) -> None:
+        world = self.world
+        self._strangers = Strangers(world.machines, world.agenda, world.give)
 
     def submit(self, wanted: Placed) -> None:
         """Submit a job, unless the machine is down."""
@@ -82,6 +88,8 @@ class People:
             case fx.OrderChanged(notice=notice) if notice is not None:
                 if notice.state is State.COMPLETED:
                     self._read(machine, news.job)
+            case fx.OrderAccepted():
+                self._strangers.accepted(machine, news.job, Did(news.provider))
             case fx.ReadGranted():
                 size = news.receipt.result_bytes
                 self.world.transfers.fetch(machine, news, size, self._fetched)
@@ -97,7 +105,7 @@ class People:
         """Take everything up again at a machine that is back."""
         for job, order in list(machine.node.orders.items()):
             unsure = order.cancel_wanted and order.confirmation is None
-            if not order.ended or unsure:
+            if not (order.ended or order.spec is None) or unsure:
                 self.world.give(machine, ins.FollowWanted(job=job))
             elif order.state is State.COMPLETED and job not in self.fetched:
                 self._read(machine, job)

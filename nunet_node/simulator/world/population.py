@@ -53,7 +53,10 @@ def _traits(faults: Faults, chance: Random, *, provides: bool) -> Traits:
         return chance.randrange(1000) < permille
 
     if not provides:
-        return Traits(replays=drawn(faults.replaying_permille))
+        return Traits(
+            replays=drawn(faults.replaying_permille),
+            pries=drawn(faults.prying_permille),
+        )
     return Traits(
         slow_times=faults.slow_times if drawn(faults.slow_permille) else 1,
         lies=drawn(faults.lying_permille),

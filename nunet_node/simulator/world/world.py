@@ -147,6 +147,8 @@ class World:
             return
         steps = None if machine.doom is None else machine.doom[0]
         if steps == 0:
+            # What it decided is on no disk, so nobody is ever to hear of it.
+            machine.node.undo()
             self.die(machine)
             return
         machine.journal += batch.facts

@@ -307,3 +307,15 @@ async def test_a_document_cannot_speak_for_a_name_that_carries_its_own(door, web
     proof = give(liar, liar.did, victim.did)
     refused = await door.refused(invoke(liar, proof, subject=victim.did))
     assert refused == "capability.subject"
+
+
+async def test_a_did_peer_commands_with_what_it_carries_and_no_server_is_asked(
+    door, web
+):
+    text = SigningKey(SEED).did.removeprefix("did:key:")
+    both = signer(Did(f"did:peer:2.V{text}.I{text}"))
+    assert await door.is_taken(invoke(both))
+    assert await door.refused(invoke(signer(both.did, OTHER))) == "capability.signature"
+    alone = signer(Did(f"did:peer:2.I{text}"))
+    assert await door.refused(invoke(alone)) == "identity.key-type"
+    assert web.asked == []

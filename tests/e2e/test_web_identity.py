@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from nunet_node.client import ClientError, JobFile, open_client
-from nunet_node.client.trust.delegating import Grant, delegate
+from nunet_node.client.trust.delegating import Grant, delegate, share
 from nunet_node.identity.did import Documents
 from nunet_node.jobs.lifecycle import State
 from nunet_node.quantities import ResourceVector
@@ -148,3 +148,26 @@ async def test_a_node_that_asks_no_servers_says_so(town, tmp_path):
     assert order.state is State.REFUSED
     assert "'web' is not spoken" in order.reason
     assert town.web.asked == []
+
+
+async def test_a_reader_that_is_a_did_web_opens_what_is_shared_with_it(town, tmp_path):
+    home = open_home(tmp_path / "bob")
+    did = town.web.did("bob")
+    bob = home.new_identity("web", web=did).key
+    town.web.publish(did, bob.key_did)
+    found = Documents(
+        found={
+            did: home.known_document("web"),
+            town.did: town.home.known_document("web"),
+        }
+    )
+    async with town.client() as client:
+        handle = await client.submit(shell("echo shared"))
+        order = await handle.ended()
+    token = share(town.home, town.key, order, did, FAR_S, found).token
+    keep_token(home, token, found)
+
+    async with town.client("bob") as client:
+        read = await client.find(order.link)
+        path = await read.fetch(tmp_path / "there")
+    assert (path / "stdout").read_text() == "shared\n"

@@ -18,6 +18,7 @@ from nunet_node.cli.identity import ensure_identity
 from nunet_node.cli.options import BOOTSTRAP, IDENTITY, Parsed, checked
 from nunet_node.cli.output import Settings, table, visible
 from nunet_node.cli.progress import short
+from nunet_node.cli.trust.documents import WEB, documents_of, documents_of_token
 from nunet_node.cli.trust.explain import (
     FILE,
     document_of,
@@ -141,6 +142,7 @@ def delegate_command(settings: Settings, /, **given: Any) -> None:
 @_EXPIRES
 @_OUT
 @IDENTITY
+@WEB
 @click.pass_obj
 def share_command(settings: Settings, /, job: str, **given: Any) -> None:
     """Let a DID fetch the result of JOB, and do nothing else with it."""
@@ -150,7 +152,8 @@ def share_command(settings: Settings, /, job: str, **given: Any) -> None:
     identity = ensure_identity(settings, home, given["identity"])
     signer = keys.get(order.owner or identity.did, identity.key)
     expires_at_s = now_s() + given["expires"]
-    made = share(home, signer, order, given["to"], expires_at_s)
+    to = documents_of(home, (given["to"],), web=given["web"])
+    made = share(home, signer, order, given["to"], expires_at_s, to)
     public = order.spec is not None and order.spec.results is ResultKind.PUBLIC
     if not public and not sealed_key_of(made.leaf.meta):
         settings.note(
@@ -162,11 +165,13 @@ def share_command(settings: Settings, /, job: str, **given: Any) -> None:
 
 @cap_command.command("add")
 @FILE
+@WEB
 @click.pass_obj
-def add_command(settings: Settings, file: str) -> None:
+def add_command(settings: Settings, file: str, web: bool) -> None:  # noqa: FBT001 - click passes by name
     """Keep a token that you were given, so that commands use it."""
-    home = open_home(settings.home)
-    chain = tokens.keep_token(home, token_text(file))
+    home, text = open_home(settings.home), token_text(file)
+    documents = documents_of_token(home, text, web=web)
+    chain = tokens.keep_token(home, text, documents)
     leaf = chain[-1]
     settings.document(document_of(leaf, home))
     if not settings.json:
@@ -219,7 +224,9 @@ def revoke_command(
     """
     home = open_home(settings.home)
     ensure_identity(settings, home, identity)
-    chain = tokens.keep_token(home, token_text(file))
+    text = token_text(file)
+    documents = documents_of_token(home, text, web=False)
+    chain = tokens.keep_token(home, text, documents)
 
     async def run() -> int:
         async with open_client(home, bootstrap=bootstrap, identity=identity) as client:

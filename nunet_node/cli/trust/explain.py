@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from nunet_node.capability.held.parcel import read_links
 from nunet_node.capability.proof_chain import Act
 from nunet_node.cli.options import BOOTSTRAP, Parsed, checked
 from nunet_node.cli.output import Settings, visible
+from nunet_node.cli.trust.documents import WEB, documents_of_token
 from nunet_node.client import ClientError, open_client
 from nunet_node.client.trust.revoking import Standing
 from nunet_node.errors import PeerError
@@ -65,9 +67,15 @@ class _Asked:
 
 @click.command("show")
 @FILE
+@WEB
 @BOOTSTRAP
 @click.pass_obj
-def show_command(settings: Settings, file: str, bootstrap: tuple[str, ...]) -> None:
+def show_command(
+    settings: Settings,
+    file: str,
+    web: bool,  # noqa: FBT001 - click passes by name
+    bootstrap: tuple[str, ...],
+) -> None:
     """Print what a token allows, each of its links as it stands.
 
     Providers are asked whether it was revoked, if --bootstrap names a peer or a node
@@ -75,7 +83,8 @@ def show_command(settings: Settings, file: str, bootstrap: tuple[str, ...]) -> N
     """
     home = open_home(settings.home)
     links = read_links(token_text(file))
-    stories = explain(links, now_s=now_s())
+    documents = documents_of_token(home, token_text(file), web=web)
+    stories = explain(links, now_s=now_s(), documents=documents)
     asked = _ask(home, bootstrap, stories)
     void = tokens.voids(home)
     shown = [document_of(s.delegation, home) for s in stories if s.delegation]
@@ -97,6 +106,7 @@ def show_command(settings: Settings, file: str, bootstrap: tuple[str, ...]) -> N
     help="Would it allow this?",
 )
 @click.option("--job", metavar="JOB", help="About this job.")
+@WEB
 @BOOTSTRAP
 @click.pass_obj
 def explain_command(
@@ -104,6 +114,7 @@ def explain_command(
     file: str,
     command: str | None,
     job: str | None,
+    web: bool,  # noqa: FBT001 - click passes by name
     bootstrap: tuple[str, ...],
 ) -> int:
     """Tell link by link who gave what to whom, until when, and where it fails.
@@ -113,12 +124,14 @@ def explain_command(
     """
     home = open_home(settings.home)
     links = read_links(token_text(file))
-    asked = _ask(home, bootstrap, explain(links, now_s=now_s()))
+    documents = documents_of_token(home, token_text(file), web=web)
+    told = partial(explain, links, now_s=now_s(), documents=documents)
+    asked = _ask(home, bootstrap, told())
     void = tokens.voids(home).keys()
-    stories = explain(links, now_s=now_s(), revoked=void)
+    stories = told(revoked=void)
     if command is not None and stories and stories[-1].delegation:
         act = _act(stories[-1].delegation, command, job)
-        stories = explain(links, now_s=now_s(), act=act, revoked=void)
+        stories = told(act=act, revoked=void)
     holds = all(not story.faults for story in stories)
     settings.document(
         {

@@ -20,7 +20,14 @@ from nunet_node.capability.held.terms import (
 from nunet_node.capability.proof_chain import check_joints
 from nunet_node.capability.revocation import seal_revocation
 from nunet_node.client.errors import ClientError, ResultMissingError
-from nunet_node.identity.did import VOUCHED, Did, parse_did
+from nunet_node.identity.did import (
+    NO_DOCUMENTS,
+    VOUCHED,
+    Did,
+    Documents,
+    is_web,
+    parse_did,
+)
 from nunet_node.identity.keys import Signer, SigningKey
 from nunet_node.jobs.link import format_link
 from nunet_node.jobs.specification import Engine, JobSpec
@@ -103,12 +110,25 @@ def delegate(home: Home, signer: Signer, grant: Grant) -> Given:
 
 
 def share(
-    home: Home, signer: Signer, order: Order, to: str, expires_at_s: int
+    home: Home,
+    signer: Signer,
+    order: Order,
+    to: str,
+    expires_at_s: int,
+    documents: Documents = NO_DOCUMENTS,
 ) -> Given:
     """Let somebody fetch the result of one job, and nothing else.
 
     The token opens a sealed result only if the job has ended and the owner's key is
     here; otherwise it says no more than that the reader may fetch it.
+
+    Args:
+        home: the home of the owner, or of who was given to share it.
+        signer: who shares.
+        order: the job's.
+        to: the reader's DID.
+        expires_at_s: until when, unix time.
+        documents: what was fetched of the reader, if its DID does not carry its own.
 
     Raises:
         ResultMissingError: no provider has the job.
@@ -127,12 +147,12 @@ def share(
         owner=owner,
         link=order.link
         or format_link(order.job, owner, award.provider, award.addresses),
-        sealed_key=_sealed_key(home, order, parse_did(to)),
+        sealed_key=_sealed_key(home, order, parse_did(to), documents),
     )
     return delegate(home, signer, grant)
 
 
-def _sealed_key(home: Home, order: Order, reader: Did) -> bytes:
+def _sealed_key(home: Home, order: Order, reader: Did, documents: Documents) -> bytes:
     """Return the key of an ended job's result, sealed to a reader; nothing without."""
     notice = order.notice
     if notice is None or notice.result is None or not notice.sealed_key:
@@ -146,12 +166,14 @@ def _sealed_key(home: Home, order: Order, reader: Did) -> bytes:
                 job=order.job,
                 root=notice.result,
             )
+            document = documents.of(reader) if is_web(reader) else None
             return wrap_key(
                 key,
                 reader=reader,
                 job=order.job,
                 root=notice.result,
                 ephemeral_secret=secrets.token_bytes(KEY_BYTES),
+                agreement=(document.key_agreement if document else None) or b"",
             )
     return b""
 

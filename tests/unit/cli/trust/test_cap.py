@@ -1,12 +1,18 @@
 """Delegations are made, kept, explained and taken back from the command line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from nunet_node.cli.main import run
+from nunet_node.cli.trust.documents import documents_of
+from nunet_node.identity.did import Documents, parse_did
+from nunet_node.identity.errors import UnresolvedDidError
 from nunet_node.identity.keys import SigningKey
 from nunet_node.identity.peer_id import peer_id_of
+from nunet_node.runtime.home import open_home
+from nunet_node.runtime.wallet.tokens import keep_token, read_token_text
 
 FRIEND = SigningKey(b"f" * 32).did
 JOB = "a" * 32
@@ -206,3 +212,51 @@ def test_everything_is_given_only_by_who_says_so(cli, tmp_path):
     code, shown = cli(*words, "--everything")
     assert code == 0
     assert shown["audience"] == FRIEND
+
+
+@pytest.fixture
+def given_by_web(cli, tmp_path):
+    """A token that a did:web gave to an identity of the home ``theirs``."""
+    cli("did", "create", "web", "--web", "example.org", home="giver")
+    taker = cli("did", home="theirs")[1]["did"]
+    words = ("--identity", "web", "--out", "t")
+    delegate(cli, *words, home="giver", to=taker)
+    return str(tmp_path / "t")
+
+
+def test_a_did_web_needs_no_server_for_what_it_gave_itself(cli, given_by_web):
+    for words in (("show",), ("explain",), ("add",)):
+        code, shown = cli("cap", *words, given_by_web, home="giver")
+        assert code == 0, shown
+    code, shown = cli("cap", "list", home="giver")
+    assert shown[0]["issuer"] == "did:web:example.org"
+
+
+def test_no_server_is_asked_about_a_token_unless_that_is_said(cli, given_by_web):
+    code, shown = cli("cap", "add", given_by_web, home="theirs")
+    assert (code, shown["error"]["code"]) == (1, "identity.unresolved")
+    assert "--web" in shown["error"]["message"]
+    code, shown = cli("cap", "explain", given_by_web, home="theirs")
+    assert (code, shown["valid"]) == (1, False)
+    assert "--web" in json.dumps(shown["links"])
+    assert cli("cap", "list", home="theirs") == (0, [])
+
+
+def test_a_token_of_a_did_web_that_was_kept_is_used_without_its_server(
+    cli, given_by_web, tmp_path
+):
+    giver, theirs = open_home(tmp_path / "giver"), open_home(tmp_path / "theirs")
+    did = parse_did("did:web:example.org")
+    documents = Documents(found={did: giver.known_document("web")})
+    text = read_token_text(Path(given_by_web))
+    keep_token(theirs, text, documents)
+
+    assert keep_token(theirs, text)[-1].issuer == did
+    assert len(cli("cap", "list", home="theirs")[1]) == 1
+
+
+def test_nothing_is_sealed_to_a_reader_whose_document_is_not_here(tmp_path):
+    web = parse_did("did:web:example.org")
+    home = open_home(tmp_path / "home")
+    with pytest.raises(UnresolvedDidError, match="--web"):
+        documents_of(home, (web,), web=False).of(web)

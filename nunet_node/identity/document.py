@@ -127,14 +127,29 @@ class DidDocument:
     def keys_for(self, uses: tuple[Relationship, ...]) -> tuple[VerificationKey, ...]:
         """Return the keys that are for every one of these uses, at most a few.
 
+        A key may be listed for each use under a name of its own, as a did:peer:2 does.
+
         Raises:
             UnsupportedKeyError: there is none.
         """
-        listed = [self.uses.get(use, ()) for use in uses]
-        found = tuple(k for k in self.keys if all(k.key_id in of for of in listed))
+        found = tuple(
+            key
+            for key in self.keys
+            if key.key_id in self.uses.get(uses[0], ())
+            and all(self._is_for(key.public, use) for use in uses[1:])
+        )
         if not found:
             raise UnsupportedKeyError(f"the DID lists no key for {' and '.join(uses)}")
         return found[:KEYS_TRIED_MAX]
+
+    def _is_for(self, public: PublicKey, use: Relationship) -> bool:
+        names = self.uses.get(use, ())
+        same = (public.algorithm, public.public_bytes)
+        return any(
+            key.key_id in names
+            and (key.public.algorithm, key.public.public_bytes) == same
+            for key in self.keys
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from nunet_node.cli.array import submit_array
 from nunet_node.cli.identity import DEFAULT_NAME, ensure_identity
 from nunet_node.cli.options import BOOTSTRAP, NETWORK, Parsed, checked
 from nunet_node.cli.output import Echo, Settings
-from nunet_node.cli.progress import Teller, exit_code_of, fetch_shown
+from nunet_node.cli.progress import Teller, exit_code_of, fetch_shown, warn_of_seal
 from nunet_node.cli.spec import load_job_file
 from nunet_node.client import Client, JobHandle, open_client, order_document
 from nunet_node.errors import PeerError
@@ -279,6 +279,7 @@ async def _submit(settings: Settings, plan: _Plan) -> int:
         tell = Teller(settings, name_of(plan.work))
         handle = await client.submit(plan.work, tell, owner=plan.owner)
         tell.introduce(handle.job)
+        warn_of_seal(settings, opens=client.opens(handle.order))
         if not client.may(handle, WATCH):
             settings.note("who delegated the job to you did not let you watch it")
             return await _detach(settings, handle)

@@ -317,6 +317,9 @@ class JobHandle:
 
     def _cancel_is_over(self, question: Question) -> bool:
         order, answer = self.order, question.answer
+        if order.ended and not order.in_custody:
+            # Whoever was to have it has never heard of it, which is all we wanted.
+            return True
         if isinstance(answer, CommandRefused):
             raise refused(self.job, answer.refusal)
         if isinstance(answer, ProviderUnreachable) and answer.lost:
@@ -325,9 +328,7 @@ class JobHandle:
                 "kept, and sent again by `nunet-node cancel` or a running "
                 "`nunet-node up` on this home"
             )
-        if order.confirmation is not None:
-            return True
-        return order.ended and not order.in_custody
+        return order.confirmation is not None
 
     async def _until(self, done: Callable[[Order], bool]) -> Order:
         while not done(self.order):

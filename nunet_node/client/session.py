@@ -29,7 +29,7 @@ from nunet_node.client.trust.delegating import Revoked, revocation
 from nunet_node.client.trust.revoking import Standing, ask_standing, revoke
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did, parse_did
-from nunet_node.identity.keys import SEED_BYTES, SigningKey
+from nunet_node.identity.keys import SEED_BYTES, AbsentKey, SigningKey
 from nunet_node.identity.peer_id import peer_id_of
 from nunet_node.identity.wallet import Identity
 from nunet_node.jobs.job_file import JobFile, job_spec
@@ -38,6 +38,7 @@ from nunet_node.jobs.specification import (
     SALT_BYTES,
     JobId,
     JobSpec,
+    ResultKind,
     is_job_id,
     job_id_of,
 )
@@ -233,6 +234,16 @@ class Client:
     def may(self, handle: JobHandle, command: str) -> bool:
         """Tell whether a key here may use a command on a job, as far as is known."""
         return self._peer.may(handle.order, command)
+
+    def opens(self, order: Order) -> bool:
+        """Tell whether a key in this process could open the job's result.
+
+        It cannot if another program has the owner's key: such a program only signs.
+        """
+        public = order.spec is not None and order.spec.results is ResultKind.PUBLIC
+        return public or not isinstance(
+            self._peer.users.get(order.owner or self.identity.did), AbsentKey
+        )
 
     def _owner(self, named: str | None) -> Did:
         """Return whose job a new one is."""

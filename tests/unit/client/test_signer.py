@@ -81,6 +81,19 @@ async def test_whoever_stops_waiting_leaves_no_program_behind(town, place):
     assert gone(pid)
 
 
+async def test_a_job_left_unsigned_is_cancelled_by_another_process(town, place):
+    async with town.client(identity="hw") as client:
+        handle = await client.submit(shell("true", name="mine"))
+        assert not client.opens(handle.order)
+        await asked(place)
+    (place / "go").touch()
+    async with town.client(identity="hw") as client:
+        left = await client.find(handle.job)
+        # Whether anything was commanded is not remembered, so the provider is asked.
+        assert await left.cancel() is None
+        assert left.order.state is State.CANCELLED
+
+
 async def test_a_program_that_will_not_sign_refuses_the_job(town, tmp_path):
     keep(tmp_path, "raise SystemExit(3)")
     news = []

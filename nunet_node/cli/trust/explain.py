@@ -62,7 +62,7 @@ class _Asked:
             return ""
         told, missed = len(self.standing.answered), len(self.standing.missed)
         silent = f"; {missed} did not answer" if missed else ""
-        return f"{told} providers know of no revocation{silent}"
+        return f"{told} provider(s) know of no revocation{silent}"
 
 
 @click.command("show")

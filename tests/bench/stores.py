@@ -43,12 +43,14 @@ def _run(*words: str) -> None:
 
 
 class _Peer:
-    """A process that answers lines with lines."""
+    """A process that answers lines with lines, and runs in a directory of its own."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, place: Path, *words: str) -> None:
         self._process = subprocess.Popen(
             words,
             env=environment(),
+            # Kubo's library writes a log to wherever it runs.
+            cwd=place,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -79,10 +81,10 @@ class _Peer:
 def iroh(place: Path, file: Path) -> Iterator[Callable[[], float]]:
     """Serve a file by iroh; yield what fetches it anew and returns the seconds."""
     words = [str(interpreter()), str(ROOT / "tests/bench/iroh_peer.py")]
-    server = _Peer(*words, "serve", str(place / "served"), str(file))
+    server = _Peer(place, *words, "serve", str(place / "served"), str(file))
     try:
         where = server.hear("[")
-        client = _Peer(*words, "fetch", str(place / "fetched"), where)
+        client = _Peer(place, *words, "fetch", str(place / "fetched"), where)
         try:
 
             def fetch() -> float:
@@ -103,7 +105,7 @@ def kubo(
     """Serve a file by Kubo; yield what fetches it anew and returns the seconds."""
     script = str(ROOT / "tests/interop/kubo_peer.py")
     words = [str(interpreter()), script]
-    server = _Peer(*words, str(place / "server"), str(ports[0]))
+    server = _Peer(place, *words, str(place / "server"), str(ports[0]))
     client: _Peer | None = None
     try:
         identity = server.hear("id ").split()[1]
@@ -116,7 +118,7 @@ def kubo(
             turn += 1
             if client is not None:
                 client.end()
-            client = _Peer(*words, str(place / f"client-{turn}"), str(ports[1]))
+            client = _Peer(place, *words, str(place / f"client-{turn}"), str(ports[1]))
             client.hear("id ")
             client.say(f"connect /ip4/127.0.0.1/tcp/{ports[0]}/p2p/{identity}")
             client.hear("ok ")

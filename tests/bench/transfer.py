@@ -1,23 +1,30 @@
 """``python -m tests.bench.transfer``: fetching a large result, beside bare TCP.
 
-Prints one table and judges nothing. A provider, in a process of its own, holds one
+Prints two tables and judges nothing. A provider, in a process of its own, holds one
 sealed result; it is fetched again and again, each time with an empty store, opened and
 written to disk. The yardstick is the same number of bytes over TCP on loopback between
 two processes, hashed by whoever receives them: what a fetch that checks cannot do
 without. Where they install, iroh and Kubo fetch as many bytes, too.
+
+Each fetch has the yardstick measured right before it and right after it, so that both
+met the same machine. The processor time of both sides hardly depends on what else runs.
 """
 
 import argparse
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Final
 
 import trio
@@ -28,7 +35,7 @@ from nunet_node.jobs.specification import ResultKind
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.storage.blocks import BlockStore
 from tests.bench.figures import Figures, table
-from tests.bench.provider import Provider, environment
+from tests.bench.provider import Provider, environment, put_first, worked_s
 from tests.bench.stores import IROH, KUBO, NotHereError, iroh, kubo
 
 ROUNDS: Final = 5
@@ -52,16 +59,21 @@ while True:
 
 
 @contextmanager
-def _sender(mib: int) -> Iterator[int]:
-    """Run a process that sends so many bytes to whoever connects; yield its port."""
+def _sender(mib: int) -> Iterator[tuple[int, int]]:
+    """Run a process that sends so many bytes to whoever connects.
+
+    Yields its port and its number.
+    """
     with subprocess.Popen(
         [sys.executable, "-c", _SENDER, str(mib)],
         env=environment(),
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
-        yield int(process.stdout.readline())
-        process.kill()
+        try:
+            yield int(process.stdout.readline()), process.pid
+        finally:
+            process.kill()
 
 
 async def _bare(port: int) -> float:
@@ -71,6 +83,22 @@ async def _bare(port: int) -> float:
         while data := await stream.receive_some(RECEIVE_BYTES):
             digest.update(data)
     return time.perf_counter() - began
+
+
+@dataclass(frozen=True, slots=True)
+class _Meter:
+    """Takes the time of the clock and of the processors, on both sides."""
+
+    clock: Figures
+    work: Figures
+
+    async def measure(
+        self, name: str, peer: int, act: Callable[[], Awaitable[float]]
+    ) -> None:
+        """Do something with another process; ``act`` returns the seconds it took."""
+        before = worked_s(peer) + time.process_time()
+        self.clock.add(name, [await act()])
+        self.work.add(name, [worked_s(peer) + time.process_time() - before])
 
 
 async def _result(client: Client, kind: ResultKind, mib: int) -> JobHandle:
@@ -83,12 +111,20 @@ async def _result(client: Client, kind: ResultKind, mib: int) -> JobHandle:
     return handle
 
 
-async def _fetch(handle: JobHandle, home: Home, target: Path) -> float:
+async def _clear(home: Home, target: Path) -> None:
+    """Remove what a fetch left, so that the next begins with nothing.
+
+    Its memory is free again, and need not be had from the machine below this one.
+    """
+    shutil.rmtree(target)
     with BlockStore(home.blocks) as store:
         for cid in list(store.cids()):
             store.delete(cid)
-    # What was written and deleted so far is not this fetch's to wait for.
+    # What was written and deleted so far is not the next fetch's to wait for.
     await trio.to_thread.run_sync(os.sync)
+
+
+async def _fetch(handle: JobHandle, target: Path) -> float:
     began = time.perf_counter()
     await handle.fetch(target)
     return time.perf_counter() - began
@@ -118,12 +154,12 @@ def _free_port() -> int:
         return int(server.getsockname()[1])
 
 
-async def _measure(place: Path, rounds: int, mib: int) -> Figures:
-    figures = Figures()
+async def _measure(place: Path, rounds: int, mib: int, *, first: bool) -> _Meter:
+    meter = _Meter(Figures(), Figures())
     home = open_home(place / "user")
     with (
         Provider(place / "provider") as provider,
-        _sender(mib) as port,
+        _sender(mib) as (port, sender),
         _others(place, mib) as others,
     ):
         async with open_client(home, bootstrap=(provider.address,)) as client:
@@ -131,14 +167,36 @@ async def _measure(place: Path, rounds: int, mib: int) -> Figures:
                 SEALED: await _result(client, ResultKind.SEALED, mib),
                 PUBLIC: await _result(client, ResultKind.PUBLIC, mib),
             }
+            bare = partial(_bare, port)
+            if first:
+                put_first(os.getpid())
             for turn in range(rounds):
-                figures.add(TCP, [await _bare(port)])
                 for name, handle in handles.items():
                     target = place / f"{handle.job}-{turn}"
-                    figures.add(name, [await _fetch(handle, home, target)])
-                for name, fetch in others.items():
-                    figures.add(name, [await trio.to_thread.run_sync(fetch)])
-    return figures
+                    await meter.measure(f"{TCP}, before {name}", sender, bare)
+                    fetch = partial(_fetch, handle, target)
+                    await meter.measure(name, provider.pid, fetch)
+                    await _clear(home, target)
+                    await meter.measure(f"{TCP}, after {name}", sender, bare)
+                for name, other in others.items():
+                    meter.clock.add(name, [await trio.to_thread.run_sync(other)])
+    for figures in (meter.clock, meter.work):
+        _join(figures, handles)
+    return meter
+
+
+def _join(figures: Figures, names: Iterable[str]) -> None:
+    """Make one yardstick of those around each fetch, and one for all of a round."""
+    every: list[list[float]] = []
+    for name in names:
+        around = [
+            figures.samples.pop(f"{TCP}, {when} {name}") for when in ("before", "after")
+        ]
+        every += around
+        figures.samples[f"{TCP}, around {name}"] = list(
+            map(mean, zip(*around, strict=True))
+        )
+    figures.samples[TCP] = list(map(mean, zip(*every, strict=True)))
 
 
 def main() -> None:
@@ -146,19 +204,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--mib", type=int, default=MIB)
+    parser.add_argument(
+        "--first",
+        action="store_true",
+        help="measure everything at a real-time priority, beside other work",
+    )
     said = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         place = Path(directory)
         place.chmod(0o711)
-        figures = trio.run(_measure, place, said.rounds, said.mib)
+        meter = trio.run(
+            partial(_measure, place, said.rounds, said.mib, first=said.first)
+        )
+    sys.stdout.write(_tables(meter, said.mib) + "\n")
+
+
+def _tables(meter: _Meter, mib: int) -> str:
     rows = []
-    for name in figures.samples:
-        taken = figures.median(name)
-        rate = f"{said.mib / taken:.0f}" if taken else ""
-        rows.append([*figures.row(name, (TCP, SEALED)), rate])
-    head = f"{said.mib} MiB"
-    heads = [head, "median ms", "least", "most", "/ TCP", "/ sealed", "MiB/s"]
-    sys.stdout.write(table(heads, rows) + "\n")
+    for name in (TCP, SEALED, PUBLIC, IROH, KUBO):
+        taken = meter.clock.median(name)
+        if taken is not None:
+            row = _row(meter.clock, name, (SEALED,))
+            rows.append([*row, f"{mib / taken:.0f}"])
+    head = [f"{mib} MiB", "median ms", "least", "most", "/ TCP"]
+    work = [_row(meter.work, name, ()) for name in (TCP, SEALED, PUBLIC)]
+    said = [
+        table([*head, "/ sealed", "MiB/s"], rows),
+        "",
+        table(["Processor time of both sides", *head[1:]], work),
+        "",
+    ]
+    for name in (SEALED, PUBLIC):
+        times = meter.clock.ratio(name, f"{TCP}, around {name}")
+        said.append(f"- {name}: {1 / (times or 1):.0%} of the rate of TCP")
+    return "\n".join(said)
+
+
+def _row(figures: Figures, name: str, beside: tuple[str, ...]) -> list[str]:
+    """Return a row, compared with the yardsticks that were measured around it."""
+    around = f"{TCP}, around {name}"
+    yardstick = around if around in figures.samples else TCP
+    return figures.row(name, (yardstick, *beside))
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ class Kubo:
                 base64.b64encode(private).decode(),
             ],
             env=environment(),
+            # Its library writes a log to wherever it runs.
+            cwd=place.parent,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

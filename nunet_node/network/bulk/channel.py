@@ -31,6 +31,10 @@ STALL_S: Final = 60
 FRAME_BYTES_MAX: Final = 16_384
 """Largest frame here: a full request of blocks has eleven kilobytes."""
 
+_WORD_BYTES: Final = 64
+"""What is said before a block, and no more."""
+
+
 GREETING_BYTES: Final = HEADER_BYTES + TAG_BYTES
 """An empty record, by which whoever comes shows that they know the key."""
 
@@ -48,20 +52,23 @@ class Channel:
         self._socket = bare
         self._sends = Sealing(key, outward=door)
         self._receives = Sealing(key, outward=not door)
-        self._going = memoryview(bytearray(_room(BLOCK_BYTES_MAX)))
+        self._going = memoryview(bytearray(_room(BLOCK_BYTES_MAX) + _room(_WORD_BYTES)))
         self._coming = memoryview(bytearray(_room(BLOCK_BYTES_MAX)))
 
-    def send(self, data: bytes | memoryview, *, within_s: float = STALL_S) -> None:
-        """Send a frame, or a block's bytes, as one record.
+    def send(self, *records: bytes | memoryview, within_s: float = STALL_S) -> None:
+        """Send frames, or blocks' bytes, each as one record, and all at once.
 
         Raises:
             StreamBroken: the connection was lost, or the peer does not read.
         """
-        if len(data) > BLOCK_DECODE_BYTES_MAX:
-            raise MisuseError(f"a record of {len(data)} bytes")
-        if len(self._going) < _room(len(data)):
-            self._going = memoryview(bytearray(_room(len(data))))
-        size = self._sends.seal(data, self._going)
+        if max(map(len, records)) > BLOCK_DECODE_BYTES_MAX:
+            raise MisuseError(f"a record of {max(map(len, records))} bytes")
+        room = sum(_room(len(each)) for each in records)
+        if len(self._going) < room:
+            self._going = memoryview(bytearray(room))
+        size = 0
+        for each in records:
+            size += self._sends.seal(each, self._going[size:])
         send_all(self._socket, self._going[:size], within_s)
 
     def receive_into(self, place: memoryview, *, within_s: float = STALL_S) -> None:

@@ -89,6 +89,7 @@ class Haul:
         self._total = size_bytes
         # Equal chunks are fetched once, but count wherever they stand.
         self._here = max(0, size_bytes - sum(block.size_bytes for block in missing))
+        self._awaited: Cid | None = None
         self._on_bytes = on_bytes
         on_bytes(self._here, self._total)
 
@@ -147,7 +148,7 @@ class Haul:
     def keep(self, wanted: WantedBlock, data: bytes | memoryview) -> None:
         """Check a block that came; its bytes are the haul's from now on.
 
-        Waits while the disk is behind.
+        Waits while the disk is behind, or the writer, unless that waits itself.
 
         Raises:
             BlockError: it is another one.
@@ -158,13 +159,11 @@ class Haul:
             if wanted.cid in self._lacking:
                 self._lacking.discard(wanted.cid)
                 self._unstored[wanted.cid] = data
-                self._held[wanted.cid] = data
-                if len(self._held) > self._keeping.held_max:
-                    self._held.popitem(last=False)
+                self._hold(wanted.cid, data)
                 self._here += wanted.size_bytes
                 self._on_bytes(self._here, self._total)
             self._changed.notify_all()
-            while len(self._unstored) >= UNSTORED_BLOCKS_MAX and self._ended is None:
+            while self._is_behind() and self._ended is None:
                 self._changed.wait()
 
     def store(self) -> None:
@@ -200,14 +199,43 @@ class Haul:
         """
         with self._changed:
             self._shares.urge(cid)
-            while cid in self._lacking:
-                if self._ended is not None:
-                    raise HaulEndedError(self._ended)
-                self._changed.wait()
+            if cid in self._lacking:
+                self._wait_for(cid)
             held = self._held.pop(cid, None)
             if held is None:
                 held = self._unstored.get(cid)
+            # There is room for another one, for which a source may wait.
+            self._changed.notify_all()
         return self._store.get(cid) if held is None else held
+
+    def _wait_for(self, cid: Cid) -> None:
+        self._awaited = cid
+        self._changed.notify_all()
+        while cid in self._lacking:
+            if self._ended is not None:
+                raise HaulEndedError(self._ended)
+            self._changed.wait()
+
+    def _hold(self, cid: Cid, data: bytes | memoryview) -> None:
+        """Keep a block in memory for the writer, if there is room.
+
+        It wants those that came before this one first.
+        """
+        if len(self._held) < self._keeping.held_max or cid == self._awaited:
+            self._held[cid] = data
+        if cid == self._awaited:
+            self._awaited = None
+
+    def _is_behind(self) -> bool:
+        """Tell whether the disk is behind, or the writer.
+
+        It would have to read again what comes now. While it waits it is not behind,
+        whatever comes before its block.
+        """
+        if len(self._unstored) >= UNSTORED_BLOCKS_MAX:
+            return True
+        full = len(self._held) >= self._keeping.held_max > 0
+        return full and self._awaited is None
 
     def _next_unstored(self) -> list[tuple[Cid, bytes | memoryview]]:
         """Wait for blocks to store; none when there will be no more."""

@@ -175,8 +175,8 @@ class BulkServer:
                 if found is None:
                     channel.send(encode_record(No()))
                 else:
-                    channel.send(encode_record(Block(size_bytes=len(found))))
-                    channel.send(found)
+                    said = encode_record(Block(size_bytes=len(found)))
+                    channel.send(said, found)
 
     def _load(self, peer_id: str, cid: Cid) -> bytes | None:
         offered = self._offers.load(peer_id, cid)

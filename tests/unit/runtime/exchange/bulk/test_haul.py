@@ -7,7 +7,7 @@ import pytest
 from nunet_node.results.errors import BlockError
 from nunet_node.results.plan import WantedBlock
 from nunet_node.runtime.exchange.bulk import haul as haul_module
-from nunet_node.runtime.exchange.bulk.haul import Haul, HaulEndedError
+from nunet_node.runtime.exchange.bulk.haul import Haul, HaulEndedError, Keeping
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import StoreUnavailableError
 from nunet_node.wire.cid import Cid
@@ -22,8 +22,9 @@ def store(tmp_path):
         yield store
 
 
-def haul_of(store, count, on_bytes=lambda _done, _total: None):
-    haul = Haul(store, BLOCKS[:count], 100 * count, on_bytes)
+def haul_of(store, count, on_bytes=lambda _done, _total: None, held_max=16):
+    keeping = Keeping(held_max=held_max)
+    haul = Haul(store, BLOCKS[:count], 100 * count, on_bytes, keeping)
     haul.join("a")
     return haul
 
@@ -93,14 +94,51 @@ def test_whoever_waits_hears_that_the_rest_will_not_come(store):
     assert haul.take("a", wait=True) == ()
 
 
-def test_a_block_that_fell_out_of_memory_is_read_from_the_store(store, monkeypatch):
-    monkeypatch.setattr(haul_module, "HELD_BLOCKS_MAX", 1)
-    haul = haul_of(store, 4)
-    for block, data in zip(BLOCKS[:4], DATA, strict=False):
-        haul.keep(block, data)
-    assert haul.get(BLOCKS[0].cid) == DATA[0]
+def test_what_found_no_room_in_memory_is_read_from_the_store(store, monkeypatch):
+    monkeypatch.setattr(haul_module, "PORTION_BLOCKS", 1)
+    haul = haul_of(store, 4, held_max=1)
+    wanted = [BLOCKS[3], *BLOCKS[:3]]
+    got = []
+
+    def write():
+        got.extend(haul.get(block.cid) for block in wanted)
+
+    def bring():
+        # It waits for the last, so that those before it do not wait for it.
+        for block, data in zip(BLOCKS[:4], DATA, strict=False):
+            haul.keep(block, data)
+
+    writer, bringing = (threading.Thread(target=each) for each in (write, bring))
+    writer.start()
+    asked = []
+    while BLOCKS[3] not in asked:
+        asked += haul.take("a", wait=True)
+    bringing.start()
     haul.store()
-    assert haul.get(BLOCKS[1].cid) == DATA[1]
+    for each in (writer, bringing):
+        each.join()
+    assert got == [DATA[3], *DATA[:3]]
+
+
+def test_a_source_waits_while_the_writer_is_behind(store):
+    haul = haul_of(store, 20, held_max=2)
+    kept, ahead, got = [], [], []
+
+    def bring():
+        for block, data in zip(BLOCKS[:20], DATA, strict=False):
+            haul.keep(block, data)
+            kept.append(block)
+
+    threads = [threading.Thread(target=each) for each in (bring, haul.store)]
+    for each in threads:
+        each.start()
+    for number, block in enumerate(BLOCKS[:20]):
+        ahead.append(len(kept) - number)
+        got.append(haul.get(block.cid))
+    for each in threads:
+        each.join()
+    assert got == DATA[:20]
+    assert max(ahead) <= 2
 
 
 def test_a_source_waits_while_the_disk_is_behind(store, monkeypatch):

@@ -1,17 +1,24 @@
 """Results that outlive the machine that computed them."""
 
 import contextlib
+import hashlib
 import os
 import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import trio
+
+from nunet_node.client import open_client
 from tests.e2e.held import new_marker
 from tests.e2e.network import DEADLINE_S, Network, Node, User
 
 SEARCHED_BYTES_MAX = 64 << 20
 """Larger files are no logs or results of these tests."""
+
+FETCHED_BYTES = 48 << 20
+"""Enough that some is still to come when the first of it is here."""
 
 STORE = ("--no-provide", "--store", "256MiB")
 
@@ -53,6 +60,33 @@ def test_a_result_outlives_its_provider(net: Network):
     found = stranger.run("get", *joined, name, "--out", "theirs")
     assert found.code == 3
     assert not (stranger.cwd / "theirs").exists()
+
+
+async def test_a_fetch_goes_on_when_its_provider_dies_in_the_middle(net: Network):
+    holder = net.node(*STORE)
+    provider = net.provider("--bootstrap", holder.address, cpus=1)
+    user = net.user(holder)
+    says = f"head -c {FETCHED_BYTES} /dev/urandom > made; sha256sum made"
+    found = user.detached("--replicas", 1, "--", "sh", "-c", says)
+    await trio.to_thread.run_sync(
+        provider.event, lambda each: each["event"] == "replica"
+    )
+    provider.moved(found["job"], "completed")
+    killed_at = []
+
+    def kill(done: int, total: int) -> None:
+        if not killed_at and 0 < done < total:
+            killed_at.append(done)
+            provider.kill()
+
+    async with open_client(user.home, bootstrap=[holder.address]) as client:
+        handle = await client.find(found["job"])
+        await handle.fetch(user.cwd / "again", kill)
+
+    assert killed_at
+    made = (user.cwd / "again/outputs/made").read_bytes()
+    said = (user.cwd / "again/stdout").read_text()
+    assert hashlib.sha256(made).hexdigest() == said.split()[0]
 
 
 def _speaking(user: User, provider: Node) -> str:
@@ -113,7 +147,7 @@ def test_logs_go_on_at_a_holder_when_their_provider_is_gone(net: Network):
     user = net.user(holder)
     says = "echo begun; echo why >&2; sleep 600"
     job = user.detached("--replicas", 1, "--", "sh", "-c", says)["job"]
-    provider.event(lambda each: each["event"] == "replica")
+    provider.event(lambda each: each["event"] == "log-replica")
     words = ("logs", "--bootstrap", holder.address, job)
     logs = user.start(*words, "-f", json=False)
     assert logs.out.wait(lambda line: line == "begun\n"), str(logs)

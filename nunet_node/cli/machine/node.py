@@ -318,7 +318,7 @@ def _warning(news: ClockDoubted | DiskChanged | ProviderUnreachable) -> str | No
 def _kept_here(news: JobMovedHere | ReplicaMoved) -> dict[str, Any]:
     if isinstance(news, ReplicaMoved):
         return {
-            "event": "replica",
+            "event": "log-replica" if news.logs else "replica",
             "job": news.job,
             "holder": news.holder,
             "state": "placed" if news.placed else "lost",
@@ -346,8 +346,9 @@ def _line(document: Mapping[str, Any]) -> str:
     match document["event"]:
         case "job":
             text = f"job {document['job']} of {short(document['owner'])}"
-        case "replica":
-            text = f"copy of {document['job']} at {short(document['holder'])}"
+        case "replica" | "log-replica" as what:
+            which = "copy of" if what == "replica" else "copy of the logs of"
+            text = f"{which} {document['job']} at {short(document['holder'])}"
         case "notice":
             text = f"notice of {document['job']}"
         case "peer":

@@ -159,6 +159,8 @@ class ReplicaMoved:
     holder: str
     placed: bool
     reason: str = ""
+    logs: bool = False
+    """It is a copy of logs; that of the result, which takes its place, is told too."""
 
 
 ReplicaTold = LogCopyGranted | ReplicaMoved

@@ -313,21 +313,19 @@ class Placing:
         return sum(distance(charge.job, did) < own for did in others)
 
     def _hand_over(self, turn: Turn, charge: Charge, dealing: Dealing) -> None:
-        to = dealing.placement
+        to, job, root = dealing.placement, charge.job, charge.root
         turn.do(
-            DeliverReplica(
-                job=charge.job,
-                holder=to.holder,
-                peer_id=to.peer_id,
-                root=charge.root,
-            )
+            DeliverReplica(job=job, holder=to.holder, peer_id=to.peer_id, root=root)
         )
 
     def _kept(self, turn: Turn, charge: Charge, dealing: Dealing) -> None:
         dealing.phase, dealing.silences = Phase.KEPT, 0
+        other = dealing.kept not in (b"", charge.receipt)
         dealing.kept, dealing.due_ns = charge.receipt, turn.after_s(AUDIT_S)
         to = dealing.placement
         if any(each.holder == to.holder for each in charge.placed):
+            if other and not charge.logs:
+                _tell(turn, charge, to.holder)
             return
         if charge.custodian is None:
             placed = ReplicaPlaced(
@@ -340,7 +338,7 @@ class Placing:
             turn.record(placed)
         else:
             self.held.setdefault(charge.job, {})[to.holder] = to
-        turn.tell(ReplicaMoved(job=charge.job, holder=to.holder, placed=True))
+        _tell(turn, charge, to.holder)
 
     def _silent(
         self, turn: Turn, charge: Charge, dealing: Dealing, reason: str
@@ -370,9 +368,18 @@ class Placing:
             turn.record(lost)
         else:
             self.held.get(charge.job, {}).pop(holder, None)
-        turn.tell(
-            ReplicaMoved(job=charge.job, holder=holder, placed=False, reason=reason)
-        )
+        _tell(turn, charge, holder, lost=reason)
+
+
+def _tell(turn: Turn, charge: Charge, holder: Did, *, lost: str | None = None) -> None:
+    moved = ReplicaMoved(
+        job=charge.job,
+        holder=holder,
+        placed=lost is None,
+        reason=lost or "",
+        logs=charge.logs,
+    )
+    turn.tell(moved)
 
 
 def _had(dealing: Dealing, charge: Charge) -> bool:

@@ -8,6 +8,7 @@ from nunet_node.protocol.inputs import CancelWanted, LogsWanted
 from nunet_node.protocol.replicas.events import (
     LogCopyGranted,
     LogsStored,
+    ReplicaMoved,
     ReplicaWanted,
 )
 from nunet_node.protocol.replicas.holding import HANDING_S_MIN
@@ -165,6 +166,9 @@ def test_a_result_takes_the_place_of_the_logs(town):
 
     assert copies(town, job) == []
     assert len(town.keeping(job)) == 2
+    # Each copy is told when it is there: of the logs, then of the result.
+    moved = [each.logs for each in town.provider.told(ReplicaMoved)]
+    assert moved == [True, True, False, False]
     (holder, _) = town.keeping(job)
     said = asked(town, job, holder)
     assert said.receipt.result == OUTPUT

@@ -38,7 +38,7 @@ the largest fact."""
 
 ROOM_BYTES_MIN: Final = 16 << 20
 """Free room below which no new work is taken: results of jobs that run still fit, and
-what is said of them. Work is taken again at twice that, so as not to go to and fro."""
+what is said of them. Work is taken again at twice that, so as not to sway."""
 
 
 class Ledger:

@@ -3,7 +3,9 @@
 Rule: the job can write in ``job`` and ``tmp`` and nowhere else; its logs lie beside
 them, out of its reach. A node run as root gives every job a user id of its own, held
 by a file lock so that two nodes on one machine never share one and a killed node
-never keeps one.
+never keeps one. An id that some process still has is given to no job: the dead count,
+too, until somebody waits for them, and all count against RLIMIT_NPROC of the next.
+Source: getrlimit(2), getpriority(2).
 """
 
 import contextlib
@@ -281,8 +283,19 @@ def _lease_uid() -> tuple[int, int]:
         except OSError:
             os.close(lock)
             continue
-        return uid, lock
+        if not _has_processes(uid):
+            return uid, lock
+        os.close(lock)
     raise ScratchError(f"all {JOB_UIDS_MAX} user ids for jobs are taken")
+
+
+def _has_processes(uid: int) -> bool:
+    """Tell whether a process of ``uid`` is left, be it dead, that we could see."""
+    try:
+        os.getpriority(os.PRIO_USER, uid)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _require_reachable(scratch: Path) -> None:

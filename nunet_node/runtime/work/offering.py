@@ -2,9 +2,11 @@
 
 Rule: what is quickly known is offered at once; what takes seconds is offered when it
 has been seen. The machine is looked at again and again, because a service manager
-may change what it gives to a running node.
+may change what it gives to a running node; and an engine that did not hold is tried
+again, because what was in its way, such as other load, may be gone.
 """
 
+import itertools
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,7 @@ import trio
 
 from nunet_node.errors import PeerError
 from nunet_node.executors.local import LocalExecutors
-from nunet_node.executors.port import Executors
+from nunet_node.executors.port import ENGINES, Executors
 from nunet_node.executors.sandbox.devices import kinds_of
 from nunet_node.market.offers import EngineOffer, Machine
 from nunet_node.protocol.inputs import CapacityProbed
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_S: Final = 60
 """How soon a node notices that it was given more or less; few do so more often."""
+LOOKS_MAX: Final = 64
+"""Most looks between two tries of an engine that did not hold: an hour. What passes
+passes in minutes, and what stays is not worth more than a second of every hour."""
 
 _log = logging.getLogger("nunet_node.runtime.work.offering")
 
@@ -44,6 +49,8 @@ class Offering:
     total: ResourceVector = field(default_factory=ResourceVector)
     engines: tuple[EngineOffer, ...] = ()
     machine: Machine | None = None
+    hindrance: str = ""
+    """Why the engines could not be prepared, as it was last logged."""
 
     async def start(self) -> None:
         """Offer what is known at once."""
@@ -62,9 +69,11 @@ class Offering:
         if detect.some_wait(self.engines):
             await self._prepare()
         await self.driver.post(self._probed())
-        while True:
+        for looks in itertools.count(1):
             await trio.sleep(every_s)
             await self.look_again()
+            if is_for_trying(looks):
+                await self.try_again()
 
     async def look_again(self) -> None:
         """Offer more or less processors and memory, if the machine has."""
@@ -78,6 +87,17 @@ class Offering:
             self.total = total
             await self.driver.post(self._probed())
 
+    async def try_again(self) -> None:
+        """Offer the engines that did not hold before, and do now."""
+        offered = {each.engine for each in self.engines}
+        if offered.issuperset(ENGINES):
+            return
+        await self._prepare()
+        more = {each.engine for each in self.engines} - offered
+        if more:
+            _log.info("now offered, too: %s", ", ".join(sorted(more)))
+            await self.driver.post(self._probed())
+
     async def _found(self) -> ResourceVector:
         found = await trio.to_thread.run_sync(detect.detect, self.scratch)
         return found.with_gpus(kinds_of(self.executors.devices.present))
@@ -86,7 +106,9 @@ class Offering:
         try:
             await self.executors.prepare()
         except PeerError as error:
-            _log.warning("engine python is not offered: %s", error)
+            if str(error) != self.hindrance:
+                self.hindrance = str(error)
+                _log.warning("engine python is not offered: %s", error)
         engines = await detect.engines(self.executors)
         self.engines = tuple(offer for offer in engines if offer.ready)
 
@@ -94,6 +116,11 @@ class Offering:
         return CapacityProbed(
             total=self.total, engines=self.engines, machine=self.machine
         )
+
+
+def is_for_trying(looks: int) -> bool:
+    """Tell whether this look is one that tries engines: ever fewer are."""
+    return looks & (looks - 1) == 0 or looks % LOOKS_MAX == 0
 
 
 def offering_of(

@@ -1,8 +1,10 @@
 """A client does a user's errands on a network, here one in memory with real jobs."""
 
+import os
 import time
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -126,10 +128,21 @@ def holding(directory, *words):
     """Return the files that show a word in their bytes or names."""
     return [
         path
-        for path in directory.rglob("*")
+        for path in all_below(directory)
         for word in words
         if word in path.name.encode() or word in read(path)
     ]
+
+
+def all_below(directory):
+    """Yield every path, but for those that a node removes meanwhile."""
+
+    def unlisted(error):
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for folder, folders, files in os.walk(directory, onerror=unlisted):
+        yield from (Path(folder) / name for name in (*folders, *files))
 
 
 def read(path):

@@ -1,12 +1,15 @@
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from nunet_node.executors import jobdir
 from nunet_node.executors.jobdir import (
     JOB_UID_FIRST,
+    JOB_UIDS_MAX,
     JobDir,
     open_job_dir,
     remove_job_dir,
@@ -75,13 +78,39 @@ def test_every_open_job_has_a_user_of_its_own(scratch: Path):
     remove_job_dir(second)
 
 
+@pytest.fixture
+def ids_of_our_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """User ids that no other node on this machine gives to a job meanwhile."""
+    monkeypatch.setattr(jobdir, "_UID_LOCKS", tmp_path / "uids")
+    monkeypatch.setattr(jobdir, "JOB_UID_FIRST", JOB_UID_FIRST + JOB_UIDS_MAX)
+
+
 @AS_ROOT
+@pytest.mark.usefixtures("ids_of_our_own")
 def test_a_user_id_is_free_again_when_its_job_is_removed(scratch: Path):
+    first, second = open_job_dir(scratch), open_job_dir(scratch)
+    remove_job_dir(first)
+    third = open_job_dir(scratch)
+    remove_job_dir(second)
+    remove_job_dir(third)
+    assert third.uid == first.uid
+
+
+@AS_ROOT
+@pytest.mark.usefixtures("ids_of_our_own")
+def test_a_user_id_that_the_dead_still_have_is_given_to_no_job(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Apart from those of the test above, which may run in another tree meanwhile.
+    monkeypatch.setattr(jobdir, "JOB_UID_FIRST", JOB_UID_FIRST + JOB_UIDS_MAX + 20)
     first = open_job_dir(scratch)
     remove_job_dir(first)
-    second = open_job_dir(scratch)
+    assert first.uid is not None
+    with subprocess.Popen(["true"], user=first.uid) as dead:
+        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+        second = open_job_dir(scratch)
     remove_job_dir(second)
-    assert second.uid == first.uid
+    assert second.uid != first.uid
 
 
 @AS_ROOT

@@ -1,11 +1,16 @@
 """What a machine gains or loses while a node runs is offered without a restart."""
 
-from nunet_node.executors.port import Capability
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+
+from nunet_node.executors.port import ENGINES, Capability
 from nunet_node.executors.sandbox.devices import Device, Devices
 from nunet_node.quantities import Gpus, ResourceVector
 from nunet_node.runtime.settings import Provide
 from nunet_node.runtime.work import detect
-from nunet_node.runtime.work.offering import Offering
+from nunet_node.runtime.work.offering import Offering, is_for_trying
 
 
 class Engines:
@@ -17,6 +22,27 @@ class Engines:
     async def probe(self):
         return (
             Capability(engine="process", isolation="bwrap", ready=True, detail="ran"),
+        )
+
+
+@dataclass
+class Machine:
+    """Executors on a machine where engines hold, or do not, as the test says."""
+
+    holds: set[str]
+    tries: int = 0
+    devices: Devices = field(default_factory=Devices)
+
+    async def prepare(self):
+        pass
+
+    async def probe(self):
+        self.tries += 1
+        return tuple(
+            Capability(
+                engine=each, isolation="box", ready=each in self.holds, detail="ran"
+            )
+            for each in ENGINES
         )
 
 
@@ -68,3 +94,47 @@ async def test_only_a_change_is_told(monkeypatch, tmp_path):
 
     assert [each.total for each in told.given] == [room(2000), room(500)]
     assert all(each.engines[0].engine == "process" for each in told.given)
+
+
+async def test_an_engine_that_did_not_hold_is_offered_as_soon_as_it_does(tmp_path):
+    machine = Machine(holds={"wasm"})
+    send, receive = trio.open_memory_channel(0)
+
+    class Driver(Told):
+        async def post(self, event):
+            await send.send({each.engine for each in event.engines})
+
+    offering = Offering(
+        executors=machine, scratch=tmp_path, provide=Provide(), driver=Driver()
+    )
+    await offering.start()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(offering.keep_up, every_s=0))
+        assert await receive.receive() == {"wasm"}
+        machine.holds.add("process")
+        with trio.fail_after(30):
+            while await receive.receive() != {"wasm", "process"}:
+                pass
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_offered_is_not_tried_again_and_what_failed_again_not_told(
+    tmp_path,
+):
+    machine, told = Machine(holds={*ENGINES} - {"process"}), Told()
+    offering = Offering(
+        executors=machine, scratch=tmp_path, provide=Provide(), driver=told
+    )
+    await offering.start()
+    await offering.try_again()
+    assert (machine.tries, len(told.given)) == (2, 1)
+    machine.holds.add("process")
+    await offering.try_again()
+    assert (machine.tries, len(told.given)) == (3, 2)
+    await offering.try_again()
+    assert (machine.tries, len(told.given)) == (3, 2)
+
+
+def test_what_does_not_hold_is_tried_ever_less_often_and_never_given_up():
+    tries = [looks for looks in range(1, 257) if is_for_trying(looks)]
+    assert tries == [1, 2, 4, 8, 16, 32, 64, 128, 192, 256]

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from nunet_node.simulator.scenario import Faults, Scenario
+from nunet_node.simulator.scenario import Faults, Scenario, Work
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
@@ -91,6 +91,13 @@ class DiskFilled(Happening, frozen=True, kw_only=True, tag="disk-filled"):
     for_ns: int
 
 
+class Stopped(Happening, frozen=True, kw_only=True, tag="stopped"):
+    """A machine's process is stopped for a while: clocks go on, and it does not."""
+
+    machine: int
+    for_ns: int
+
+
 class EngineLost(Happening, frozen=True, kw_only=True, tag="engine-lost"):
     """A provider's engine is not ready for a while."""
 
@@ -106,6 +113,7 @@ Anything = (
     | Parted
     | ClockJumped
     | DiskFilled
+    | Stopped
     | EngineLost
 )
 
@@ -123,6 +131,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def make_plan(scenario: Scenario, seed: int) -> Plan:
     """Draw everything that will happen, in order of time."""
     found: list[Anything] = [*_jobs(scenario, seed), *_faults(scenario, seed)]
+    found += _sybil_jobs(scenario, Random(f"{seed}:sybils"))
     found.sort(key=lambda happening: happening.at_ns)
     return Plan(scenario=scenario, seed=seed, happenings=tuple(found[:HAPPENINGS_MAX]))
 
@@ -150,17 +159,40 @@ def _jobs(scenario: Scenario, seed: int) -> list[Anything]:
     return found
 
 
+def _sybil_jobs(scenario: Scenario, chance: Random) -> list[Anything]:
+    """Let one person ask for as much as it likes, under all its names."""
+    work, fleet, faults = scenario.work, scenario.fleet, scenario.faults
+    per_hour = 60 * faults.sybil_jobs_per_minute if faults.sybils else 0
+    return [
+        Placed(
+            at_ns=at_ns,
+            submitter=fleet.submitters + faults.spammers + number % faults.sybils,
+            user=number // faults.sybils % faults.sybil_users,
+            number=work.jobs + work.burst_jobs + number,
+            cpus=chance.choice(work.cpus),
+            run_ms=_run_ms(work, chance),
+            exit_code=0,
+            has_inputs=False,
+        )
+        for number, at_ns in enumerate(_moments(chance, per_hour, scenario.run_s))
+    ]
+
+
+def _run_ms(work: Work, chance: Random) -> int:
+    return max(1, int(min(RUN_TIMES_MAX, chance.expovariate(1)) * work.run_ms))
+
+
 def _job(scenario: Scenario, chance: Random, number: int, at_ns: int) -> Placed:
     work, fleet = scenario.work, scenario.fleet
     greedy = chance.randrange(1000) < work.greedy_permille
-    run_ms = int(min(RUN_TIMES_MAX, chance.expovariate(1)) * work.run_ms)
+    run_ms = _run_ms(work, chance)
     return Placed(
         at_ns=at_ns,
         submitter=0 if greedy else chance.randrange(fleet.submitters),
         user=chance.randrange(fleet.users_per_submitter),
         number=number,
         cpus=chance.choice(work.cpus),
-        run_ms=max(1, run_ms),
+        run_ms=run_ms,
         exit_code=int(chance.randrange(1000) < work.fails_permille),
         has_inputs=chance.randrange(1000) < work.inputs_permille,
     )
@@ -183,7 +215,16 @@ def _faults(scenario: Scenario, seed: int) -> list[Anything]:
                 salt=chance.randrange(1 << 30),
             )
         )
-    return found
+    return found + _stops(scenario, Random(f"{seed}:stops"))
+
+
+def _stops(scenario: Scenario, chance: Random) -> list[Anything]:
+    faults = scenario.faults
+    return [
+        Stopped(at_ns=at_ns, machine=machine, for_ns=_span(chance, faults.stop_s_max))
+        for machine in range(scenario.machines)
+        for at_ns in _moments(chance, faults.stops_per_hour, scenario.run_s)
+    ]
 
 
 def _machine_faults(scenario: Scenario, chance: Random, machine: int) -> list[Anything]:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from nunet_node.errors import MisuseError
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
@@ -18,14 +20,16 @@ from nunet_node.protocol.replicas.placing import (
     SILENCES_MAX,
 )
 from nunet_node.simulator.medium.oracle import UNREACHED_NS, shortest_ns
-from nunet_node.simulator.plan import NS_PER_S, WARM_UP_NS, Plan
+from nunet_node.simulator.plan import NS_PER_S, WARM_UP_NS, Plan, make_plan
 from nunet_node.simulator.watch.copies import CopyPromises
+from nunet_node.simulator.watch.limits import Limits
 from nunet_node.simulator.watch.measures import Measures, percentiles
 from nunet_node.simulator.watch.promises import BrokenPromiseError, Promises
 from nunet_node.simulator.watch.trace import Trace
 from nunet_node.simulator.watch.watcher import Watcher
 from nunet_node.simulator.world.execution import honest_result
 from nunet_node.simulator.world.people import People
+from nunet_node.simulator.world.population import SYBIL
 from nunet_node.simulator.world.trouble import Trouble
 from nunet_node.simulator.world.world import World
 
@@ -77,13 +81,14 @@ class Run:
     measures: Measures = field(default_factory=Measures)
     promises: Promises = field(init=False)
     copies: CopyPromises = field(init=False)
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         self.world = World(self.plan)
         self.promises = Promises(self.world.machines)
         self.copies = CopyPromises(self.world.machines)
-        watchers = (*self.extra, self.trace, self.measures, self.promises, self.copies)
-        self.world.watch(watchers)
+        books = (self.promises, self.copies, self.limits)
+        self.world.watch((*self.extra, self.trace, self.measures, *books))
         self.people = People(self.world)
         self.trouble = Trouble(self.world, self.people)
         self.world.told = self.people.told
@@ -200,7 +205,7 @@ class Run:
         jobs = max(1, len(measures.times.placed))
         fetched = self.people.fetched
         wrong = sum(root != honest_result(job) for job, root in fetched.items())
-        return {
+        found = {
             "machines": self.plan.scenario.machines,
             "jobs": len(measures.times.placed),
             "states": {str(s): n for s, n in sorted(measures.states.items())},
@@ -230,6 +235,45 @@ class Run:
             "results_wrong": wrong,
             "results_withheld": self._results_out_of_reach(),
         }
+        if self.trouble.stops:
+            found["stops"] = self.trouble.stops
+            found["stops_noticed"] = self.trouble.missed
+        if self.plan.scenario.faults.sybils:
+            found |= self._sybils_measured()
+        return found
+
+    def _sybils_measured(self) -> dict[str, Any]:
+        """Return how long the others wait, and what one person with many names got."""
+        measures, machines = self.measures, self.world.machines
+        names = {
+            did
+            for machine in machines
+            if machine.name.startswith(SYBIL)
+            for did in machine.users
+        }
+        theirs = measures.waits_of_us(names, theirs=True)
+        honest = measures.waits_of_us(names, theirs=False)
+        found = {
+            "sybil_names": len(names),
+            "sybil_jobs": sum(owner in names for owner in measures.owners.values()),
+            "sybil_starts_permille": 1000 * len(theirs) // max(1, len(theirs + honest)),
+            "waits_of_sybils_us": percentiles(theirs),
+            "waits_of_others_us": percentiles(honest),
+            "queue_longest": self.limits.longest,
+        }
+        if self.plan.scenario.compare:
+            alone = Run(without_sybils(self.plan))
+            alone.play()
+            found["waits_of_others_alone_us"] = percentiles(alone.measures.waits_us())
+        return found
+
+
+def without_sybils(plan: Plan) -> Plan:
+    """Return the same plan, but that nobody comes under many names."""
+    scenario = plan.scenario
+    faults = replace(scenario.faults, sybils=0)
+    alone = make_plan(replace(scenario, faults=faults), plan.seed)
+    return replace(alone, boots_ns=plan.boots_ns)
 
 
 def _no_progress(done_s: int, all_s: int) -> None:

@@ -132,6 +132,9 @@ class Faults(_Part, frozen=True):
     disk_full_per_hour: Count = 0
     """Of each machine; nothing can be written then."""
     disk_full_s_max: Seconds = 60
+    stops_per_hour: Count = 0
+    """Of each machine: its process is stopped by a signal, and told to go on later."""
+    stop_s_max: Seconds = 60
     engine_lost_per_hour: Count = 0
     """Of each provider: its engine stops being ready."""
     slow_permille: Permille = 0
@@ -157,6 +160,12 @@ class Faults(_Part, frozen=True):
     spammers: Count = 0
     """Machines that publish `spam_per_s` adverts each."""
     spam_per_s: Count = 10
+    sybils: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    """Submitting peers of one person, besides the others."""
+    sybil_users: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
+    """Identities of that person behind each of these peers."""
+    sybil_jobs_per_minute: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 60
+    """Jobs of that person, under all its names together."""
 
 
 class Scenario(_Part, frozen=True):
@@ -170,6 +179,8 @@ class Scenario(_Part, frozen=True):
     settle_s: Annotated[int, msgspec.Meta(ge=1)] = 7_200
     """Longest time in which everything must have ended once the faults are over."""
     real_signatures: bool = False
+    compare: bool = False
+    """Plays the same without Sybils as well, and measures how long the others wait."""
     sizes: tuple[int, ...] = ()
     """Machines in all, for each run of a sweep; the kinds keep their proportions."""
     seeds: Annotated[int, msgspec.Meta(ge=1)] = 1

@@ -216,7 +216,7 @@ class Overlay:
         """Deliver a copy later, or once more: the node itself has to cope."""
         receiver, message = about
         machine = self._machines[receiver]
-        if machine.up:
+        if machine.up and not machine.stalls(self._again, about):
             self.deliver(machine, message)
 
     def _arrive(self, message: Message, receiver: int) -> None:
@@ -226,6 +226,9 @@ class Overlay:
         machine = self._machines[receiver]
         if not machine.up:
             message.due[receiver] = NEVER_NS
+            return
+        if machine.stalled is not None:
+            machine.stalls(message.arrive, receiver)
             return
         seen[receiver] = 1
         message.lacking -= 1
@@ -250,6 +253,8 @@ class Overlay:
         self._agenda.at(due_ns, self._heartbeat, machine)
 
     def _heartbeat(self, machine: int) -> None:
+        if self._machines[machine].stalls(self._heartbeat, machine):
+            return
         self._mend(machine)
         told, self._waiting[machine] = self._waiting[machine], []
         others = [o for o in self.connected[machine] if o not in self.mesh[machine]]
@@ -277,6 +282,8 @@ class Overlay:
 
     def _wanted(self, about: tuple[int, int, Message]) -> None:
         sender, receiver, message = about
+        if self._machines[sender].stalls(self._wanted, about):
+            return
         if message.seen:
             self._spread(sender, [receiver], message)
 

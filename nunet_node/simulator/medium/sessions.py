@@ -64,6 +64,8 @@ class Wires:
         self.dials = 0
         self.dialled: dict[int, set[int]] = {}
         """Who has dialled whom: a peer behind a NAT is reached over its own dials."""
+        self._unanswered: set[tuple[int, int, ins.SessionId]] = set()
+        """Dials of peers whose process is stopped: who, at which boot, and which."""
         self.neighbours: Sequence[Sequence[int]] = ()
         """With whom each machine is connected for the sake of gossip."""
 
@@ -138,6 +140,18 @@ class Wires:
                 if link.dialler is machine:
                     self._agenda.after(self._paths.notice_ns(), self._cut, link)
 
+    def forsake(self, machine: Machine, other: Machine) -> None:
+        """End all between two machines, one of which gave the other up."""
+        self._hung_up(machine, other)
+        for link in list(other.sessions.values()):
+            if machine in (link.dialler, link.listener):
+                self.end(link, other, 0)
+                self.end(link, machine, 0)
+
+    def _hung_up(self, one: Machine, other: Machine) -> None:
+        self.dialled.get(one.index, set()).discard(other.index)
+        self.dialled.get(other.index, set()).discard(one.index)
+
     def _are_connected(self, machine: Machine, other: Machine) -> bool:
         """Tell whether either has dialled the other since both are up."""
         if other.index in self.dialled.get(machine.index, ()):
@@ -150,8 +164,7 @@ class Wires:
 
     def _cut(self, link: Link) -> None:
         if link.open and not self._paths.joined(link.dialler, link.listener):
-            self.dialled.get(link.dialler.index, set()).discard(link.listener.index)
-            self.dialled.get(link.listener.index, set()).discard(link.dialler.index)
+            self._hung_up(link.dialler, link.listener)
             self.end(link, link.dialler, 0)
             self.end(link, link.listener, 0)
 
@@ -167,7 +180,12 @@ class Wires:
 
     def _opened(self, about: tuple[Machine, int, fx.OpenSession, Machine]) -> None:
         machine, boot, effect, other = about
+        if machine.stalls(self._opened, about):
+            return
         if not machine.up or machine.boot != boot:
+            return
+        if other.stalled is not None:
+            self._wait_for_answer((machine, boot, effect, other))
             return
         if not other.up or not self._paths.joined(machine, other):
             self._failed((machine, boot, effect))
@@ -190,6 +208,29 @@ class Wires:
         ours = ins.SessionOpened(session=link.ours, peer_id=other.peer_id, ours=True)
         if link.alive(machine):
             self._give(machine, ours)
+
+    def _wait_for_answer(
+        self, about: tuple[Machine, int, fx.OpenSession, Machine]
+    ) -> None:
+        """Let a dial wait for a stopped process: its system took the connection."""
+        machine, boot, effect, other = about
+        self._unanswered.add((machine.index, boot, effect.session))
+        other.stalls(self._answered, about)
+        self._agenda.after(DIAL_NS, self._unheard, (machine, boot, effect))
+
+    def _answered(self, about: tuple[Machine, int, fx.OpenSession, Machine]) -> None:
+        machine, boot, effect, _ = about
+        dial = (machine.index, boot, effect.session)
+        if dial in self._unanswered:
+            self._unanswered.remove(dial)
+            self._opened(about)
+
+    def _unheard(self, about: tuple[Machine, int, fx.OpenSession]) -> None:
+        machine, boot, effect = about
+        dial = (machine.index, boot, effect.session)
+        if dial in self._unanswered:
+            self._unanswered.remove(dial)
+            self._failed(about)
 
     def _post(self, machine: Machine, link: Link, data: bytes) -> None:
         other, _ = link.other(machine)
@@ -214,6 +255,8 @@ class Wires:
 
     def _arrived(self, about: tuple[Link, Machine, bytes]) -> None:
         link, machine, data = about
+        if machine.stalls(self._arrived, about):
+            return
         if not link.alive(machine):
             return
         session = link.theirs if machine is link.listener else link.ours
@@ -235,6 +278,8 @@ class Wires:
     def _ended(self, about: tuple[Link, Machine]) -> None:
         link, machine = about
         link.open = False
+        if machine.stalls(self._ended, about):
+            return
         session = link.theirs if machine is link.listener else link.ours
         if link.alive(machine) and machine.sessions.get(session) is link:
             del machine.sessions[session]

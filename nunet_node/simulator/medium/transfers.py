@@ -87,6 +87,8 @@ class Transfers:
         self, about: tuple[Machine, int, fx.DeliverInputs, Machine, int]
     ) -> None:
         machine, boot, order, other, other_boot = about
+        if any(end.stalls(self._delivered, about) for end in (machine, other)):
+            return
         if not machine.up or machine.boot != boot:
             return
         expected = other.expecting.get(order.job)
@@ -124,6 +126,8 @@ class Transfers:
         ],
     ) -> None:
         machine, boot, other, told, size, done = about
+        if any(end.stalls(self._fetched, about) for end in (machine, other)):
+            return
         if not machine.up or machine.boot != boot:
             return
         granted = (machine.peer_id, told.receipt.result) in other.grants

@@ -6,6 +6,7 @@ nearest rank, so each is a time that really occurred.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -72,6 +73,16 @@ class Measures:
         """Return how long each started job had waited since it was placed."""
         times = self.times
         return _between(times.placed, times.started)
+
+    def waits_of_us(self, owners: AbstractSet[str], *, theirs: bool) -> list[int]:
+        """Return how long the jobs of these owners waited, or those of the others."""
+        times = self.times
+        kept = {
+            job: at_ns
+            for job, at_ns in times.started.items()
+            if (self.owners.get(job) in owners) is theirs
+        }
+        return _between(times.placed, kept)
 
     def accepts_us(self) -> list[int]:
         """Return how long each job took to be in somebody's custody."""

@@ -101,6 +101,8 @@ class Execution:
 
     def _ran(self, about: tuple[Machine, int, fx.StartJob, ins.Input]) -> None:
         machine, boot, order, given = about
+        if machine.stalls(self._ran, about):
+            return
         if machine.boot != boot or machine.running.get(order.job) is not order:
             return
         if isinstance(given, ins.JobExited):
@@ -109,6 +111,8 @@ class Execution:
 
     def _stored(self, about: tuple[Machine, int, fx.StoreResult, ins.Input]) -> None:
         machine, boot, order, given = about
+        if machine.stalls(self._stored, about):
+            return
         if machine.boot == boot and machine.storing.get(order.job) is order:
             del machine.storing[order.job]
             self.give(machine, given)

@@ -4,9 +4,11 @@ Rule: what survives a crash is `journal` and `store`, and nothing else; a booted
 machine is a new node that applied every fact of the journal.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
+from nunet_node.errors import MisuseError
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer
 from nunet_node.identity.peer_id import peer_id_of
@@ -29,6 +31,13 @@ GIB: Final = 1 << 30
 
 Ledgers = tuple[dict[JobId, Job], dict[JobId, Order], dict[ReplicaKey, Replica]]
 """What survives a crash of a node."""
+
+Act = tuple[Callable[[Any], None], Any]
+"""What to call, and with what."""
+
+STALLED_MAX: Final = 1_000_000
+"""Happenings that wait for one stopped process: a minute of gossip from ten thousand
+machines. More means that a stop does not end."""
 
 INBOUND_FIRST: Final = 2
 """Number of the first session that others dial; even, as in production."""
@@ -65,6 +74,9 @@ class Machine:
     index: int
     node: Node = field(init=False)
     up: bool = False
+    stalled: list[Act] | None = None
+    """What waits for its process, which is stopped; nothing is that for one that
+    runs."""
     offset_s: int = 0
     """How wrong its wall clock is."""
     boot: int = 0
@@ -139,6 +151,15 @@ class Machine:
             total += total
         return total
 
+    def stalls(self, act: Callable[[Any], None], about: Any) -> bool:
+        """Put something off if the process is stopped; tell whether it is."""
+        if self.stalled is None:
+            return False
+        if len(self.stalled) >= STALLED_MAX:
+            raise MisuseError(f"{self.name} is stopped, and {STALLED_MAX} things wait")
+        self.stalled.append((act, about))
+        return True
+
     def probed(self, *, ready: bool = True) -> CapacityProbed:
         """Return what a look at the machine tells its node."""
         offer = EngineOffer(engine=Engine.PROCESS, isolation="process", ready=ready)
@@ -171,7 +192,7 @@ class Machine:
 
     def lose_memory(self) -> None:
         """Forget everything that is not on disk."""
-        self.up = False
+        self.up, self.stalled = False, None
         self.sessions.clear()
         self.running.clear()
         self.storing.clear()

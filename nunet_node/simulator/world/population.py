@@ -5,16 +5,20 @@ larger fleet has the smaller one in it.
 """
 
 from random import Random
+from typing import Final
 
 from nunet_node.simulator.scenario import Faults, Scenario
 from nunet_node.simulator.world.keys import signer_for
 from nunet_node.simulator.world.machine import Machine, Traits
 
+SYBIL: Final = "sybil"
+"""How the names of the machines begin behind which one person is."""
+
 
 def populate(scenario: Scenario, seed: int) -> list[Machine]:
-    """Return the machines: providers, then submitting peers, then spammers."""
-    fleet = scenario.fleet
-    count = scenario.machines + scenario.faults.spammers
+    """Return the machines: providers, submitting peers, spammers, and Sybils."""
+    fleet, faults = scenario.fleet, scenario.faults
+    count = scenario.machines + faults.spammers + faults.sybils
     machines = []
     for index in range(count):
         provides = index < fleet.providers
@@ -30,9 +34,9 @@ def _machine(
     provides, submits = kind
     chance = Random(f"{seed}:machine:{index}")
     name = f"provider-{index}" if provides else f"submitter-{index - fleet.providers}"
-    if not provides and not submits:
-        name = f"spammer-{index - scenario.machines}"
     users = fleet.users_per_submitter if submits else 1
+    if not provides and not submits:
+        name, users = _extra(scenario.faults, index - scenario.machines)
     signers = [signer_for(seed, f"{name}:user:{n}", real=real) for n in range(users)]
     return Machine(
         index=index,
@@ -46,6 +50,13 @@ def _machine(
         store_bytes=fleet.store_bytes if provides else 0,
         traits=_traits(scenario.faults, chance, provides=provides),
     )
+
+
+def _extra(faults: Faults, number: int) -> tuple[str, int]:
+    """Return the name and the users of a machine that comes for mischief alone."""
+    if number < faults.spammers:
+        return f"spammer-{number}", 1
+    return f"{SYBIL}-{number - faults.spammers}", faults.sybil_users
 
 
 def _traits(faults: Faults, chance: Random, *, provides: bool) -> Traits:

@@ -1,17 +1,18 @@
 """What happens to the world from outside: the plan's happenings, and their end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nunet_node.identity.statement import seal, topic_audience
 from nunet_node.jobs.specification import Engine
 from nunet_node.market.offers import ADVERT, ADVERT_TOPIC, Advert, EngineOffer
+from nunet_node.protocol import inputs as ins
 from nunet_node.quantities import ResourceVector
 from nunet_node.simulator import plan as p
 from nunet_node.simulator.medium.sessions import unix_s
 from nunet_node.simulator.world.keys import Nonces
-from nunet_node.simulator.world.machine import GIB, Machine
+from nunet_node.simulator.world.machine import GIB, Act, Machine
 from nunet_node.simulator.world.people import People
 from nunet_node.simulator.world.world import CRASH_WITHIN_NS, World
 
@@ -30,6 +31,12 @@ class Trouble:
     world: World
     people: People
     healed: bool = False
+    stops: int = 0
+    """Processes that were stopped."""
+    missed: int = 0
+    """Those that somebody gave up before they went on."""
+    _forsaken: set[int] = field(default_factory=set)
+    """Stopped machines that somebody gave up."""
 
     def begin(self) -> None:
         """Enter every happening of the plan."""
@@ -37,7 +44,9 @@ class Trouble:
         for happening in self.world.plan.happenings:
             act = acts[type(happening)]
             self.world.agenda.at(happening.at_ns, act, happening)
-        for machine in self.world.machines[self.world.plan.scenario.machines :]:
+        scenario = self.world.plan.scenario
+        spammers = scenario.machines + scenario.faults.spammers
+        for machine in self.world.machines[scenario.machines : spammers]:
             spam = (machine, Nonces(machine.name), 1)
             self.world.agenda.at(p.WARM_UP_NS, self._spam, spam)
 
@@ -49,6 +58,8 @@ class Trouble:
         world.paths.cuts.clear()
         for machine in world.machines:
             machine.offset_s, machine.doom = 0, None
+            if machine.stalled is not None:
+                self._continue(machine)
             world.disk_has_room(machine)
             if machine.provides and machine.up:
                 world.give(machine, machine.probed())
@@ -65,6 +76,7 @@ class Trouble:
             p.Parted: self._part,
             p.ClockJumped: self._jump,
             p.DiskFilled: self._fill,
+            p.Stopped: self._stop,
             p.EngineLost: self._lose_engine,
         }
 
@@ -113,6 +125,46 @@ class Trouble:
         machine, boot = about
         if machine.up and machine.boot == boot:
             self.world.disk_has_room(machine)
+
+    def _stop(self, stopped: p.Stopped) -> None:
+        world = self.world
+        machine = world.machines[stopped.machine]
+        if self.healed or not machine.up or machine.stalled is not None:
+            return
+        stalled = machine.stalled = []
+        self.stops += 1
+        self._forsaken.discard(machine.index)
+        about = (machine, stalled)
+        for other in world.near(machine):
+            notice_ns = world.paths.notice_ns()
+            world.agenda.after(notice_ns, self._miss, (*about, other))
+        world.agenda.after(stopped.for_ns, self._wake, about)
+
+    def _wake(self, about: tuple[Machine, list[Act]]) -> None:
+        machine, stalled = about
+        if machine.stalled is stalled:
+            self._continue(machine)
+
+    def _continue(self, machine: Machine) -> None:
+        self.world.go_on(machine)
+        if machine.index in self._forsaken:
+            self._forsaken.remove(machine.index)
+            self.world.overlay.returned(machine.index)
+            self.world.join(machine)
+
+    def _miss(self, about: tuple[Machine, list[Act], Machine]) -> None:
+        """Let a peer notice that a process does not answer, if it still does not."""
+        machine, stalled, other = about
+        if machine.stalled is not stalled or not other.up or other.stalled is not None:
+            return
+        world = self.world
+        if machine.index not in self._forsaken:
+            self._forsaken.add(machine.index)
+            self.missed += 1
+            world.overlay.left(machine.index)
+        world.wires.forsake(machine, other)
+        world.give(other, ins.PeerGone(peer_id=machine.peer_id))
+        world.give(machine, ins.PeerGone(peer_id=other.peer_id))
 
     def _lose_engine(self, lost: p.EngineLost) -> None:
         machine = self.world.machines[lost.machine]

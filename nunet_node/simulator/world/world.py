@@ -115,13 +115,33 @@ class World:
         if machine.provides:
             self.give(machine, machine.probed())
         self.give(machine, ins.NodeStarted())
-        if self.oracle is None:
-            self._join(machine)
+        self.join(machine)
 
     def give(self, machine: Machine, given: ins.Input) -> None:
         """Let a machine's node decide about one input, and do what it says."""
-        if machine.up:
+        if machine.up and not machine.stalls(
+            self._give_late, (machine, machine.boot, given)
+        ):
             self._take(machine, given, self.now(machine))
+
+    def go_on(self, machine: Machine) -> None:
+        """Let a stopped process go on: all that waited for it comes at once."""
+        waiting, machine.stalled = machine.stalled or (), None
+        for act, about in waiting:
+            act(about)
+
+    def near(self, machine: Machine) -> list[Machine]:
+        """Return who has a connection with a machine, by number."""
+        links = machine.sessions.values()
+        found = {link.other(machine)[0].index for link in links}
+        if self.oracle is None:
+            found.update(self.overlay.connected[machine.index])
+        return [self.machines[index] for index in sorted(found)]
+
+    def _give_late(self, about: tuple[Machine, int, ins.Input]) -> None:
+        machine, boot, given = about
+        if machine.boot == boot:
+            self.give(machine, given)
 
     def _take(self, machine: Machine, given: ins.Input, now: Now) -> None:
         self.inputs += 1
@@ -172,6 +192,8 @@ class World:
         """Stop a machine's process at once; others notice now or later."""
         if not machine.up:
             return
+        for act, about in machine.stalled or ():
+            self.agenda.after(0, act, about)
         self.transfers.broken(machine)
         heard = self.wires.break_links(machine, silent=silent)
         machine.lose_memory()
@@ -254,6 +276,8 @@ class World:
 
     def _ring(self, about: tuple[Machine, int, fx.SetTimer]) -> None:
         machine, boot, effect = about
+        if machine.stalls(self._ring, about):
+            return
         current = machine.timers.get(effect.name) == effect.at_ns
         if machine.up and machine.boot == boot and current:
             del machine.timers[effect.name]
@@ -274,6 +298,8 @@ class World:
 
     def _say(self, about: tuple[Machine, int, fx.Publish]) -> None:
         machine, boot, effect = about
+        if machine.stalls(self._say, about):
+            return
         if machine.up and machine.boot == boot:
             self.overlay.publish(machine, effect.topic, effect.data)
 
@@ -301,7 +327,10 @@ class World:
         round_ns = self.paths.delay_ns(machine, up[0])
         return rounds * (round_ns + self.paths.delay_ns(up[0], machine))
 
-    def _join(self, machine: Machine) -> None:
+    def join(self, machine: Machine) -> None:
+        """Let a machine ask its neighbours what they have heard."""
+        if self.oracle is not None:
+            return
         near = self.overlay.connected[machine.index]
         up = [index for index in near if self.machines[index].up]
         for index in up[:JOIN_MAX]:

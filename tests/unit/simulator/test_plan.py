@@ -12,6 +12,7 @@ BUSY = Scenario(
         partitions_per_hour=120,
         clock_jumps_per_hour=60,
         disk_full_per_hour=60,
+        stops_per_hour=60,
         engine_lost_per_hour=60,
         vanish_permille=500,
     ),
@@ -48,6 +49,7 @@ def test_every_kind_of_trouble_occurs():
         "Parted",
         "ClockJumped",
         "DiskFilled",
+        "Stopped",
         "EngineLost",
     }
     parted = [

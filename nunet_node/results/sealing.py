@@ -40,6 +40,10 @@ _KEY_CONTEXT: Final = b"nunet/result-key/1"
 _COUNTER_BYTES: Final = 11
 _ATTEMPT_BYTES: Final = 4
 
+_SHORT_BYTES: Final = 16_384
+"""Room that suffices for most results. A whole piece's has to be zeroed first, which
+takes far longer than sealing a short stream."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Seal:
@@ -69,8 +73,7 @@ class StreamSealer:
         self._cipher = _cipher(seal.key)
         self._context = seal.context
         self._put = put
-        self._plain = memoryview(bytearray(PIECE_BYTES))
-        self._sealed = memoryview(bytearray(CHUNK_BYTES))
+        self._plain = self._sealed = memoryview(b"")
         self._filled = 0
 
     @property
@@ -86,6 +89,7 @@ class StreamSealer:
             if self._filled == PIECE_BYTES:
                 self._emit(last=False)
             taken = min(len(rest), PIECE_BYTES - self._filled)
+            self._widen(self._filled + taken)
             self._plain[self._filled : self._filled + taken] = rest[:taken]
             self._filled += taken
             rest = rest[taken:]
@@ -94,7 +98,15 @@ class StreamSealer:
         """Put the last piece; nothing may be written afterwards."""
         self._emit(last=True)
 
+    def _widen(self, size_bytes: int) -> None:
+        if len(self._plain) < size_bytes:
+            wider = _room(size_bytes)
+            wider[: self._filled] = self._plain[: self._filled]
+            self._plain = wider
+
     def _emit(self, *, last: bool) -> None:
+        if len(self._sealed) < self._filled + TAG_BYTES:
+            self._sealed = _room(self._filled, TAG_BYTES)
         sealed = self._sealed[: self._filled + TAG_BYTES]
         nonce = _nonce(len(self.pieces), last=last)
         plain = self._plain[: self._filled]
@@ -110,7 +122,7 @@ class PieceOpener:
     def __init__(self, seal: Seal) -> None:
         self._cipher = _cipher(seal.key)
         self._context = seal.context
-        self._plain = memoryview(bytearray(PIECE_BYTES))
+        self._plain = _room(0)
 
     def open(self, number: int, data: bytes | memoryview, *, last: bool) -> memoryview:
         """Return what a piece holds; it is good until the next one is opened.
@@ -126,6 +138,8 @@ class PieceOpener:
         length = len(data) - TAG_BYTES
         if not 0 <= length <= PIECE_BYTES:
             raise SealError(f"a sealed piece of {len(data)} bytes")
+        if len(self._plain) < length:
+            self._plain = _room(length)
         plain = self._plain[:length]
         nonce = _nonce(number, last=last)
         try:
@@ -203,6 +217,12 @@ def _cipher(key: bytes) -> ChaCha20Poly1305:
     if len(key) != KEY_BYTES:
         raise MisuseError(f"a result's key has {KEY_BYTES} bytes")
     return ChaCha20Poly1305(key)
+
+
+def _room(size_bytes: int, more_bytes: int = 0) -> memoryview:
+    """Return room for so many bytes of a piece: for a short stream, or any piece."""
+    room_bytes = _SHORT_BYTES if size_bytes <= _SHORT_BYTES else PIECE_BYTES
+    return memoryview(bytearray(room_bytes + more_bytes))
 
 
 def _nonce(number: int, *, last: bool) -> bytes:

@@ -68,6 +68,19 @@ def test_a_stream_is_cut_into_whole_pieces(length, count):
 
 def test_how_it_was_written_does_not_show():
     assert sealed(b"one", b"", b"two") == sealed(b"onetwo")
+    whole = bytes(i % 251 for i in range(PIECE_BYTES + 40_000))
+    parts = [whole[at : at + 13_001] for at in range(0, len(whole), 13_001)]
+    assert sealed(*parts) == sealed(whole)
+    assert opened(sealed(*parts)) == whole
+
+
+def test_pieces_open_in_any_order():
+    stream = bytes(i % 251 for i in range(PIECE_BYTES + 5))
+    long, short = sealed(stream)
+    opener = PieceOpener(SEAL)
+    assert opener.open(1, short, last=True) == stream[PIECE_BYTES:]
+    assert opener.open(0, long, last=False) == stream[:PIECE_BYTES]
+    assert opener.open(1, short, last=True) == stream[PIECE_BYTES:]
 
 
 def test_nothing_of_the_stream_shows_in_the_pieces():

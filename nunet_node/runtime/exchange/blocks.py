@@ -12,13 +12,19 @@ from collections.abc import (
 )
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
 from nunet_node.errors import PeerError
 from nunet_node.network.stream import Stream
-from nunet_node.results.manifest import Tree, TreeLimits, parse_root, parse_tree
+from nunet_node.results.manifest import (
+    Manifest,
+    Tree,
+    TreeLimits,
+    parse_root,
+    parse_tree,
+)
 from nunet_node.results.plan import WantedBlock, check_block, missing_blocks
 from nunet_node.runtime.exchange.requests import request
 from nunet_node.storage.blocks import BlockStore
@@ -36,6 +42,7 @@ GROUPS_WAITING_MAX: Final = 2
 _NO_LIMITS: Final = TreeLimits()
 
 _Group = list[tuple[Cid, bytes]]
+_T = TypeVar("_T")
 
 
 def tree_of(store: BlockStore, root: Cid) -> Tree:
@@ -90,8 +97,7 @@ async def take_tree(
         PeerError: the peer sent something else than asked for, or broke off; what
             came before is kept.
     """
-    tree = await take_manifest(stream, root, store, taking)
-    missing = await trio.to_thread.run_sync(missing_blocks, tree, taking.has)
+    tree, missing = await take_plan(stream, root, store, taking)
     progress = _Progress(tree.size_bytes, missing, taking)
     if missing:
         await _take_chunks(stream, missing, store, progress)
@@ -106,10 +112,22 @@ async def take_manifest(
     Raises:
         PeerError: as `take_tree`.
     """
-    data = await _take_small(stream, (root,), store, taking)
-    manifest = parse_root(data[0], taking.limits)
-    pages = await _take_small(stream, manifest.pages, store, taking)
-    return await trio.to_thread.run_sync(parse_tree, manifest, pages)
+    return await _with_manifest(stream, root, store, taking, lambda tree: tree)
+
+
+async def take_plan(
+    stream: Stream, root: Cid, store: BlockStore, taking: Taking
+) -> tuple[Tree, tuple[WantedBlock, ...]]:
+    """Do as `take_manifest`, and return which chunks are lacking, too.
+
+    Raises:
+        PeerError: as `take_tree`.
+    """
+
+    def plan(tree: Tree) -> tuple[Tree, tuple[WantedBlock, ...]]:
+        return tree, missing_blocks(tree, taking.has)
+
+    return await _with_manifest(stream, root, store, taking, plan)
 
 
 async def take_blocks(
@@ -152,13 +170,40 @@ class _Progress:
         self._taking.on_bytes(self._done, self._total)
 
 
+async def _with_manifest(
+    stream: Stream,
+    root: Cid,
+    store: BlockStore,
+    taking: Taking,
+    then: Callable[[Tree], _T],
+) -> _T:
+    """Take a manifest; return what ``then`` makes of its tree, in a thread."""
+
+    def begin(data: Sequence[bytes]) -> tuple[Manifest, list[_T]]:
+        manifest = parse_root(data[0], taking.limits)
+        whole = [] if manifest.pages else [then(parse_tree(manifest, ()))]
+        return manifest, whole
+
+    def finish(pages: Sequence[bytes]) -> _T:
+        return then(parse_tree(manifest, pages))
+
+    manifest, whole = await _take_small(stream, (root,), store, taking, begin)
+    if whole:
+        return whole[0]
+    return await _take_small(stream, manifest.pages, store, taking, finish)
+
+
 async def _take_small(
     stream: Stream,
     cids: Sequence[Cid],
     store: BlockStore,
     taking: Taking,
-) -> list[bytes]:
-    """Return manifest blocks, fetching and keeping those that are lacking."""
+    then: Callable[[Sequence[bytes]], _T],
+) -> _T:
+    """Fetch and keep the manifest blocks that are lacking.
+
+    Returns what ``then`` makes of them all, in the thread that keeps them.
+    """
 
     def known() -> dict[Cid, bytes]:
         found: dict[Cid, bytes] = {}
@@ -168,23 +213,22 @@ async def _take_small(
                 found[cid] = store.get(cid)
         return found
 
-    def keep(blocks: Sequence[tuple[Cid, bytes]]) -> None:
-        with store.batch(durable=taking.durable) as batch:
-            for cid, data in blocks:
-                batch.put(data, cid)
+    def keep() -> _T:
+        if fetched:
+            with store.batch(durable=taking.durable) as batch:
+                for cid, data in fetched:
+                    batch.put(data, cid)
+        found.update(fetched)
+        return then([found[cid] for cid in cids])
 
-    if not cids:
-        return []
     found = await trio.to_thread.run_sync(known)
     lacking = [cid for cid in cids if cid not in found]
     async with aclosing(request(stream, lacking)) as blocks:
         fetched = [(cid, data) async for cid, data in blocks]
-    if fetched:
-        await trio.to_thread.run_sync(keep, fetched)
+    made = await trio.to_thread.run_sync(keep)
     for cid, _ in fetched:
         taking.on_block(cid)
-    found.update(fetched)
-    return [found[cid] for cid in cids]
+    return made
 
 
 async def _take_chunks(

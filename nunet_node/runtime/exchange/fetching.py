@@ -11,7 +11,6 @@ from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
-    Iterator,
     Mapping,
     Sequence,
 )
@@ -25,7 +24,7 @@ import msgspec
 import trio
 
 from nunet_node.errors import PeerError
-from nunet_node.network.port import Host, NetworkError, NotConnected
+from nunet_node.network.port import Host, NotConnected
 from nunet_node.network.stream import Stream, StreamBroken
 from nunet_node.protocol.effects import DeliverInputs
 from nunet_node.protocol.inputs import (
@@ -46,12 +45,15 @@ from nunet_node.runtime.exchange.blocks import (
     Taking,
     take_blocks,
     take_manifest,
+    take_plan,
     take_tree,
     tree_of,
 )
-from nunet_node.runtime.exchange.bulk.gathering import Listener, OnDropped, gather
+from nunet_node.runtime.exchange.bulk.gathering import LOST, Listener, OnDropped, gather
 from nunet_node.runtime.exchange.bulk.haul import Haul
 from nunet_node.runtime.exchange.bulk.offers import Offers
+from nunet_node.runtime.exchange.bulk.small import Found, bring_small
+from nunet_node.runtime.exchange.bulk.writing import Get, write_result
 from nunet_node.runtime.exchange.handover import Offer, deliver
 from nunet_node.runtime.exchange.logs import (
     PIECE_BYTES_MAX,
@@ -60,15 +62,10 @@ from nunet_node.runtime.exchange.logs import (
     Follow,
     follow,
 )
-from nunet_node.runtime.exchange.requests import BlockRefusedError, TransferEndedError
 from nunet_node.runtime.store.chains import beginning_of, chain_of
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockDamagedError
-from nunet_node.storage.materialise import (
-    NewFile,
-    check_target,
-    write_whole,
-)
+from nunet_node.storage.materialise import check_target
 from nunet_node.storage.read_tree import Source, read_tree
 from nunet_node.wire.cid import Cid
 
@@ -131,35 +128,55 @@ class Transfers:
             listener.on_dropped(peer_id, why)
 
         helper = replace(listener, on_dropped=drop)
-        tree = await self._manifest(left, root, drop)
-
-        async def take(has: Callable[[Cid], bool]) -> None:
-            missing = await trio.to_thread.run_sync(missing_blocks, tree, has)
-            haul = Haul(
-                self._store, missing, tree.size_bytes, _in_loop(listener.on_progress)
-            )
-            write = partial(_write, tree, seal, haul, target, beside)
-            await gather(self._host, tuple(left), haul, write, helper)
-
+        found = await self._found(left, root, drop)
+        write = partial(write_result, found.tree, seal, target, beside)
         try:
-            await take(self._store.has)
+            if found.is_whole:
+                size_bytes = found.tree.size_bytes
+                listener.on_progress(size_bytes, size_bytes)
+                await trio.to_thread.run_sync(lambda: write(found.keep(self._store)))
+            else:
+                await self._gather(left, found.tree, self._store.has, write, helper)
         except (BlockDamagedError, BlockError, SealError) as error:
             if not left:
                 raise
             # A power cut left it, and perhaps others.
             _log.info("%s; what is damaged is fetched again", error)
-            await take(self._store.is_intact)
+            await self._gather(left, found.tree, self._store.is_intact, write, helper)
 
-    async def _manifest(self, left: list[str], root: Cid, drop: OnDropped) -> Tree:
-        """Return the tree that the first of some peers to have it lists."""
+    async def _gather(
+        self,
+        left: Sequence[str],
+        tree: Tree,
+        has: Callable[[Cid], bool],
+        write: Callable[[Get], None],
+        listener: Listener,
+    ) -> None:
+        """Write a result while peers bring what is lacking of it."""
+        missing = await trio.to_thread.run_sync(missing_blocks, tree, has)
+        heard = _in_loop(listener.on_progress)
+        haul = Haul(self._store, missing, tree.size_bytes, heard)
+        await gather(self._host, tuple(left), haul, lambda: write(haul.get), listener)
+
+    async def _found(self, left: list[str], root: Cid, drop: OnDropped) -> Found:
+        """Return the tree that the first of some peers to have it lists.
+
+        What is lacking of a small one comes with it.
+        """
         taking = Taking(has=self._store.has, durable=False)
+
+        async def take(stream: Stream) -> Found:
+            tree, missing = await take_plan(stream, root, self._store, taking)
+            found = await bring_small(stream, tree, missing)
+            # If it is the only one, the gathering asks it again and tells why.
+            if found.lie and len(left) > 1:
+                drop(stream.peer_id, found.lie)
+            return found
+
         for peer_id in tuple(left):
             try:
-                return await self._taken(
-                    peer_id,
-                    lambda stream: take_manifest(stream, root, self._store, taking),
-                )
-            except (NetworkError, StreamBroken, TransferEndedError, BlockRefusedError):
+                return await self._taken(peer_id, take)
+            except LOST:
                 if peer_id == left[-1]:
                     raise
             except PeerError as error:
@@ -334,22 +351,6 @@ class Transfers:
         return await trio.to_thread.run_sync(read)
 
 
-def _write(
-    tree: Tree,
-    seal: Seal | None,
-    haul: Haul,
-    target: Path,
-    beside: Mapping[str, bytes] | None,
-) -> None:
-    """Write a tree whose blocks are coming. Blocks on the disk, and on them."""
-    if seal is None:
-        check_result(tree)
-        write_whole(_plain(tree, haul), target, beside=beside)
-    else:
-        reader = SealedReader(tree, seal, haul.get)
-        write_whole(_unsealed(reader), target, beside=beside)
-
-
 def _in_loop(on_progress: Progress) -> Progress:
     """Return what calls ``on_progress`` in the loop that runs now, from any thread."""
     token = trio.lowlevel.current_trio_token()
@@ -358,20 +359,6 @@ def _in_loop(on_progress: Progress) -> Progress:
         token.run_sync_soon(on_progress, done, total, idempotent=True)
 
     return hear
-
-
-def _plain(tree: Tree, haul: Haul) -> Iterator[NewFile]:
-    for file in tree.files:
-        data = map(haul.get, file.chunks)
-        yield NewFile(path=file.path, executable=file.executable, data=data)
-
-
-def _unsealed(reader: SealedReader) -> Iterator[NewFile]:
-    index = reader.index()
-    check_result(index)
-    for file in index.files:
-        data = reader.read(reader.place(file))
-        yield NewFile(path=file.path, executable=file.executable, data=data)
 
 
 def _log_places(

@@ -61,7 +61,7 @@ class Listener:
     more_peers: MorePeers = _nobody
 
 
-_LOST: Final = (NetworkError, StreamBroken, TransferEndedError, BlockRefusedError)
+LOST: Final = (NetworkError, StreamBroken, TransferEndedError, BlockRefusedError)
 """What a peer may suffer, or say, without having lied."""
 
 _log = logging.getLogger("nunet_node.runtime.exchange.bulk")
@@ -155,7 +155,7 @@ class _Sources:
     async def _bring(self, peer_id: str) -> None:
         try:
             await self._bring_all(peer_id)
-        except _LOST as error:
+        except LOST as error:
             self.failure = error
             _log.info("%s brings no more: %s", peer_id, error)
         except PeerError as error:

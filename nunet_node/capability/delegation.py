@@ -45,6 +45,8 @@ Nonce = Annotated[
 ]
 DidText = Annotated[str, msgspec.Meta(max_length=DID_CHARS_MAX)]
 
+_GIVING: Final = (Relationship.CAPABILITY_DELEGATION,)
+
 
 class _Payload(Record):
     iss: DidText
@@ -171,6 +173,5 @@ def _open(data: bytes, documents: Documents) -> Delegation:
         cid=token.cid,
         data=data,
     )
-    use = Relationship.CAPABILITY_DELEGATION
-    token.check_signature(issuer, use, documents=documents)
+    token.check_signature(issuer, _GIVING, documents)
     return delegation

@@ -6,12 +6,15 @@ bytes are simply the rest of the token. The varsig header names key type, hash a
 codec, and must be the one of the issuer's key.
 """
 
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from nunet_node.capability.errors import InvalidClaimError, InvalidSignatureError
+from nunet_node.identity.curves import PublicKey
 from nunet_node.identity.did import (
+    KEYS_CACHED_MAX,
     NO_DOCUMENTS,
     Did,
     Documents,
@@ -71,7 +74,10 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
 
     def check_signature(
-        self, issuer: Did, *uses: Relationship, documents: Documents = NO_DOCUMENTS
+        self,
+        issuer: Did,
+        uses: tuple[Relationship, ...],
+        documents: Documents = NO_DOCUMENTS,
     ) -> None:
         """Check that the issuer signed this token, with a key for all these uses.
 
@@ -80,14 +86,41 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
             InvalidSignatureError: the signature does not hold.
             IdentityError: the issuer's DID is not valid.
         """
-        if documents.vouched and is_web(issuer):
+        if documents is NO_DOCUMENTS or not is_web(issuer):
+            keys = _own_publics(issuer, uses, self.header)
+        elif documents.vouched:
             return
-        keys = keys_for(issuer, uses, documents)
-        keys = tuple(k for k in keys if _VARSIG[k.public.algorithm] == self.header)
-        if not keys:
-            raise InvalidClaimError("the varsig header is not the issuer's key's")
-        if not any(key.public.verify(self.signed, self.signature) for key in keys):
-            raise InvalidSignatureError("the token's signature does not hold")
+        else:
+            keys = _publics(issuer, uses, self.header, documents)
+        for key in keys:
+            if key.verify(self.signed, self.signature):
+                return
+        raise InvalidSignatureError("the token's signature does not hold")
+
+
+def _publics(
+    issuer: Did,
+    uses: tuple[Relationship, ...],
+    header: bytes,
+    documents: Documents,
+) -> tuple[PublicKey, ...]:
+    """Return the keys of an issuer that sign for these uses under this header."""
+    keys = keys_for(issuer, uses, documents)
+    found = tuple(k.public for k in keys if _VARSIG[k.algorithm] == header)
+    if not found:
+        raise InvalidClaimError("the varsig header is not the issuer's key's")
+    return found
+
+
+@lru_cache(maxsize=KEYS_CACHED_MAX)
+def _own_publics(
+    issuer: Did, uses: tuple[Relationship, ...], header: bytes
+) -> tuple[PublicKey, ...]:
+    """Return the same by what a DID says alone, which never changes.
+
+    What is refused is not kept, so every header that is kept is one of a few.
+    """
+    return _publics(issuer, uses, header, NO_DOCUMENTS)
 
 
 def seal_token(tag: str, payload: object, signer: Signer) -> bytes:

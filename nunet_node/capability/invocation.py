@@ -204,7 +204,7 @@ def open_invocation(  # noqa: PLR0913 - each is something to be checked against
         invocation.proofs, act, now_s=now_s, revoked=revoked, must_expire=must_expire
     )
     uses = _ANSWERING if CHALLENGE_ARG in payload.args else _ASKING
-    token.check_signature(invocation.issuer, *uses, documents=documents)
+    token.check_signature(invocation.issuer, uses, documents)
     return invocation
 
 

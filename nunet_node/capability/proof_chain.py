@@ -115,7 +115,7 @@ def check_revocation(cid: Cid, revoked: AbstractSet[Cid]) -> None:
     Raises:
         RevokedError: it is.
     """
-    if cid in revoked:
+    if revoked and cid in revoked:
         raise RevokedError("a proof has been revoked")
 
 

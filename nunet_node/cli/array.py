@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from nunet_node.cli.output import Settings
-from nunet_node.cli.progress import exit_code_of
+from nunet_node.cli.progress import exit_code_of, warn_of_seal
 from nunet_node.client import Client
 from nunet_node.client.array import Partition, run_array
+from nunet_node.client.handle import JobHandle
 from nunet_node.jobs.job_file import JobFile, name_of
 
 
@@ -25,8 +26,14 @@ async def submit_array(
     """Run an array, and return how the command ends."""
     place = out or Path(name_of(work))
     settings.note(f"{work.count} partitions of {name_of(work)}, gathered in {place}")
-    told = partial(_tell, settings)
-    parts = await run_array(client, work, place, owner=owner, on_end=told)
+    parts = await run_array(
+        client,
+        work,
+        place,
+        owner=owner,
+        on_submitted=_SealWarning(settings, client).hear,
+        on_end=partial(_tell, settings),
+    )
     ends = [_document(part) for part in parts]
     settings.document({"count": len(parts), "partitions": ends})
     failed = [part for part in parts if not part.done]
@@ -38,6 +45,22 @@ async def submit_array(
         "the same command runs these again, and no other"
     )
     return next((exit_code_of(p.order) for p in failed if p.order), 0) or 1
+
+
+class _SealWarning:
+    """Says once, when a job is submitted, that no key here will open the results."""
+
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self._settings = settings
+        self._client = client
+        self._heard = False
+
+    def hear(self, handle: JobHandle) -> None:
+        """Take a submitted job; those of one array are all alike."""
+        if not self._heard:
+            opens = self._client.opens(handle.order)
+            warn_of_seal(self._settings, opens=opens, what="each partition's result")
+        self._heard = True
 
 
 def _tell(settings: Settings, part: Partition) -> None:

@@ -109,11 +109,11 @@ async def fetch_shown(settings: Settings, handle: JobHandle, target: Path) -> Pa
     return path
 
 
-def warn_of_seal(settings: Settings, *, opens: bool) -> None:
+def warn_of_seal(settings: Settings, *, opens: bool, what: str = "its result") -> None:
     """Say before a job runs that no key here will open its result, if so it is."""
     if not opens:
         settings.note(
-            "its result will be sealed to a key that another program has, and such a "
+            f"{what} will be sealed to a key that another program has, and such a "
             "program only signs: nobody can open it. With --public anybody can"
         )
 

@@ -6,7 +6,7 @@ that was broken off goes on where it was: a partition whose result lies in its p
 not run again.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Final
 
 import trio
 
+from nunet_node.client.handle import JobHandle
 from nunet_node.client.session import Client
 from nunet_node.errors import PeerError
 from nunet_node.jobs.job_file import JobFile, name_of
@@ -46,6 +47,7 @@ class Partition:
 
 
 OnPartition = Callable[[Partition], None]
+OnSubmitted = Callable[[JobHandle], None]
 
 
 async def run_array(
@@ -54,6 +56,7 @@ async def run_array(
     out: Path,
     *,
     owner: str | None = None,
+    on_submitted: OnSubmitted = lambda _handle: None,
     on_end: OnPartition = lambda _partition: None,
 ) -> tuple[Partition, ...]:
     """Run every partition of ``work``, and gather the results below ``out``.
@@ -63,6 +66,7 @@ async def run_array(
         work: the job; its ``count`` says how many partitions it has.
         out: gets the directories ``0``, ``1``, …; what lies there is kept.
         owner: whose jobs they are; see `Client.submit`.
+        on_submitted: called with each job when its order is recorded.
         on_end: called with each partition when it has ended.
 
     Returns:
@@ -74,7 +78,8 @@ async def run_array(
 
     async def one(index: int) -> None:
         async with places:
-            found[index] = await _run(client, work, index, out, owner)
+            submit = partial(client.submit, part_of(work, index), owner=owner)
+            found[index] = await _run(submit, index, out / str(index), on_submitted)
         on_end(found[index])
 
     await trio.to_thread.run_sync(partial(out.mkdir, parents=True, exist_ok=True))
@@ -96,15 +101,18 @@ def part_of(work: JobFile, index: int) -> JobFile:
 
 
 async def _run(
-    client: Client, work: JobFile, index: int, out: Path, owner: str | None
+    submit: Callable[[], Awaitable[JobHandle]],
+    index: int,
+    target: Path,
+    on_submitted: OnSubmitted,
 ) -> Partition:
-    target = out / str(index)
     if await trio.to_thread.run_sync(target.is_dir):
         # A result appears in its place in one step, so it is whole.
         return Partition(index=index, order=None, path=target)
     order: Order | None = None
     try:
-        handle = await client.submit(part_of(work, index), owner=owner)
+        handle = await submit()
+        on_submitted(handle)
         order = await handle.ended_or_silent()
         done = order.state is State.COMPLETED
         path = await handle.fetch(target) if done else None

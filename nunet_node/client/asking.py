@@ -67,7 +67,14 @@ class Question:
     answer: News | None = None
 
     def hear(self, news: News) -> None:
-        """Take the news if they are the answer."""
+        """Take the news if they are the answer.
+
+        Who was refused asks again after a pause, and is told so as of a silence; that
+        it was no silence is what whoever waits has to know.
+        """
+        silent = isinstance(news, ProviderUnreachable)
+        if silent and isinstance(self.answer, CommandRefused):
+            return
         if isinstance(news, self.answers) or self._is_denied(news):
             self.answer = news
             self.event.set()

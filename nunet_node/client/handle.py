@@ -293,8 +293,10 @@ class JobHandle:
 
         Raises:
             UnknownJobError: the provider has no such job, or it is not ours.
-            ProviderUnreachableError: it has been silent for long; the wish is kept
-                and sent again whenever the job is driven from this home.
+            CommandRefusedError: it refuses.
+            ProviderUnreachableError: it has been silent for long. Then, as after a
+                refusal, the wish is kept and sent again whenever the job is driven
+                from this home.
         """
         if self.order.confirmation is not None:
             return self.order.confirmation

@@ -36,6 +36,7 @@ from nunet_node.protocol.order import Order
 from nunet_node.results.sealing import KEY_BYTES, unwrap_key, wrap_key
 from nunet_node.runtime.home import Home
 from nunet_node.runtime.wallet import tokens
+from nunet_node.runtime.wallet.external import for_thread
 from nunet_node.wire.cid import Cid
 
 NONCE_BYTES: Final = 16
@@ -181,10 +182,13 @@ def _sealed_key(home: Home, order: Order, reader: Did, documents: Documents) -> 
 def revocation(home: Home, chain: tuple[Delegation, ...], now_s: int) -> bytes:
     """Sign that the last link of a chain is void, and keep that in the home.
 
+    For a thread that trio started: a program that signs may take long, and is ended
+    when whoever waits for the thread is cancelled.
+
     Raises:
         ClientError: nobody whose key is here gave any of the links.
     """
-    keys = {each.did: each.key for each in home.identities()}
+    keys = {each.did: for_thread(each.key) for each in home.identities()}
     for link in reversed(chain):
         signer = keys.get(link.issuer)
         if signer is not None:

@@ -6,7 +6,8 @@ its answer is checked against the DID before it is used, so a wrong or a lying p
 cannot make us say what does not verify.
 
 A person may have to press a button, so a signature can take long. ``signed`` lets
-everything else go on meanwhile; ``sign`` is for commands that do nothing else.
+everything else go on meanwhile; ``sign`` is for commands that do nothing else, and
+`for_thread` for what is signed in a thread.
 """
 
 import base64
@@ -20,6 +21,7 @@ import trio
 
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did, Relationship, key_for
+from nunet_node.identity.keys import Signer
 from nunet_node.protocol.signing.events import SIGN_S, SIGNER_FAILED
 from nunet_node.storage.files import why
 
@@ -112,6 +114,27 @@ class ExternalSigner:
 
     def __repr__(self) -> str:
         return f"ExternalSigner({self.did})"
+
+
+class _AskedFromThread:
+    """Signs in a thread, and leaves the waiting to the task that waits for that."""
+
+    def __init__(self, signer: ExternalSigner) -> None:
+        self.did = signer.did
+        self.algorithm = signer.algorithm
+        self._signer = signer
+
+    def sign(self, message: bytes) -> bytes:
+        return trio.from_thread.run(self._signer.signed, message)
+
+
+def for_thread(signer: Signer) -> Signer:
+    """Return a signer for a thread that a task waits for.
+
+    When the task is cancelled, a program that was asked is ended; ``sign`` by itself
+    would be waited for. It works in threads that trio started, and nowhere else.
+    """
+    return _AskedFromThread(signer) if isinstance(signer, ExternalSigner) else signer
 
 
 async def _end(program: trio.Process) -> None:

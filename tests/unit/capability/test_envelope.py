@@ -43,9 +43,9 @@ def test_a_token_is_read_as_it_was_sealed():
     token = read(data)
     assert token.payload == Payload(number=7)
     assert token.cid.matches(data)
-    token.check_signature(ANNA.did, Relationship.CAPABILITY_INVOCATION)
+    token.check_signature(ANNA.did, (Relationship.CAPABILITY_INVOCATION,))
     with pytest.raises(InvalidSignatureError):
-        token.check_signature(BERT.did, Relationship.CAPABILITY_INVOCATION)
+        token.check_signature(BERT.did, (Relationship.CAPABILITY_INVOCATION,))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_token_is_read_as_it_was_sealed():
 def test_another_header_than_the_keys_is_refused(header):
     token = read(by_hand({"h": header, INVOCATION_TAG: {"number": 7}}))
     with pytest.raises(InvalidClaimError):
-        token.check_signature(ANNA.did, Relationship.CAPABILITY_INVOCATION)
+        token.check_signature(ANNA.did, (Relationship.CAPABILITY_INVOCATION,))
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,18 @@ from typing import ClassVar
 import pytest
 import trio.testing
 
+from nunet_node.client.errors import CommandRefusedError
 from nunet_node.client.handle import JobHandle
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Notice
-from nunet_node.protocol.effects import OrderChanged, ProviderUnreachable
+from nunet_node.market.offers import Refusal
+from nunet_node.protocol.effects import (
+    CommandRefused,
+    OrderChanged,
+    ProviderUnreachable,
+)
+from nunet_node.protocol.messages import CANCEL
 from nunet_node.protocol.order import Award, Order
 
 JOB = JobId("a" * 32)
@@ -108,6 +115,30 @@ async def test_waiting_ends_when_the_provider_counts_as_lost(nursery):
     handle.hear(unreachable(lost=True))
     await trio.testing.wait_all_tasks_blocked()
     assert [order.state for order in waited] == [State.LOST]
+
+
+class _Told(_Holding):
+    async def tell(self, _wish):
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_refused_cancel_is_told_though_it_will_be_asked_for_again(nursery):
+    handle = JobHandle(_Told(awarded()), JOB, None)
+    refusals = []
+
+    async def cancel():
+        with pytest.raises(CommandRefusedError) as caught:
+            await handle.cancel()
+        refusals.append(str(caught.value))
+
+    nursery.start_soon(cancel)
+    await trio.testing.wait_all_tasks_blocked()
+    refusal = Refusal(code="capability.signature", reason="it does not hold")
+    handle.hear(CommandRefused(job=JOB, command=CANCEL, provider="p", refusal=refusal))
+    handle.hear(unreachable(lost=False))
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(refusals) == 1
+    assert "capability.signature" in refusals[0]
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -5,10 +5,13 @@ import sys
 import pytest
 import trio
 
+from nunet_node.client.trust.delegating import Grant, delegate
 from nunet_node.identity.keys import SigningKey
 from nunet_node.jobs.lifecycle import State
 from nunet_node.protocol.effects import CommandRefused, SignatureWanted
+from nunet_node.protocol.messages import READ
 from nunet_node.runtime.home import open_home
+from nunet_node.runtime.wallet.tokens import voids
 from tests.unit.client.test_session import shell, town
 
 __all__ = ["town"]
@@ -105,6 +108,32 @@ async def test_a_program_that_will_not_sign_refuses_the_job(town, tmp_path):
         assert len([n for n in news if isinstance(n, CommandRefused)]) == 1
         # Its record is here, and the same home may submit as somebody else.
         assert handle.job in await client.orders()
+
+
+async def test_whoever_stops_taking_back_leaves_no_program_behind(town, place):
+    home = open_home(place / "user")
+    (place / "go").touch()
+    grant = Grant(to=KEY.did, command=READ, expires_at_s=2_000_000_000)
+    given = delegate(home, home.identity("hw").key, grant)
+    for left in ("go", "asked"):
+        (place / left).unlink()
+    async with town.client(identity="hw") as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.revoke, given.chain)
+        pid = await asked(place)
+        nursery.cancel_scope.cancel()
+    assert gone(pid)
+    assert not voids(home)
+
+
+async def test_a_revocation_that_a_program_signs_holds(town, place):
+    home = open_home(place / "user")
+    (place / "go").touch()
+    grant = Grant(to=KEY.did, command=READ, expires_at_s=2_000_000_000)
+    given = delegate(home, home.identity("hw").key, grant)
+    async with town.client(identity="hw") as client:
+        done = await client.revoke(given.chain)
+    assert len(done.acknowledged) == 1
+    assert list(voids(home)) == [given.leaf.cid]
 
 
 def gone(pid):

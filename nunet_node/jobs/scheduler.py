@@ -14,6 +14,7 @@ starved by small ones.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from nunet_node.jobs.specification import JobId
@@ -118,8 +119,12 @@ def _promise(
 ) -> tuple[int, ResourceVector]:
     """Return when ``need`` will fit at the latest, and what will be left then."""
     running = sorted(held, key=lambda h: h.ends_in_s)
+    # What the last ones hold, from none to all: one addition for each, where a sum
+    # for each moment would make a long queue cost the square of its length.
+    last = (h.need for h in reversed(running))
+    used = tuple(accumulate(last, initial=ResourceVector()))
     for ended in range(len(running) + 1):
-        free = free_of(total, (h.need for h in running[ended:]))
+        free = total.less(used[len(running) - ended])
         if need.fits(free):
             moment = running[ended - 1].ends_in_s if ended else 0
             return moment, free.less(need)

@@ -13,6 +13,7 @@ from unittest import mock
 
 import trio
 
+from nunet_node.client import open_client
 from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Capability, RunEnd
 from nunet_node.identity.keys import SigningKey
@@ -55,7 +56,9 @@ class VirtualExecutors(LocalExecutors):
         self.running.add(order.job)
         try:
             await trio.sleep(RUN_S)
-            on_log("stdout", " ".join(order.argv).encode())
+            said = " ".join(order.argv).encode()
+            on_log("stdout", said)
+            job_dir.stdout_path.write_bytes(said)
         finally:
             self.running.discard(order.job)
         return RunEnd(exit_code=0, isolation="process")
@@ -87,9 +90,34 @@ class City:
             backend=backend,
             **changes,
         )
-        async with self._open(name, settings) as peer:
-            self.addresses = self.addresses or peer.addresses()
+        async with self._joined(name, settings) as peer:
             yield peer
+
+    @asynccontextmanager
+    async def store(self, name, store_bytes):
+        """Run a node that keeps copies, and provides nothing else."""
+        home = open_home(self.top / name)
+        settings = PeerSettings(
+            home=home,
+            key=home.node_key(),
+            is_node=True,
+            gossip=True,
+            bootstrap=self.addresses,
+            store_bytes=store_bytes,
+        )
+        async with self._joined(name, settings) as peer:
+            yield peer
+
+    @asynccontextmanager
+    async def client(self, name="user", **changes):
+        """Act for a user of its home, as a command does."""
+        async with open_client(
+            open_home(self.top / name),
+            bootstrap=self.addresses,
+            network=memory_opener(self.network),
+            **changes,
+        ) as client:
+            yield client
 
     @asynccontextmanager
     async def user(self, name="user"):
@@ -105,6 +133,12 @@ class City:
         )
         async with self._open(name, settings) as peer:
             await peer.wait_known(10)
+            yield peer
+
+    @asynccontextmanager
+    async def _joined(self, name, settings):
+        async with self._open(name, settings) as peer:
+            self.addresses = self.addresses or peer.addresses()
             yield peer
 
     @asynccontextmanager

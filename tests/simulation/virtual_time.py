@@ -7,7 +7,9 @@ then also explore schedules. A thread would let the clock jump while it runs, so
 the shell gives to threads runs inline here.
 """
 
+import math
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from unittest import mock
 
@@ -35,6 +37,8 @@ from nunet_node.wire.schema import encode_record
 
 START_S = 1_700_000_000
 
+_in_thread = trio.to_thread.run_sync
+
 
 async def _inline(work, *args, **_):
     await trio.lowlevel.checkpoint()
@@ -52,6 +56,22 @@ def run_in_virtual_time(main: Callable, *args, seed: int):
     ):
         scheduling._r.seed(seed)
         return trio.run(main, *args, clock=clock)
+
+
+@contextmanager
+def real_time():
+    """Let time pass by itself and threads be threads, for what needs both to end.
+
+    A result is written while its blocks come. What follows is no longer the same for
+    the same seed.
+    """
+    clock = trio.lowlevel.current_clock()
+    clock.autojump_threshold, clock.rate = math.inf, 1.0
+    try:
+        with mock.patch.object(trio.to_thread, "run_sync", _in_thread):
+            yield
+    finally:
+        clock.autojump_threshold, clock.rate = 0, 0.0
 
 
 @dataclass

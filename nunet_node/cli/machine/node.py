@@ -5,6 +5,7 @@ for that line. A node that is asked to stop drains first; asked twice, it stops.
 Nobody has to read what it prints: see `cli.machine.feed`.
 """
 
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
@@ -238,6 +239,7 @@ async def _up(settings: Settings, home: Home, config: Config) -> None:
     with trio.open_signal_receiver(*_STOP) as signals:
         async with open_peer(_peer_settings(home, config), prepare=listen) as peer:
             _say_ready(settings, peer)
+            _settle()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_tell, settings, peer, begun[0])
                 await anext(signals)
@@ -253,6 +255,12 @@ async def _up(settings: Settings, home: Home, config: Config) -> None:
 async def _cancel_at(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     await anext(signals)
     scope.cancel()
+
+
+def _settle() -> None:
+    """Spare what is here for good: whoever collects garbage would go through it all."""
+    gc.collect()
+    gc.freeze()
 
 
 def _say_ready(settings: Settings, peer: Peer) -> None:

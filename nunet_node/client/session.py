@@ -196,12 +196,12 @@ class Client:
                     pass
 
     async def join(self) -> None:
-        """Reach the network and hear who offers what; once is enough.
+        """Reach the network and hear who offers what, again once that is out of date.
 
         Raises:
             NoNetworkError: no peer answered.
         """
-        if self._joined:
+        if self._joined and self._nodes():
             return
         joined = await self._peer.wait_known(JOIN_S)
         if not joined.neighbours:

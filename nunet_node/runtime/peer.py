@@ -183,8 +183,15 @@ class Peer:
         await self.driver.tell(event)
 
     async def wait_known(self, timeout_s: float) -> Joined:
-        """Wait until the named peers have said which providers they know."""
+        """Wait until the named peers have said which providers they know.
+
+        They are asked again when all that they said is out of date.
+        """
+        spoke = self._neighbours.all_spoke
         joined = await self._neighbours.wait_settled(timeout_s)
+        now_s = self.driver.clock.now().unix_s
+        if spoke and not any(self.adverts.fresh(now_s)):
+            await self._neighbours.ask_again(timeout_s)
         # Behind this, everything that they said has been taken in.
         await self.driver.tell(AdvertsHeard(adverts=()))
         return joined

@@ -92,7 +92,7 @@ async def outlived(city, target, *, away):
     async with trio.open_nursery() as nursery, AsyncExitStack() as owner:
         town = Town(city, nursery)
         await town.begin()
-        client = await owner.enter_async_context(city.client(gossip=True))
+        client = await owner.enter_async_context(city.client())
         handle = await client.submit(wanted())
         job = handle.job
         await (handle.placed() if away else handle.ended())

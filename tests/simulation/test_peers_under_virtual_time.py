@@ -30,6 +30,19 @@ def test_a_seed_gives_one_course_of_events_and_others_give_others(tmp_path):
     assert traces[0] != traces[2]
 
 
+async def looked_twice(city):
+    async with city.provider(), city.client() as client:
+        before = await client.nodes()
+        await trio.sleep(600)
+        return before, await client.nodes()
+
+
+def test_a_client_that_lives_long_asks_again_who_is_there(tmp_path):
+    before, after = play(looked_twice, tmp_path, seed=1)
+    assert [node["did"] for node in before] == [node["did"] for node in after]
+    assert len(after) == 1
+
+
 async def cancelled_at(city, moment_s):
     async with city.provider() as provider, city.user() as user:
         job = await user.place(spec(1))

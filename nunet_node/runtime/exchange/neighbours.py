@@ -146,6 +146,23 @@ class Neighbours:
             failures=(*self._failures.values(), *silent.values()),
         )
 
+    @property
+    def all_spoke(self) -> bool:
+        """Whether every named peer said what it knows, or cannot be reached."""
+        return all(event.is_set() for event in self._settled.values())
+
+    async def ask_again(self, timeout_s: float) -> None:
+        """Have the named peers that are there say what they know by now."""
+        there = self._host.connected_peers() & self._named.keys()
+        spoke = [peer_id for peer_id in there if self._settled[peer_id].is_set()]
+        if not spoke:
+            return
+        self._first = trio.Event()
+        for peer_id in spoke:
+            self._settled[peer_id] = trio.Event()
+            await self._post(NeighbourFound(peer_id=peer_id))
+        await self.wait_settled(timeout_s)
+
     async def _hurry(self, patience: trio.CancelScope) -> None:
         await self._first.wait()
         soon = trio.current_time() + STRAGGLERS_S

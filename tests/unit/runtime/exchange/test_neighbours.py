@@ -93,6 +93,24 @@ async def test_waiting_ends_when_every_named_peer_has_spoken(net, nursery):
     assert joined.failures == ()
 
 
+async def test_those_who_spoke_are_asked_again_when_that_is_wanted(net, nursery):
+    _, one, two = net
+    joiner = Joiner(one, two.addresses())
+    nursery.start_soon(joiner.run)
+    await joiner.next()
+    assert not joiner.neighbours.all_spoke
+    await joiner.neighbours.ask_again(10)
+    joiner.neighbours.settle(two.peer_id)
+    assert joiner.neighbours.all_spoke
+    nursery.start_soon(joiner.neighbours.ask_again, 60)
+    assert await joiner.next() == NeighbourFound(peer_id=two.peer_id)
+    assert not joiner.neighbours.all_spoke
+    joiner.neighbours.settle(two.peer_id)
+    assert joiner.neighbours.all_spoke
+    with pytest.raises(trio.WouldBlock):
+        joiner.inputs.receive_nowait()
+
+
 async def test_waiting_ends_with_its_time(net, nursery, autojump_clock):
     _, one, two = net
     joiner = Joiner(one, two.addresses())

@@ -191,8 +191,13 @@ def test_nothing_names_the_machine_it_was_written_on():
 
 
 def test_nothing_names_a_package_registry_host():
-    hosts = ("pypi" + r"\.org", "pythonhosted" + r"\.org", "registry" + r"\.npmjs")
-    offenders = _matches(re.compile("|".join(hosts)))
+    # In pieces, so that this file does not name them either.
+    hosts = (
+        ("py", "pi", "org"),
+        ("python", "hosted", "org"),
+        ("registry", "npm", "js"),
+    )
+    offenders = _matches(re.compile("|".join(r"\.?".join(each) for each in hosts)))
     assert not offenders, "\n".join(offenders)
 
 

@@ -11,6 +11,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from nunet_node.storage.blocks import BlockStore
+
 settings.register_profile(
     "here",
     deadline=None,
@@ -39,3 +41,13 @@ def _logging_is_left_as_it_was():
     for handler in [each for each in root.handlers if each.name == "nunet-node"]:
         if handler not in handlers:
             root.removeHandler(handler)
+
+
+@pytest.fixture
+def stores(tmp_path):
+    """Two block stores: theirs and ours."""
+    with (
+        BlockStore(tmp_path / "theirs") as theirs,
+        BlockStore(tmp_path / "ours") as ours,
+    ):
+        yield theirs, ours

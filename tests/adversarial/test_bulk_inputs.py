@@ -20,7 +20,6 @@ from nunet_node.runtime.exchange.bulk.offers import Offers
 from nunet_node.runtime.exchange.bulk.serving import BulkServer, Come
 from nunet_node.runtime.exchange.handover import deliver
 from nunet_node.runtime.exchange.requests import Block, No
-from nunet_node.storage.blocks import BlockStore
 from nunet_node.wire.limits import BLOCK_BYTES_MAX
 from nunet_node.wire.schema import encode_record
 from tests.runtime_kit import linked_hosts, store_files
@@ -29,15 +28,6 @@ from tests.unit.runtime.exchange.bulk.test_serving import asked
 from tests.unit.runtime.exchange.test_handover import Provider, offer
 
 MODEL = b"".join(bytes([number]) * BLOCK_BYTES_MAX for number in range(6))
-
-
-@pytest.fixture
-def stores(tmp_path):
-    with (
-        BlockStore(tmp_path / "theirs") as theirs,
-        BlockStore(tmp_path / "ours") as ours,
-    ):
-        yield theirs, ours
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from nunet_node.runtime.exchange.requests import (
     Want,
     answer,
 )
-from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockDamagedError
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import decode_record, encode_record
@@ -30,15 +29,6 @@ FILES = {
     "dir/large": bytes(range(256)) * 12_000,
     "dir/same": b"x" * 1000,
 }
-
-
-@pytest.fixture
-def stores(tmp_path):
-    with (
-        BlockStore(tmp_path / "theirs") as theirs,
-        BlockStore(tmp_path / "ours") as ours,
-    ):
-        yield theirs, ours
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from nunet_node.results.layout import EXIT_CODE, OUTPUTS, STDERR, STDOUT
 from nunet_node.results.sealing import Seal, unwrap_key
 from nunet_node.runtime.exchange.fetching import Transfers
 from nunet_node.runtime.work.packing import Leaving, pack_sealed
-from nunet_node.storage.blocks import BlockStore
 from tests.runtime_kit import linked_hosts, store_files
 from tests.unit.runtime.exchange.test_blocks import serving
 
@@ -18,15 +17,6 @@ OWNER = SigningKey(bytes(32))
 JOB = JobId("j" * 32)
 MODEL = b"weights" * 1000
 FILES = {STDOUT: b"said", STDERR: b"", EXIT_CODE: b"0", f"{OUTPUTS}/model": MODEL}
-
-
-@pytest.fixture
-def stores(tmp_path):
-    with (
-        BlockStore(tmp_path / "theirs") as theirs,
-        BlockStore(tmp_path / "ours") as ours,
-    ):
-        yield theirs, ours
 
 
 async def fetch(stores, root, target, seal=None):

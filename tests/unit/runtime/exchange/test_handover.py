@@ -64,15 +64,6 @@ class Provider:
 
 
 @pytest.fixture
-def stores(tmp_path):
-    with (
-        BlockStore(tmp_path / "theirs") as theirs,
-        BlockStore(tmp_path / "ours") as ours,
-    ):
-        yield theirs, ours
-
-
-@pytest.fixture
 def built(stores, tmp_path):
     return store_files(stores[1], tmp_path / "files", FILES)
 

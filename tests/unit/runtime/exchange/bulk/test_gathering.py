@@ -17,7 +17,6 @@ from nunet_node.runtime.exchange.requests import (
     Want,
     answer,
 )
-from nunet_node.storage.blocks import BlockStore
 from nunet_node.wire.limits import BLOCK_BYTES_MAX
 from nunet_node.wire.schema import decode_record, encode_record
 from tests.runtime_kit import store_files
@@ -26,15 +25,6 @@ from tests.unit.runtime.exchange.test_blocks import serving
 
 MODEL = b"".join(bytes([number]) * BLOCK_BYTES_MAX for number in range(12))
 FILES = {STDOUT: b"said", STDERR: b"", EXIT_CODE: b"0", f"{OUTPUTS}/model": MODEL}
-
-
-@pytest.fixture
-def stores(tmp_path):
-    with (
-        BlockStore(tmp_path / "theirs") as theirs,
-        BlockStore(tmp_path / "ours") as ours,
-    ):
-        yield theirs, ours
 
 
 @pytest.fixture

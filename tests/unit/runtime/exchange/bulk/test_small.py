@@ -11,7 +11,6 @@ from nunet_node.results.layout import EXIT_CODE, OUTPUTS, STDERR, STDOUT
 from nunet_node.runtime.exchange.bulk import small
 from nunet_node.runtime.exchange.bulk.gathering import Listener
 from nunet_node.runtime.exchange.requests import Block, Want, answer
-from nunet_node.storage.blocks import BlockStore
 from nunet_node.wire.schema import decode_record, encode_record
 from tests.runtime_kit import store_files
 from tests.unit.runtime.exchange.bulk.kit import fetching
@@ -19,15 +18,6 @@ from tests.unit.runtime.exchange.test_blocks import serving
 
 MODEL = b"weights" * 1000
 FILES = {STDOUT: b"said", STDERR: b"", EXIT_CODE: b"0", f"{OUTPUTS}/model": MODEL}
-
-
-@pytest.fixture
-def stores(tmp_path):
-    with (
-        BlockStore(tmp_path / "theirs") as theirs,
-        BlockStore(tmp_path / "ours") as ours,
-    ):
-        yield theirs, ours
 
 
 @pytest.fixture

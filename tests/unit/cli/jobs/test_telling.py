@@ -1,0 +1,31 @@
+"""What people read of a job says where it stands, and what comes next."""
+
+from nunet_node.cli.jobs.telling import next_after, status_text
+from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.specification import Engine, JobId, JobSpec
+from nunet_node.jobs.statements import Move, Queue
+from nunet_node.protocol.order import Order
+
+JOB = JobId("a" * 32)
+SPEC = JobSpec(name="co2", engine=Engine.PYTHON, command=("a.py",))
+
+
+def test_the_status_tells_place_reason_and_history():
+    order = Order(
+        job=JOB,
+        spec=SPEC,
+        state=State.QUEUED,
+        queue=Queue(position=2, reason="busy", estimate_s=5),
+        history=(Move(state=State.QUEUED, at_s=0, reason="no room\x07"),),
+    )
+
+    text = status_text(order, None)
+
+    assert "queued: place 2, starts in about 5 s: busy" in text
+    assert "no room\\x07" in text
+    assert "1 CPU, 256MiB memory, 128MiB disk" in text
+
+
+def test_the_next_command_follows_from_the_state():
+    assert "wait" in next_after(Order(job=JOB), None)
+    assert "list" in next_after(Order(job=JOB, state=State.CANCELLED), None)

@@ -43,8 +43,12 @@ def die_with(parent: int) -> None:
 def join_cgroups(procs_files: list[str]) -> None:
     """Move this process into the control groups made for the job."""
     for name in procs_files:
-        with open(name, "w", encoding="ascii") as procs:  # noqa: PTH123 - no pathlib: start-up time
-            procs.write("0")
+        # A file of text would have each child load a codec: a millisecond of work.
+        procs = os.open(name, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(procs, b"0")
+        finally:
+            os.close(procs)
 
 
 def set_limits(limits: dict[str, int]) -> None:

@@ -1,18 +1,21 @@
 """A process that has loaded the WebAssembly engine and forks one child per job.
 
 Loading takes longer than most small jobs run; a fork of what is loaded takes a
-millisecond. A forked child is handed to the node as its own: the process between
-them ends at once, and the kernel gives the orphan to the node, its nearest
-subreaper. So the node kills, reaps and outlives it just as if it had started it. The
-child joins its control group, which takes the kernel many milliseconds, and waits at
-its desk, a socket, for the one job that it is for. This process has one thread, holds
-no secret, and ends with the node.
+millisecond. A forked child is the node's own from its first moment: the kernel is
+asked for a sibling (CLONE_PARENT in clone(2)). Where that cannot be, a process between
+them ends at once, and the kernel gives the orphan to the node, its nearest subreaper.
+So the node kills, reaps and outlives it just as if it had started it. The child joins
+its control group, which takes the kernel many milliseconds, and waits at its desk, a
+socket, for the one job that it is for. This process has one thread, holds no secret,
+and ends with the node.
 """
 
 import array
+import ctypes
 import gc
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -27,6 +30,12 @@ DESCRIPTORS_MAX: Final = 8
 """Most descriptors of one child: three streams, a request, a status, a filter and a
 door."""
 _ADOPTION_PAUSE_S: Final = 0.0002
+_CLONE_PARENT: Final = 0x8000
+_CLONE: Final = {"x86_64": 56, "aarch64": 220}
+"""The number of clone(2); no library has a call that makes a sibling by copying."""
+
+_libc = ctypes.PyDLL(None)
+"""Its calls keep the interpreter's lock, which a copy could not get back."""
 
 
 def main() -> None:
@@ -41,14 +50,30 @@ def main() -> None:
     gc.freeze()
     while received := _receive(channel):
         groups, descriptors = received
-        between = os.fork()
-        if between == 0:
+        sibling = _sibling()
+        between = os.fork() if sibling < 0 else None
+        if 0 in {sibling, between}:
             channel.close()
-            _hand_over(node, groups, socket.socket(fileno=descriptors[0]))
+            _begin(node, groups, descriptors[0], is_orphan=sibling < 0)
         for descriptor in descriptors:
             os.close(descriptor)
-        os.waitpid(between, 0)
+        if between is not None:
+            os.waitpid(between, 0)
     os._exit(0)
+
+
+def _sibling() -> int:
+    """Copy this process into a child of the node: 0 in the copy, below 0 if refused.
+
+    What Python and libc do after a fork is for other threads and for a cached number
+    of the process; here is one thread, and nobody keeps the number.
+    """
+    number = _CLONE.get(os.uname().machine)
+    if number is None:
+        return -1
+    words = (number, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
+    pid: int = _libc.syscall(*map(ctypes.c_ulong, words))
+    return pid
 
 
 def _receive(channel: socket.socket) -> tuple[list[str], list[int]] | None:
@@ -62,17 +87,23 @@ def _receive(channel: socket.socket) -> tuple[list[str], list[int]] | None:
     return (json.loads(words), list(numbers)) if words else None
 
 
-def _hand_over(node: int, groups: list[str], desk: socket.socket) -> None:
-    """Fork the child and end, so that the child becomes the node's."""
+def _begin(node: int, groups: list[str], desk: int, *, is_orphan: bool) -> None:
+    """Be the node's child, by way of an orphan if need be; does not return."""
+    try:
+        if is_orphan:
+            _become_orphan()
+        _wait_at(socket.socket(fileno=desk), node, groups)
+    finally:
+        os._exit(1)
+
+
+def _become_orphan() -> None:
+    """Fork and end, so that the copy becomes the node's."""
     between = os.getpid()
     if os.fork() != 0:
         os._exit(0)
     while os.getppid() == between:
         time.sleep(_ADOPTION_PAUSE_S)
-    try:
-        _wait_at(desk, node, groups)
-    finally:
-        os._exit(1)
 
 
 def _wait_at(desk: socket.socket, node: int, groups: list[str]) -> None:

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,8 @@ _REMOVAL_PAUSE_S: Final = 0.02
 _PREFIX: Final = "nunet-node"
 _V1_CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct")
 _CPU_PERIOD_US: Final = 100_000
+_PART_BYTES: Final = 4096
+"""The kernel gives its tables a page at a time."""
 _serial = itertools.count()
 
 
@@ -54,26 +57,26 @@ class ControlGroup:
 
     def oom_kills(self) -> int:
         """Return how many processes the kernel killed for want of memory."""
-        for name in ("memory.events", "memory.oom_control"):
-            for line in _read(self.folders["memory"] / name).splitlines():
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
+        name = "memory.events" if _is_unified(self.folders) else "memory.oom_control"
+        for line in _read(self.folders["memory"] / name).splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
         return 0
 
     def memory_peak_bytes(self) -> int:
         """Return the most memory that the whole group ever held."""
-        for name in ("memory.peak", "memory.max_usage_in_bytes"):
-            text = _read(self.folders["memory"] / name)
-            if text:
-                return int(text)
-        return 0
+        unified = _is_unified(self.folders)
+        name = "memory.peak" if unified else "memory.max_usage_in_bytes"
+        return int(_read(self.folders["memory"] / name) or 0)
 
     def cpu_ms(self) -> int:
         """Return the processor time of every process that was ever in the group."""
+        if not _is_unified(self.folders):
+            return int(_read(self.folders["cpuacct"] / "cpuacct.usage") or 0) // 10**6
         for line in _read(self.folders["cpuacct"] / "cpu.stat").splitlines():
             if line.startswith("usage_usec "):
                 return int(line.split()[1]) // 1000
-        return int(_read(self.folders["cpuacct"] / "cpuacct.usage") or 0) // 10**6
+        return 0
 
     def pids(self) -> list[int]:
         """Return the processes now in the group."""
@@ -99,14 +102,17 @@ class ControlGroup:
 def create() -> ControlGroup | None:
     """Make a group without limits, or None where this host does not let us."""
     name = f"{_PREFIX}-{os.getpid()}-{next(_serial)}"
-    parents = _v2_parents() or _v1_parents()
+    parents = _parents()
     if not parents:
+        _parents.cache_clear()
         return None
     group = ControlGroup(folders={key: at / name for key, at in parents.items()})
     try:
         for folder in set(group.folders.values()):
             folder.mkdir()
     except OSError:
+        # Somebody may have moved us, or taken the right back.
+        _parents.cache_clear()
         group.remove()
         return None
     return group
@@ -143,20 +149,30 @@ def _maker_lives(name: str) -> bool:
 def _set_limits(at: dict[str, Path], limits: GroupLimits) -> None:
     quota_us = max(1000, limits.cpu_millis * _CPU_PERIOD_US // 1000)
     memory_bytes = limits.memory_bytes
-    (at["pids"] / "pids.max").write_text(str(limits.pids))
-    if at["memory"] == at["cpu"]:
-        (at["memory"] / "memory.max").write_text(str(memory_bytes))
+    _write(at["pids"] / "pids.max", f"{limits.pids}")
+    if _is_unified(at):
+        _write(at["memory"] / "memory.max", f"{memory_bytes}")
         with contextlib.suppress(OSError):
-            (at["memory"] / "memory.swap.max").write_text("0")
+            _write(at["memory"] / "memory.swap.max", "0")
         with contextlib.suppress(OSError):
-            (at["cpu"] / "cpu.max").write_text(f"{quota_us} {_CPU_PERIOD_US}")
+            _write(at["cpu"] / "cpu.max", f"{quota_us} {_CPU_PERIOD_US}")
         return
-    (at["memory"] / "memory.limit_in_bytes").write_text(str(memory_bytes))
+    _write(at["memory"] / "memory.limit_in_bytes", f"{memory_bytes}")
     with contextlib.suppress(OSError):
-        swap_too = at["memory"] / "memory.memsw.limit_in_bytes"
-        swap_too.write_text(str(memory_bytes))
-    (at["cpu"] / "cpu.cfs_period_us").write_text(str(_CPU_PERIOD_US))
-    (at["cpu"] / "cpu.cfs_quota_us").write_text(str(quota_us))
+        _write(at["memory"] / "memory.memsw.limit_in_bytes", f"{memory_bytes}")
+    _write(at["cpu"] / "cpu.cfs_period_us", f"{_CPU_PERIOD_US}")
+    _write(at["cpu"] / "cpu.cfs_quota_us", f"{quota_us}")
+
+
+def _is_unified(at: dict[str, Path]) -> bool:
+    """Tell whether one hierarchy has it all, as in version 2."""
+    return at["memory"] == at["cpu"]
+
+
+@cache
+def _parents() -> dict[str, Path]:
+    """Return where groups are made; reading the kernel's tables costs as much."""
+    return _v2_parents() or _v1_parents()
 
 
 def _v1_parents() -> dict[str, Path]:
@@ -207,7 +223,26 @@ def _own_groups() -> Iterator[tuple[list[str], str]]:
 
 
 def _read(path: Path) -> str:
+    """Return what the kernel says there; nothing if it says none."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        # A file object's buffers cost more than what is read and written here.
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    said = b""
+    try:
+        while part := os.read(file, _PART_BYTES):
+            said += part
+    except OSError:
+        return ""
+    finally:
+        os.close(file)
+    return said.decode().strip()
+
+
+def _write(path: Path, text: str) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(file, text.encode())
+    finally:
+        os.close(file)

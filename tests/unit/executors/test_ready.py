@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from nunet_node.executors import ready
-from nunet_node.executors.sandbox import cgroups
+from nunet_node.executors.sandbox import cgroups, meter
 from tests.executors_kit import an_order, need, some_executors
 
 
@@ -66,6 +66,21 @@ async def test_warm_processes_that_die_at_once_are_given_up(monkeypatch, caplog)
         for _ in range(4):
             assert (await run_true(executors)).exit_code == 0
     assert caplog.text.count("is replaced") == 2
+
+
+async def test_children_are_had_by_way_of_orphans_where_there_are_no_siblings(
+    monkeypatch,
+):
+    await need("process")
+    none = "from nunet_node.executors.inside import warm; warm._CLONE.clear(); main()"
+    boot = ready._BOOT.removesuffix("main()") + none
+    monkeypatch.setattr(ready, "_BOOT", boot)
+    async with some_executors() as executors, executors.warmed():
+        assert executors._warm is not None
+        (first, *_) = await ready_ones(executors._warm)
+        assert meter.parent_of(first.pid) == os.getpid()
+        assert (await run_true(executors)).exit_code == 0
+        assert first.given
 
 
 async def test_a_job_starts_alone_when_the_child_that_was_ready_is_gone():

@@ -58,3 +58,13 @@ def test_sweeping_spares_groups_in_use(group: cgroups.ControlGroup):
         cgroups.sweep()
         assert group.pids() == [inside.pid]
         inside.communicate(b"\n")
+
+
+def test_where_groups_are_made_is_looked_up_again_after_a_failure(
+    group: cgroups.ControlGroup, monkeypatch: pytest.MonkeyPatch
+):
+    taken = int(next(iter(group.folders.values())).name.rpartition("-")[2])
+    monkeypatch.setattr(cgroups, "_serial", iter([taken]))
+    assert cgroups._parents() is cgroups._parents()
+    assert cgroups.create() is None
+    assert cgroups._parents.cache_info().currsize == 0

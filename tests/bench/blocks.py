@@ -2,8 +2,9 @@
 
 The yardstick of the scans is listing the same names and asking for the length of each
 file, which no scan of plain files can go below; that of reading is the digest of the
-same bytes in memory, and that of bytes that lie in the processor's cache already. Each
-round measures the scans once, and the reads several times in turns.
+same bytes in memory, and that of bytes that lie in the processor's cache already. Blocks
+are read one after the other, and as whatever reads many in order reads them: two at the
+same time. Each round measures the scans once, and the reads several times in turns.
 """
 
 import hashlib
@@ -11,10 +12,12 @@ import os
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from nunet_node.runtime.store.ahead import read_ahead
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.storage.blocks import BlockStore
 from tests.bench.figures import Figures, table
@@ -35,6 +38,7 @@ READ_TURNS: Final = 5
 DIGEST: Final = "sha256 in memory, 128 MiB"
 CACHED: Final = "sha256 in the cache, 128 MiB"
 READ: Final = "verified read, 128 MiB"
+AHEAD: Final = "verified read ahead, 128 MiB"
 
 
 def _fill(root: Path) -> None:
@@ -88,6 +92,7 @@ def _round(root: Path, big: Path, figures: Figures) -> None:
             DIGEST: lambda: _each(hashlib.sha256, held),
             CACHED: lambda: _each(hashlib.sha256, held[:1] * len(held)),
             READ: lambda: _each(store.get, cids),
+            AHEAD: lambda: deque(read_ahead(store.get, len, cids), 0),
         }
         turns: dict[str, list[float]] = {name: [] for name in acts}
         for _ in range(READ_TURNS):
@@ -110,9 +115,10 @@ def main() -> int:
             _round(root, big, figures)
     scans = [figures.row(name, (WALK,)) for name in (WALK, STAT, CLEAR, START)]
     yardsticks = (DIGEST, CACHED)
-    reads = [figures.row(name, yardsticks) for name in (DIGEST, CACHED, READ)]
+    reads = [figures.row(name, yardsticks) for name in (*yardsticks, READ, AHEAD)]
     rates = [
-        f"- {READ}: {1 / (figures.ratio(READ, name) or 1):.0%} of the rate of {name}"
+        f"- {read}: {1 / (figures.ratio(read, name) or 1):.0%} of the rate of {name}"
+        for read in (READ, AHEAD)
         for name in yardsticks
     ]
     said = (

@@ -62,6 +62,7 @@ from nunet_node.runtime.exchange.logs import (
     Follow,
     follow,
 )
+from nunet_node.runtime.store.ahead import expecting
 from nunet_node.runtime.store.chains import beginning_of, chain_of
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockDamagedError
@@ -134,7 +135,7 @@ class Transfers:
             if found.is_whole:
                 size_bytes = found.tree.size_bytes
                 listener.on_progress(size_bytes, size_bytes)
-                await trio.to_thread.run_sync(lambda: write(found.keep(self._store)))
+                await trio.to_thread.run_sync(_write_here, found, self._store, write)
             else:
                 await self._gather(left, found.tree, self._store.has, write, helper)
         except (BlockDamagedError, BlockError, SealError) as error:
@@ -349,6 +350,13 @@ class Transfers:
             return built.root, built.tree.size_bytes
 
         return await trio.to_thread.run_sync(read)
+
+
+def _write_here(found: Found, store: BlockStore, write: Callable[[Get], None]) -> None:
+    """Write a result of which nothing is lacking."""
+    order = (cid for file in found.tree.files for cid in file.chunks)
+    with expecting(found.keep(store), order) as get:
+        write(get)
 
 
 def _in_loop(on_progress: Progress) -> Progress:

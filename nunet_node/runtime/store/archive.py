@@ -6,8 +6,9 @@ checked block by block, and kept even if the archive breaks off later.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,7 @@ from nunet_node.results import car
 from nunet_node.results.errors import ManifestError
 from nunet_node.results.unixfs import cid_text, of_tree
 from nunet_node.runtime.exchange.blocks import blocks_under, tree_of
+from nunet_node.runtime.store.ahead import read_ahead
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockMissingError, TargetRefusedError
 from nunet_node.storage.files import sync_directory, why
@@ -42,8 +44,10 @@ def export_tree(store: BlockStore, root: Cid, target: Path) -> Archived:
         raise BlockMissingError(f"no whole tree {root} here; fetch it first")
     with _new_file(target) as file:
         file.write(car.header(root.to_bytes()))
-        for cid in sorted(blocks, key=lambda cid: (cid != root, cid)):
-            file.write(car.section(cid.to_bytes(), store.get(cid)))
+        order = sorted(blocks, key=lambda cid: (cid != root, cid))
+        with closing(read_ahead(store.get, len, order)) as coming:
+            for cid, data in zip(order, coming, strict=True):
+                file.write(car.section(cid.to_bytes(), data))
     return Archived(root=str(root), blocks=len(blocks))
 
 
@@ -60,9 +64,9 @@ def export_unixfs(store: BlockStore, root: Cid, target: Path) -> Archived:
         file.write(car.header(made.root.cid))
         for cid, data in reversed(made.blocks):
             file.write(car.section(cid, data))
-        for leaf in made.leaves:
-            data = b"" if leaf == Cid.of_raw(b"") else store.get(leaf)
-            file.write(car.section(leaf.to_bytes(), data))
+        with closing(read_ahead(partial(_leaf, store), len, made.leaves)) as coming:
+            for leaf, data in zip(made.leaves, coming, strict=True):
+                file.write(car.section(leaf.to_bytes(), data))
     return Archived(root=made.text, blocks=len(made.blocks) + len(made.leaves))
 
 
@@ -90,6 +94,10 @@ def import_archive(store: BlockStore, source: Path) -> Archived:
     except OSError as error:
         raise TargetRefusedError(f"cannot read {source}: {why(error)}") from error
     return Archived(root=cid_text(root), blocks=blocks)
+
+
+def _leaf(store: BlockStore, leaf: Cid) -> bytes:
+    return b"" if leaf == Cid.of_raw(b"") else store.get(leaf)
 
 
 @contextmanager

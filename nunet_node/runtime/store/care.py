@@ -8,12 +8,15 @@ never served and never silently gone.
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from typing import Final
 
 from nunet_node.protocol.order import Order
 from nunet_node.runtime.exchange.blocks import blocks_under
 from nunet_node.runtime.home import Home
 from nunet_node.runtime.ledger import read_orders
+from nunet_node.runtime.store.ahead import read_ahead
 from nunet_node.storage.blocks import BlockStore, StoreUsage
 from nunet_node.storage.errors import BlockDamagedError, BlockMissingError
 from nunet_node.wire.cid import Cid
@@ -27,10 +30,10 @@ order within that."""
 class Checked:
     """What came of reading every block again."""
 
-    blocks: int
+    blocks: int = 0
     """Those that are whole."""
-    size_bytes: int
-    damaged: tuple[Cid, ...]
+    size_bytes: int = 0
+    damaged: tuple[Cid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,19 +68,13 @@ def check(store: BlockStore) -> Checked:
     Raises:
         StoreUnavailableError: the disk fails.
     """
-    damaged: list[Cid] = []
-    blocks = size_bytes = 0
-    for cid in store.cids():
-        try:
-            size_bytes += len(store.get(cid))
-        except BlockDamagedError:
-            damaged.append(cid)
-            continue
-        except BlockMissingError:
-            # Another process cleared it between its name and its bytes.
-            continue
-        blocks += 1
-    return Checked(blocks=blocks, size_bytes=size_bytes, damaged=tuple(damaged))
+    checked = partial(_check_one, store)
+    found = tuple(read_ahead(checked, attrgetter("size_bytes"), store.cids()))
+    return Checked(
+        blocks=sum(each.blocks for each in found),
+        size_bytes=sum(each.size_bytes for each in found),
+        damaged=tuple(cid for each in found for cid in each.damaged),
+    )
 
 
 def clear(home: Home, store: BlockStore, *, grace_s: int = GRACE_S) -> StoreUsage:
@@ -101,6 +98,17 @@ def clear(home: Home, store: BlockStore, *, grace_s: int = GRACE_S) -> StoreUsag
                 needed |= blocks_under(store, root)
     before_s = time.time() - grace_s
     return store.clear(needed.__contains__, before_s=before_s)
+
+
+def _check_one(store: BlockStore, cid: Cid) -> Checked:
+    try:
+        data = store.get(cid)
+    except BlockDamagedError:
+        return Checked(damaged=(cid,))
+    except BlockMissingError:
+        # Another process cleared it between its name and its bytes.
+        return Checked()
+    return Checked(blocks=1, size_bytes=len(data))
 
 
 def _trees(order: Order) -> Iterable[tuple[str, Cid]]:

@@ -46,6 +46,7 @@ from nunet_node.results.logs.chain import LogHead
 from nunet_node.results.manifest import FileEntry
 from nunet_node.runtime.exchange.blocks import tree_of
 from nunet_node.runtime.exchange.logs import LogBook
+from nunet_node.runtime.store.ahead import read_ahead
 from nunet_node.runtime.store.chains import LogWriter
 from nunet_node.runtime.wallet.secrets import Unsealer
 from nunet_node.runtime.work.custody import Custody
@@ -241,9 +242,10 @@ class Execution:
 
     def _assemble(self, file: FileEntry, job_dir: JobDir) -> Path:
         path = job_dir.root / "assembling"
-        with path.open("xb") as target:
-            for cid in file.chunks:
-                target.write(self._store.get(cid))
+        coming = read_ahead(self._store.get, len, file.chunks)
+        with path.open("xb") as target, contextlib.closing(coming):
+            for data in coming:
+                target.write(data)
         return path
 
     async def _keep(self, order: StoreResult) -> None:

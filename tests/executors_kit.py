@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -180,3 +181,38 @@ async def native_python_job(
     order = an_order("process", "python3", "main.py", **changes)
     files = {"main.py": script.encode()}
     return await attempt(order, files, control_groups=control_groups)
+
+
+class RecordedDriver:
+    """What the driver of a machine with two H100 answered."""
+
+    def __init__(self, names=("NVIDIA H100 80GB HBM3",) * 2, *, driver=True):
+        self.names = names
+        self.driver = driver
+        self.open = 0
+
+    def nvmlInit(self):  # noqa: N802 - the library's names
+        if not self.driver:
+            raise RuntimeError("NVML Shared Library Not Found")
+        self.open += 1
+
+    def nvmlShutdown(self):  # noqa: N802
+        self.open -= 1
+
+    def nvmlDeviceGetCount(self):  # noqa: N802
+        return len(self.names)
+
+    def nvmlDeviceGetHandleByIndex(self, place):  # noqa: N802
+        return place
+
+    def nvmlDeviceGetName(self, handle):  # noqa: N802
+        return self.names[handle]
+
+    def nvmlDeviceGetMinorNumber(self, handle):  # noqa: N802
+        return handle + 2
+
+    def nvmlDeviceGetMemoryInfo(self, _handle):  # noqa: N802
+        return SimpleNamespace(total=80 << 30, free=79 << 30, used=1 << 30)
+
+    def nvmlDeviceGetUUID(self, handle):  # noqa: N802
+        return f"GPU-{handle}"

@@ -101,6 +101,7 @@ def node_documents(adverts: Iterable[Statement[Advert]], now_s: int) -> list[Doc
             "total": _resources(heard.payload.total),
             "free": _resources(heard.payload.free),
             "largest": [_resources(room) for room in heard.payload.rooms],
+            "run_s_max": heard.payload.run_s_max,
             "seen_s": max(0, now_s - heard.issued_at_s),
             "price": _price(heard.payload.price_micro_ntx),
             "queued": heard.payload.queued,

@@ -10,6 +10,9 @@ Room is given by EASY backfilling (Lifka, "The ANL/IBM SP scheduling system",
 enough will be free if everything running takes all its time; a later job may
 start before it only if that does not move this moment. So large jobs are not
 starved by small ones.
+
+Where room is that of several machines, a job is on one of them. Its graphics processors
+are told by their kind, so it is given a kind of which one machine has enough.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,8 +20,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
+import msgspec
+
 from nunet_node.jobs.specification import JobId
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import Gpus, ResourceVector
 
 QUEUE_MAX: Final = 256
 """Jobs waiting at one provider; beyond it a wait would be of no use to anyone."""
@@ -56,6 +61,42 @@ def free_of(total: ResourceVector, held: Iterable[ResourceVector]) -> ResourceVe
     return total.less(used)
 
 
+def given_of(
+    need: ResourceVector,
+    free: ResourceVector,
+    rooms: Sequence[ResourceVector] = (),
+) -> ResourceVector | None:
+    """Return what a job holds if it is given room now; None if there is none.
+
+    ``rooms`` are what one job can have at most, all of ``free`` if empty.
+    """
+    if not need.fits(free):
+        return None
+    if not rooms or not need.gpu_kinds:
+        return need.taken_from(free)
+    parts = (free.with_gpus(_both(free, room)) for room in rooms if need.fits(room))
+    given = [need.taken_from(part) for part in parts if need.fits(part)]
+    return min(given, key=_size, default=None)
+
+
+def _both(free: ResourceVector, room: ResourceVector) -> tuple[Gpus, ...]:
+    """Return of each kind what is free and fits into one room."""
+    left = {msgspec.structs.replace(kind, count=1): kind for kind in free.gpu_kinds}
+    pairs = (
+        (kind, left.get(msgspec.structs.replace(kind, count=1)))
+        for kind in room.gpu_kinds
+    )
+    return tuple(
+        min(kind, other, key=lambda each: each.count)
+        for kind, other in pairs
+        if other is not None
+    )
+
+
+def _size(room: ResourceVector) -> tuple[tuple[int, str, str], ...]:
+    return tuple((k.memory_bytes, k.vendor, k.model) for k in room.gpu_kinds)
+
+
 def in_order(waiting: Iterable[Waiting]) -> tuple[Waiting, ...]:
     """Return the queue, first to start first."""
     return tuple(sorted(waiting, key=lambda w: (w.tag, w.sequence)))
@@ -70,6 +111,7 @@ def startable(
     total: ResourceVector,
     holding: Sequence[Holding],
     waiting: Iterable[Waiting],
+    rooms: Sequence[ResourceVector] = (),
 ) -> tuple[JobId, ...]:
     """Return the jobs that get their resources now, in order.
 
@@ -80,15 +122,18 @@ def startable(
     held = list(holding)
     chosen: list[JobId] = []
     promise: tuple[int, ResourceVector] | None = None
-    for job in in_order(w for w in waiting if w.ready and w.need.fits(total)):
-        if job.need.fits(free) and _keeps(promise, job):
+    for job in in_order(w for w in waiting if w.ready):
+        if given_of(job.need, total, rooms) is None:
+            continue
+        given = given_of(job.need, free, rooms)
+        if given is not None and _keeps(promise, job):
             chosen.append(job.job)
-            free = free.less(job.need)
-            held.append(Holding(need=job.need, ends_in_s=job.run_s))
+            free = free.less(given)
+            held.append(Holding(need=given, ends_in_s=job.run_s))
             if promise is not None and job.run_s > promise[0]:
-                promise = (promise[0], promise[1].less(job.need))
+                promise = (promise[0], promise[1].less(given))
         elif promise is None:
-            promise = _promise(total, held, job.need)
+            promise = _promise(total, held, job.need, rooms)
     return tuple(chosen)
 
 
@@ -97,6 +142,7 @@ def starts_in_s(
     holding: Sequence[Holding],
     ahead: Iterable[Waiting],
     need: ResourceVector,
+    rooms: Sequence[ResourceVector] = (),
 ) -> int:
     """Return the seconds until ``need`` fits behind everything ``ahead`` of it.
 
@@ -105,9 +151,9 @@ def starts_in_s(
     held = list(holding)
     begin = 0
     for job in in_order(ahead):
-        begin = max(begin, _promise(total, held, job.need)[0])
+        begin = max(begin, _promise(total, held, job.need, rooms)[0])
         held.append(Holding(need=job.need, ends_in_s=begin + job.run_s))
-    return max(begin, _promise(total, held, need)[0])
+    return max(begin, _promise(total, held, need, rooms)[0])
 
 
 def _keeps(promise: tuple[int, ResourceVector] | None, job: Waiting) -> bool:
@@ -115,7 +161,10 @@ def _keeps(promise: tuple[int, ResourceVector] | None, job: Waiting) -> bool:
 
 
 def _promise(
-    total: ResourceVector, held: Sequence[Holding], need: ResourceVector
+    total: ResourceVector,
+    held: Sequence[Holding],
+    need: ResourceVector,
+    rooms: Sequence[ResourceVector],
 ) -> tuple[int, ResourceVector]:
     """Return when ``need`` will fit at the latest, and what will be left then."""
     running = sorted(held, key=lambda h: h.ends_in_s)
@@ -125,7 +174,8 @@ def _promise(
     used = tuple(accumulate(last, initial=ResourceVector()))
     for ended in range(len(running) + 1):
         free = total.less(used[len(running) - ended])
-        if need.fits(free):
+        given = given_of(need, free, rooms)
+        if given is not None:
             moment = running[ended - 1].ends_in_s if ended else 0
-            return moment, free.less(need)
+            return moment, free.less(given)
     return running[-1].ends_in_s if running else 0, ResourceVector()

@@ -141,6 +141,8 @@ class Advert(Record):
     ] = ()
     """What one job can have at most, if that is less than `total`: one for each kind
     of machine of a cluster."""
+    run_s_max: Count = 0
+    """The longest that one job may run, where a cluster sets an end; 0 is for ever."""
     store_bytes: Count = 0
     """Room for copies of others' results in all; 0 of a node that keeps none."""
     store_free_bytes: Count = 0

@@ -14,7 +14,7 @@ from typing import Final
 
 from nunet_node.identity.did import Did
 from nunet_node.market.offers import Advert, Bid, EngineOffer, level_of
-from nunet_node.quantities import ResourceVector, largest, price_text
+from nunet_node.quantities import ResourceVector, duration_text, largest, price_text
 
 CALL_PROVIDERS_MAX: Final = 16
 """Providers asked per job, so that its cost does not grow with the network."""
@@ -59,11 +59,13 @@ def why_unfit(  # noqa: PLR0913 - what a call says of its job
     *,
     secrets: bool = False,
     http: Sequence[str] = (),
+    run_s: int = 0,
 ) -> tuple[str, str] | None:
     """Return the dimension and the reason for which a provider never fits, or None.
 
     ``isolation`` is the level that is demanded, any if empty; ``secrets`` tells
-    whether the job names any; ``http`` are the domains that it is to reach.
+    whether the job names any; ``http`` are the domains that it is to reach; ``run_s``
+    is how long it may run.
     """
     offer = next((each for each in advert.engines if each.engine == engine), None)
     if offer is None:
@@ -74,7 +76,7 @@ def why_unfit(  # noqa: PLR0913 - what a call says of its job
         kept = offer.isolation or "nothing"
         return "isolation", f"isolation {isolation} wanted, {engine} is in {kept}"
     short = _why_not_given(offer, secrets=secrets, http=bool(http))
-    short = short or why_too_large(need, advert.rooms)
+    short = short or why_too_large(need, advert.rooms) or _why_too_long(advert, run_s)
     if short is not None:
         return short
     if price_micro_ntx_max is not None and advert.price_micro_ntx > price_micro_ntx_max:
@@ -84,6 +86,14 @@ def why_unfit(  # noqa: PLR0913 - what a call says of its job
         )
         return "price", f"price: {asked} NTX a CPU-hour asked, {limit} is the limit"
     return None
+
+
+def _why_too_long(advert: Advert, run_s: int) -> tuple[str, str] | None:
+    longest_s = advert.run_s_max
+    if not longest_s or run_s <= longest_s:
+        return None
+    most = duration_text(longest_s)
+    return "time", f"time: {duration_text(run_s)} wanted, jobs may run {most} here"
 
 
 def _why_not_given(

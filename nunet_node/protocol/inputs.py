@@ -85,6 +85,8 @@ class CapacityProbed:
     machine: Machine | None = None
     largest: tuple[ResourceVector, ...] = ()
     """What one job can have at most, where that is less than all there is."""
+    run_s_max: int = 0
+    """The longest that a job may run; 0 is for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -313,6 +313,7 @@ class Node:
             case CapacityProbed():
                 desk.total, desk.engines = given.total, given.engines
                 desk.machine, desk.largest = given.machine, given.largest
+                desk.run_s_max = given.run_s_max
                 keeping.schedule(desk, turn)
             case StoreFilled():
                 if desk.full != given.full:

@@ -17,9 +17,12 @@ import msgspec
 from nunet_node.domains import ANY, LENT_MAX, parse_rules
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did, is_web, parse_did
+from nunet_node.jobs.job_file.gpu import parse_gpu
 from nunet_node.network.discovery import parse_announced_address
 from nunet_node.protocol.trust.admission import ADMISSION_DIDS_MAX, Admission, Mode
 from nunet_node.quantities import (
+    KINDS_MAX,
+    Gpus,
     ResourceVector,
     parse_cpu_millis,
     parse_duration_s,
@@ -42,6 +45,8 @@ RUNNER_WORDS_MAX: Final = 32
 """Words of the command of a runner: an interpreter, a module and a few options."""
 
 Words = Annotated[tuple[str, ...], msgspec.Meta(max_length=RUNNER_WORDS_MAX)]
+
+Described = Annotated[dict[str, str], msgspec.Meta(max_length=KINDS_MAX)]
 
 Domains = Annotated[tuple[str, ...], msgspec.Meta(max_length=LENT_MAX)]
 
@@ -95,6 +100,22 @@ class ClusterConfig(
     """How long a job may wait for a machine before it counts as lost."""
     poll: int | str = "15s"
     """How often the cluster is asked what it has."""
+    gpus: Described = {}
+    """What its GPUs are, by what it calls each type, as in
+    ``a100 = "vendor=nvidia,model=A100,vram=40GiB"``; "" is those without a type."""
+
+    @property
+    def gpu_kinds(self) -> dict[str, Gpus]:
+        """The kinds of GPU that are described.
+
+        Raises:
+            PeerError: a description is none.
+        """
+        kinds = {label: parse_gpu(text) for label, text in self.gpus.items()}
+        for label, kind in kinds.items():
+            if kind.count > 1 or kind.vendor not in ("", "nvidia"):
+                raise ConfigError(f"gpus: {label!r} is to be one GPU of nvidia")
+        return kinds
 
     @property
     def meets_at(self) -> tuple[str, int]:
@@ -144,7 +165,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Domains that jobs may reach from this machine's address, over HTTP alone; ``any``
     is every one that is public. Whoever lends it answers for what is fetched."""
     gpus: bool = True
-    """Whether to offer the graphics processors that the machine has."""
+    """Whether to offer the graphics processors that are there."""
     bulk: bool = True
     """Whether peers may fetch large results by connections of their own, beside
     libp2p's; without, they come by libp2p's streams."""
@@ -183,7 +204,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "disk_bytes": _size(self.disk),
         }
         changes = {name: value for name, value in asked.items() if value is not None}
-        return msgspec.structs.replace(detected, **changes)
+        there = detected if self.gpus else detected.with_gpus(())
+        return msgspec.structs.replace(there, **changes)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -341,7 +363,7 @@ def check_cluster(config: Config, source: str) -> None:
     try:
         parse_duration_s(cluster.pending)
         polled_s = parse_duration_s(cluster.poll)
-        _ = cluster.meets_at
+        _ = cluster.meets_at, cluster.gpu_kinds
     except PeerError as error:
         raise ConfigError(f"{source}: cluster: {error}") from None
     if polled_s < 1:

@@ -15,6 +15,7 @@ from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Executors
 from nunet_node.executors.proxy.outside import Outside
 from nunet_node.executors.sandbox.devices import Device
+from nunet_node.executors.sandbox.nvml import usable_devices
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer, SigningKey
 from nunet_node.identity.peer_id import peer_id_of
@@ -25,7 +26,6 @@ from nunet_node.protocol.trust.admission import Admission
 from nunet_node.quantities import ResourceVector
 from nunet_node.runtime.home import Home, cache_directory
 from nunet_node.runtime.naming.documents import Fetch
-from nunet_node.runtime.work.inventory import usable_devices
 
 BOOT_BYTES: Final = 16
 """Length of the random name of a process, which voids challenges of an earlier one."""

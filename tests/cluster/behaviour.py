@@ -6,9 +6,11 @@ cluster of two machines, of which only the second has two processors.
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from nunet_node.executors.cluster.executors import RUNNER
+from nunet_node.executors.sandbox.given import VARIABLE
 from tests.cluster.daemons import wait_for
 from tests.e2e.held import Held, held_words, hold, new_marker, running
 from tests.e2e.network import (
@@ -39,6 +41,7 @@ def configuration(cluster, directory: Path) -> Path:
     path.write_text(
         f'backend = "{cluster.backend}"\n[cluster]\n{cluster.settings()}\n'
         f'poll = "1s"\nrunner = [{runner}]\n'
+        'gpus = { A100 = "vendor=nvidia,model=A100-SXM4,vram=40GiB" }\n'
     )
     return path
 
@@ -118,6 +121,28 @@ class Behaviour:
         refused = user.submit(*asked).must(NOT_RUN).document
         assert refused["state"] == "refused"
         assert f"{cluster.largest_cpus} CPU" in refused["reason"]
+
+    def test_a_job_has_the_gpus_that_the_cluster_gave_it(self, user):
+        words = ("--gpu", "2,model=A100,vram=40GiB", "--name", "both")
+        user.submit(*words, "--", "printenv", VARIABLE).must()
+        assert (user.cwd / "both/stdout").read_text() == "0,1\n"
+
+    @pytest.mark.parametrize(
+        "asked", ["3", "1,vram=41GiB", "2,model=T4", "1,vendor=amd"]
+    )
+    def test_gpus_that_no_machine_has_are_refused_at_once(self, user, asked):
+        refused = user.submit("--gpu", asked, "--", "true").must(NOT_RUN).document
+        assert refused["state"] == "refused"
+        assert "no room ever: gpus" in refused["reason"]
+
+    def test_gpus_that_nobody_described_have_no_memory_to_promise(self, user, node):
+        kinds = user.heard(node)["total"]["gpus"]
+        assert sorted(
+            (k.get("vendor", ""), k.get("memory_bytes", 0)) for k in kinds
+        ) == [
+            ("", 0),
+            ("nvidia", 40 << 30),
+        ]
 
     def test_a_machine_that_dies_loses_its_job_which_is_tried_again(
         self, cluster, user, node

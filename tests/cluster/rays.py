@@ -23,6 +23,8 @@ from tests.cluster.daemons import (
 )
 
 MIB = 1 << 20
+_TYPED = '{"accelerator_type:A100": 1}'
+"""What a machine says of itself that has such GPUs."""
 _QUIET = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": 0,
@@ -86,7 +88,7 @@ class Ray:
     def start_head(self) -> None:
         self._start(
             "head",
-            *("--head", f"--port={self._gcs}", "--num-cpus=1"),
+            *("--head", f"--port={self._gcs}", "--num-cpus=1", "--num-gpus=1"),
             *(f"--dashboard-port={self._http}", "--dashboard-host=127.0.0.1"),
             f"--temp-dir={self._top / 'r'}",
         )
@@ -95,7 +97,8 @@ class Ray:
     def come_back(self) -> None:
         """Start the second machine, again if need be."""
         at = f"127.0.0.1:{self._gcs}"
-        self._second = self._start("second", f"--address={at}", "--num-cpus=2")
+        words = ("--num-cpus=2", "--num-gpus=2", f"--resources={_TYPED}")
+        self._second = self._start("second", f"--address={at}", *words)
         wait_for("Ray's second machine", lambda: self.count() == 2)
 
     def lose_power(self, _process: psutil.Process) -> None:

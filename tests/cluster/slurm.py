@@ -42,10 +42,17 @@ SelectTypeParameters=CR_Core_Memory
 SlurmdTimeout=15
 KillWait=5
 ReturnToService=2
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=1500 TmpDisk=4000
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=1500 TmpDisk=4000
-PartitionName=main Nodes=n1,n2 Default=YES MaxTime=120 State=UP
+GresTypes=gpu
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=1500 TmpDisk=4000 Gres=gpu:T4:1
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=1500 TmpDisk=4000 Gres=gpu:A100:2
+PartitionName=main Nodes=n1,n2 Default=YES MaxTime=120 MaxMemPerNode=1400 State=UP
 """
+_GPUS = """\
+NodeName=n1 Name=gpu Type=T4 File=/dev/null
+NodeName=n2 Name=gpu Type=A100 File=/dev/null
+NodeName=n2 Name=gpu Type=A100 File=/dev/zero
+"""
+"""Slurm asks only that there are nodes, whatever they lead to."""
 
 
 def missing() -> list[str]:
@@ -149,6 +156,7 @@ def _configure(top: Path) -> None:
         tracking="linuxproc" if privileged else "pgid",
     )
     (top / "slurm.conf").write_text(text)
+    (top / "gres.conf").write_text(_GPUS)
 
 
 def _restore(before: str | None) -> None:

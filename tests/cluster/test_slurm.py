@@ -6,9 +6,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from nunet_node.executors.cluster.capacity import RUNNER_BYTES
 from tests.cluster.behaviour import Behaviour, configuration, offered, provider
 from tests.cluster.slurm import Slurm, missing, slurm
-from tests.e2e.network import Network, Node, User, network
+from tests.e2e.network import NOT_RUN, Network, Node, User, network
 
 pytestmark = pytest.mark.skipif(
     bool(missing()) and "NUNET_TEST_CLUSTER" not in os.environ,
@@ -65,7 +66,17 @@ def test_a_machine_that_is_drained_is_no_longer_offered(cluster, user, node):
     assert offered(user, node, 3) == 3
 
 
-def test_a_job_longer_than_its_partition_allows_is_not_waited_for(cluster, user):
-    shown = user.submit("--timeout", "3h", "--", "true").must(125).document
-    assert shown["state"] == "failed"
-    assert "PartitionTimeLimit" in shown["reason"]
+def test_a_job_longer_than_its_partition_allows_is_refused_at_once(cluster, user, node):
+    assert user.heard(node)["run_s_max"] == 110 * 60
+    shown = user.submit("--timeout", "111m", "--", "true").must(NOT_RUN).document
+    assert shown["state"] == "refused"
+    assert "the longest that a job may run" in shown["reason"]
+
+
+def test_more_memory_than_the_partition_allows_is_refused_at_once(cluster, user, node):
+    heard = user.heard(node)
+    allowed = (1400 << 20) - RUNNER_BYTES
+    assert [each["memory_bytes"] for each in heard["largest"]] == [allowed] * 2
+    assert heard["total"]["memory_bytes"] == 2 * ((1500 << 20) - RUNNER_BYTES)
+    asked = ("--memory", str(allowed + 1), "--", "true")
+    assert "memory" in user.submit(*asked).must(NOT_RUN).document["reason"]

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nunet_node.executors.sandbox.devices import Device, Devices, kinds_of
-from nunet_node.jobs.scheduler import free_of
+from nunet_node.jobs.scheduler import (
+    Holding,
+    Waiting,
+    free_of,
+    given_of,
+    startable,
+)
 from nunet_node.quantities import Gpus, ResourceVector
 
 KINDS = [
@@ -52,3 +58,38 @@ def test_every_job_that_has_room_gets_devices_that_nobody_has(machine, steps):
             (kind,) = room.gpu_kinds
             assert step.accepts(kind)
             assert free.less(need) == free.less(room)
+
+
+clusters = st.lists(machines, min_size=1, max_size=3)
+
+
+@given(clusters, st.lists(wishes, max_size=8))
+def test_on_a_cluster_a_job_gets_what_one_machine_has_and_nobody_holds(cluster, jobs):
+    rooms = tuple(ResourceVector().with_gpus(kinds_of(_devices(m))) for m in cluster)
+    total = sum(rooms, ResourceVector())
+    held: list[ResourceVector] = []
+    for wish in jobs:
+        need = ResourceVector().with_gpus([wish])
+        free = free_of(total, held)
+        given = given_of(need, free, rooms)
+        names = startable(total, _holding(held), [_waiting(need)], rooms)
+        assert bool(names) is (given is not None)
+        if given is None:
+            continue
+        assert any(given.fits(room) for room in rooms)
+        assert given.fits(free)
+        held.append(given)
+    used = sum(held, ResourceVector())
+    assert used.fits(total)
+
+
+def _devices(machine):
+    return [Device(name=str(n), kind=kind, nodes=()) for n, kind in enumerate(machine)]
+
+
+def _holding(rooms):
+    return [Holding(need=room, ends_in_s=9) for room in rooms]
+
+
+def _waiting(need):
+    return Waiting(job="job", tag=1, sequence=0, need=need, run_s=9, ready=True)

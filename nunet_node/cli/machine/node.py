@@ -30,6 +30,7 @@ from nunet_node.cli.output import Settings, table, visible
 from nunet_node.cli.progress import line_of, short
 from nunet_node.client import node_documents, open_client
 from nunet_node.executors.port import Executors
+from nunet_node.executors.sandbox.nvml import usable_devices
 from nunet_node.identity.did import Did, parse_did
 from nunet_node.network.did_web import web_fetch
 from nunet_node.protocol.effects import (
@@ -55,7 +56,6 @@ from nunet_node.runtime.config import Config, check_admission, read_config
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.peer import Peer, open_peer
 from nunet_node.runtime.settings import PeerSettings, Provide
-from nunet_node.runtime.work.inventory import usable_devices
 
 _DISK_FULL: Final = (
     "the disk is full: no new work is taken until there is room; results are served, "

@@ -12,7 +12,7 @@ import logging
 import secrets
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +21,19 @@ import trio
 from nunet_node.errors import MisuseError, PeerError
 from nunet_node.executors import collect as collecting
 from nunet_node.executors import jobdir
-from nunet_node.executors.cluster.capacity import RUNNER_BYTES, ClusterRoom, room_of
+from nunet_node.executors.cluster.capacity import (
+    RUNNER_BYTES,
+    WALL_SLACK_S,
+    ClusterRoom,
+    GpuKinds,
+    longest_run_s,
+    room_of,
+)
 from nunet_node.executors.cluster.link import Examine, Examined, Left, Link, Unable
 from nunet_node.executors.cluster.port import (
     Cluster,
     ClusterError,
+    ClusterGpus,
     ClusterJob,
     ClusterRefusedError,
     MachineRoom,
@@ -53,9 +61,6 @@ RUNNER: Final = (sys.executable, "-P", "-m", "nunet_node.executors.cluster.runne
 
 EXAMINE_S: Final = 300
 """Longest examination of a machine: compiling CPython included."""
-WALL_SLACK_S: Final = 600
-"""What a cluster gives a job beyond its own time: to bring its inputs and outputs, and
-to compile what it runs."""
 LEFTOVER_RETRY_S: Final = 20
 _PREFIX: Final = "nunet"
 _EXAMINATION: Final = RunOrder(
@@ -69,6 +74,8 @@ _EXAMINATION: Final = RunOrder(
     output_bytes_max=0,
     log_bytes_max=0,
 )
+
+_LACKING: Final = ClusterGpus(label="", count=0)
 
 _log = logging.getLogger("nunet_node.executors.cluster")
 
@@ -89,6 +96,8 @@ class ClusterSettings:
     poll_s: int = 15
     """How often the cluster is asked what it has."""
     owner: str = ""
+    kinds: GpuKinds = field(default_factory=GpuKinds)
+    """What its graphics processors are."""
 
 
 class ClusterExecutors:
@@ -141,7 +150,8 @@ class ClusterExecutors:
             ClusterError: it does not answer.
         """
         disk_bytes = self._examined.disk_bytes if self._examined else 0
-        return room_of(await self._cluster.machines(), disk_bytes)
+        machines = await self._cluster.machines()
+        return room_of(machines, disk_bytes, self.settings.kinds)
 
     @property
     def architecture(self) -> str:
@@ -295,13 +305,40 @@ class ClusterExecutors:
         )
         with trio.CancelScope(shield=True):
             machines = await self._cluster.machines()
-            if not any(_could_hold(machine, job) for machine in machines):
-                raise ClusterRefusedError("no machine of the cluster could hold it")
-            return await self._cluster.submit(job)
+            return await self._cluster.submit(self._fitted(job, order, machines))
+
+    def _fitted(
+        self, job: ClusterJob, order: RunOrder, machines: tuple[MachineRoom, ...]
+    ) -> ClusterJob:
+        """Return a job as the first machine that could hold it lets it be.
+
+        Raises:
+            ClusterRefusedError: none could.
+        """
+        for machine in machines:
+            longest_s = longest_run_s([machine])
+            gpus = self._gpus_on(machine, order)
+            in_time = not longest_s or order.wall_s <= longest_s
+            if in_time and gpus is not _LACKING and _could_hold(machine, job):
+                # Some of the slack is given up before a job that could end in time is.
+                wall_s = min(job.wall_s, machine.run_s_max or job.wall_s)
+                return replace(job, wall_s=wall_s, gpus=gpus)
+        raise ClusterRefusedError("no machine of the cluster could hold it")
+
+    def _gpus_on(self, machine: MachineRoom, order: RunOrder) -> ClusterGpus | None:
+        """Return what to ask for; `_LACKING` if a machine has not got it."""
+        if not order.gpus:
+            return None
+        if len(order.gpus) > 1:
+            # Which of those that a cluster gave is of which kind, it does not say.
+            return _LACKING
+        return self.settings.kinds.found_on(machine, order.gpus[0]) or _LACKING
 
     async def _examination(self, *, thorough: bool) -> Examined:
         async with self._expecting() as meeting:
-            handle = await self._submitted(_EXAMINATION, meeting)
+            longest_s = longest_run_s(await self._cluster.machines()) or EXAMINE_S
+            order = replace(_EXAMINATION, wall_s=min(EXAMINE_S, longest_s))
+            handle = await self._submitted(order, meeting)
             waits_s = self.settings.pending_s
             try:
                 link = await runner_came(self._cluster, handle, meeting, waits_s)
@@ -336,7 +373,7 @@ class ClusterExecutors:
 def _could_hold(machine: MachineRoom, job: ClusterJob) -> bool:
     return (
         job.cpu_millis <= machine.cpu_millis
-        and job.memory_bytes <= machine.memory_bytes
+        and job.memory_bytes <= machine.for_one.memory_bytes
         and (not machine.disk_bytes or job.disk_bytes <= machine.disk_bytes)
     )
 

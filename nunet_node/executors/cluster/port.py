@@ -6,7 +6,7 @@ a cluster needs no shared directory, and an adapter for another kind is a page.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Literal, Protocol
 
 from nunet_node.errors import PeerError
@@ -16,6 +16,10 @@ TICKET_VARIABLE: Final = "NUNET_TICKET"
 
 DETAIL_CHARS_MAX: Final = 300
 """Most of a cluster's words that a reason repeats."""
+
+
+LABEL_CHARS_MAX: Final = 64
+"""Longest label of a GPU: as a model's name."""
 
 
 class ClusterError(PeerError):
@@ -31,13 +35,34 @@ class ClusterRefusedError(ClusterError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterGpus:
+    """Graphics processors by what the cluster calls them; empty is no type at all."""
+
+    label: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineRoom:
-    """What jobs may use of one machine; a disk of 0 bytes is one that is not told."""
+    """What jobs may use of one machine; a disk of 0 bytes is one that is not told.
+
+    ``job_memory_bytes_max`` is the most that one job may have of its memory, and
+    ``run_s_max`` the longest that it may be there; 0 where the cluster sets no bound.
+    """
 
     name: str
     cpu_millis: int
     memory_bytes: int
     disk_bytes: int = 0
+    gpus: tuple[ClusterGpus, ...] = ()
+    job_memory_bytes_max: int = 0
+    run_s_max: int = 0
+
+    @property
+    def for_one(self) -> "MachineRoom":
+        """What one job can have of it."""
+        most = self.job_memory_bytes_max or self.memory_bytes
+        return replace(self, memory_bytes=min(self.memory_bytes, most))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +80,7 @@ class ClusterJob:
     memory_bytes: int
     disk_bytes: int
     wall_s: int
+    gpus: ClusterGpus | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,17 @@ and a runner that starts too late is told to go. Source: Ray 2.60, its Jobs REST
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import httpx
 
 from nunet_node.executors.cluster.port import (
     DETAIL_CHARS_MAX,
+    LABEL_CHARS_MAX,
     TICKET_VARIABLE,
     ClusterError,
+    ClusterGpus,
     ClusterJob,
     ClusterRefusedError,
     JobState,
@@ -27,6 +30,12 @@ ANSWER_S: Final = 30
 DISK_SHARE_PERCENT: Final = 50
 """Of what is free on a machine, as on one that runs jobs by itself."""
 DISK_STEP_BYTES: Final = 1 << 30
+_ACCELERATOR: Final = "accelerator_type:"
+"""How the resource is called that every machine with a type of GPU has one of."""
+_ACCELERATOR_SHARE: Final = 0.001
+"""As much of it as Ray itself asks for, to be where it is and to keep nobody out."""
+_NODES: Final = "/api/v0/nodes?detail=true&limit=10000"
+"""The list with names as they are; so many machines are the most that Ray lists."""
 _WAITING: Final = "PENDING"
 _RUNNING: Final = "RUNNING"
 
@@ -54,7 +63,12 @@ class RayCluster:
 
     async def machines(self) -> tuple[MachineRoom, ...]:
         """Return the living machines."""
-        return machines_of(await self._asked("GET", "/nodes?view=summary"))
+        found = machines_of(await self._asked("GET", "/nodes?view=summary"))
+        if not any(machine.gpus for machine in found):
+            return found
+        # The summary spells the names of resources in a way of its own.
+        labels = labels_of(await self._asked("GET", _NODES))
+        return tuple(_labelled(machine, labels) for machine in found)
 
     async def submit(self, job: ClusterJob) -> str:
         """Hand over the entry point.
@@ -103,17 +117,23 @@ class RayCluster:
 
 def submission(job: ClusterJob) -> Document:
     """Return the document that submits a job."""
-    return {
+    document: Document = {
         "submission_id": job.name,
         "entrypoint": f"exec {shlex.join(job.words)}",
         "entrypoint_num_cpus": job.cpu_millis / 1000,
         "entrypoint_memory": job.memory_bytes,
         "runtime_env": {"env_vars": {TICKET_VARIABLE: job.ticket}},
     }
+    if job.gpus is not None:
+        document["entrypoint_num_gpus"] = job.gpus.count
+        if job.gpus.label:
+            name = f"{_ACCELERATOR}{job.gpus.label}"
+            document["entrypoint_resources"] = {name: _ACCELERATOR_SHARE}
+    return document
 
 
 def machines_of(document: Document) -> tuple[MachineRoom, ...]:
-    """Read the living machines from the dashboard's summary."""
+    """Read the living machines from the dashboard's summary, their GPUs unnamed."""
     try:
         summaries = document["data"]["summary"]
         found = [_machine(each) for each in summaries]
@@ -141,6 +161,7 @@ def _machine(summary: Document) -> MachineRoom | None:
     if raylet.get("state") != "ALIVE" or resources is None:
         return None
     disks = summary.get("disk") or {}
+    count = int(resources.get("GPU", 0))
     free = min((int(each["free"]) for each in disks.values()), default=0)
     return MachineRoom(
         name=str(raylet["nodeId"]),
@@ -149,7 +170,31 @@ def _machine(summary: Document) -> MachineRoom | None:
         # In steps, so that what is offered does not change with every file.
         disk_bytes=free * DISK_SHARE_PERCENT // 100 // DISK_STEP_BYTES * DISK_STEP_BYTES
         or (1 if disks else 0),
+        gpus=(ClusterGpus(label="", count=count),) if count > 0 else (),
     )
+
+
+def labels_of(document: Document) -> dict[str, str]:
+    """Read, by machine, the type of GPU of those that name one and no more."""
+    try:
+        found = [
+            (str(each["node_id"]), _labels(each["resources_total"]))
+            for each in document["data"]["result"]["result"]
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ClusterError(f"Ray's list of its nodes misses {error}") from None
+    return {node: labels[0] for node, labels in found if len(labels) == 1}
+
+
+def _labelled(machine: MachineRoom, labels: Mapping[str, str]) -> MachineRoom:
+    label = labels.get(machine.name, "")
+    return replace(machine, gpus=tuple(replace(g, label=label) for g in machine.gpus))
+
+
+def _labels(resources: Document) -> list[str]:
+    named = [name for name in resources if name.startswith(_ACCELERATOR)]
+    labels = [name.removeprefix(_ACCELERATOR) for name in named]
+    return [label for label in labels if 0 < len(label) <= LABEL_CHARS_MAX]
 
 
 def _document(answer: httpx.Response) -> Document:

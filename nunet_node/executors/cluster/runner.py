@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -49,6 +49,8 @@ from nunet_node.executors.collect import OutputsRefused
 from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.local import LocalExecutors, own_scratch
 from nunet_node.executors.port import Capability, Engine, RunOrder
+from nunet_node.executors.sandbox.given import VARIABLE, given
+from nunet_node.executors.sandbox.nvml import find_devices
 
 DISK_SHARE_PERCENT: Final = 50
 """Of what is free where jobs run; several may run on one machine."""
@@ -120,7 +122,21 @@ class Runner:
             disk_bytes=free * DISK_SHARE_PERCENT // 100,
         )
 
+    def _with_devices(self, order: RunOrder) -> RunOrder:
+        """Hold ready what the cluster gave, and tell the job of it.
+
+        Raises:
+            DevicesError: it is not what was promised.
+        """
+        if not order.gpus:
+            return order
+        found = given(order.gpus, os.environ, find_devices())
+        self.executors.devices.present = found.devices
+        # What the job says of itself counts more.
+        return replace(order, env=((VARIABLE, found.visible), *order.env))
+
     async def _work(self, order: RunOrder) -> None:
+        order = self._with_devices(order)
         job_dir = await self.executors.open_job(order.job, 1)
         try:
             if await self._inputs_came(job_dir):

@@ -12,15 +12,17 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
 
 from nunet_node.executors.cluster.port import (
     DETAIL_CHARS_MAX,
+    LABEL_CHARS_MAX,
     TICKET_VARIABLE,
     ClusterError,
+    ClusterGpus,
     ClusterJob,
     ClusterRefusedError,
     JobState,
@@ -31,7 +33,7 @@ COMMAND_S: Final = 30
 """Longest wait for a command; a busy controller takes some seconds."""
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MIB: Final = 1 << 20
-_SINFO: Final = ("sinfo", "--noheader", "--Node", "--format=%P|%N|%a|%T|%c|%m|%d")
+_SINFO: Final = ("sinfo", "--noheader", "--Node", "--format=%P|%N|%a|%T|%c|%m|%d|%G")
 _USABLE: Final = frozenset(
     {"idle", "mixed", "allocated", "allocated+", "completing", "planned"}
 )
@@ -59,6 +61,35 @@ _REFUSALS: Final = re.compile(
     re.IGNORECASE,
 )
 _STATE: Final = re.compile(r"\b(JobState|Reason|ExitCode|NodeList)=(\S*)")
+_LIMIT: Final = re.compile(
+    r"\b(PartitionName|Default|MaxTime|MaxCPUsPerNode|MaxMemPerNode|MaxMemPerCPU)=(\S*)"
+)
+_TIME: Final = re.compile(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)")
+_GRES_PLACE: Final = re.compile(r"\([^)]*\)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionLimits:
+    """What a partition allows one job on one machine; 0 where it sets no bound."""
+
+    run_s: int = 0
+    cpus: int = 0
+    memory_bytes: int = 0
+    memory_bytes_per_cpu: int = 0
+
+    def applied_to(self, machine: MachineRoom) -> MachineRoom:
+        """Return a machine with no more than is allowed there."""
+        whole = machine.cpu_millis // 1000
+        cpus = min(whole, self.cpus or whole)
+        # Who asks for more memory than its processors bring, is given more of them.
+        most = self.memory_bytes_per_cpu * cpus or machine.memory_bytes
+        return replace(
+            machine,
+            cpu_millis=cpus * 1000,
+            memory_bytes=min(machine.memory_bytes, most),
+            job_memory_bytes_max=self.memory_bytes,
+            run_s_max=self.run_s,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +110,11 @@ class SlurmCluster:
 
     async def machines(self) -> tuple[MachineRoom, ...]:
         """Return the machines of the partition that take jobs now."""
-        return machines_of(await self._said(*_SINFO), self.partition)
+        found = machines_of(await self._said(*_SINFO), self.partition)
+        named = [self.partition] if self.partition else []
+        said = await self._said("scontrol", "show", "partition", "--oneliner", *named)
+        limits = limits_of(said, self.partition)
+        return tuple(limits.applied_to(machine) for machine in found)
 
     async def submit(self, job: ClusterJob) -> str:
         """Hand over the batch script.
@@ -167,6 +202,9 @@ def submission(
     words += [f"--tmp={-(-job.disk_bytes // _MIB)}M"] if tells_disk else []
     words += [f"--partition={partition}"] if partition else []
     words += [f"--account={account}"] if account else []
+    if job.gpus is not None:
+        kind = f":{job.gpus.label}" if job.gpus.label else ""
+        words.append(f"--gres=gpu{kind}:{job.gpus.count}")
     return tuple(words)
 
 
@@ -180,9 +218,9 @@ def machines_of(said: str, partition: str) -> tuple[MachineRoom, ...]:
     found = {}
     for line in said.splitlines():
         fields = line.strip().split("|")
-        if len(fields) != 7:  # noqa: PLR2004 - the fields that were asked for
+        if len(fields) != 8:  # noqa: PLR2004 - the fields that were asked for
             raise ClusterError(f"sinfo said {line[:DETAIL_CHARS_MAX]!r}")
-        group, name, available, state, *amounts = fields
+        group, name, available, state, *amounts, gres = fields
         wanted = group.rstrip("*") == partition if partition else group.endswith("*")
         if wanted and available == "up" and _takes_jobs(state):
             cpus, memory_mib, disk_mib = map(_number, amounts)
@@ -191,8 +229,53 @@ def machines_of(said: str, partition: str) -> tuple[MachineRoom, ...]:
                 cpu_millis=cpus * 1000,
                 memory_bytes=memory_mib * _MIB,
                 disk_bytes=disk_mib * _MIB,
+                gpus=gpus_of(gres),
             )
     return tuple(found.values())
+
+
+def gpus_of(gres: str) -> tuple[ClusterGpus, ...]:
+    """Read the GPUs among a machine's generic resources, by their types.
+
+    Shares of one are none, nor are those that jobs do not have to themselves.
+    """
+    found = []
+    for each in _GRES_PLACE.sub("", gres).split(","):
+        name, *middle = each.strip().split(":")
+        count = middle.pop() if middle else ""
+        label = middle[0] if middle else ""
+        whole = len(middle) <= 1 and label != "no_consume" and count.isdigit()
+        if name == "gpu" and whole and int(count) and len(label) <= LABEL_CHARS_MAX:
+            found.append(ClusterGpus(label=label, count=int(count)))
+    return tuple(found)
+
+
+def limits_of(said: str, partition: str) -> PartitionLimits:
+    """Read the limits of a partition, or of the default one, from `scontrol`."""
+    for line in said.splitlines():
+        fields = dict(_LIMIT.findall(line))
+        name, default = fields.get("PartitionName", ""), fields.get("Default", "")
+        if name == partition if partition else default == "YES":
+            return PartitionLimits(
+                run_s=_time_s(fields.get("MaxTime", "")),
+                cpus=_bound(fields.get("MaxCPUsPerNode", "")),
+                memory_bytes=_bound(fields.get("MaxMemPerNode", "")) * _MIB,
+                memory_bytes_per_cpu=_bound(fields.get("MaxMemPerCPU", "")) * _MIB,
+            )
+    return PartitionLimits()
+
+
+def _bound(text: str) -> int:
+    """Return a limit; 0 for none, whatever the word for it."""
+    return int(text) if text.isdigit() else 0
+
+
+def _time_s(text: str) -> int:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return 0
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def state_of(said: str) -> JobState:

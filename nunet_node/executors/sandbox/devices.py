@@ -25,6 +25,7 @@ class Device:
     name: str
     kind: Gpus
     nodes: tuple[str, ...]
+    uuid: str = ""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

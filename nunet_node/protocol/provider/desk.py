@@ -10,7 +10,7 @@ from typing import Final
 
 from nunet_node.identity.challenge import ChallengeBook
 from nunet_node.identity.did import Did
-from nunet_node.jobs.scheduler import Holding, Waiting, free_of
+from nunet_node.jobs.scheduler import Holding, Waiting, free_of, given_of
 from nunet_node.jobs.specification import JobId
 from nunet_node.market.offers import EngineOffer, Machine
 from nunet_node.protocol.effects import EndGrants
@@ -19,7 +19,7 @@ from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.sessions import Session, Sessions, Voice
 from nunet_node.protocol.trust.admission import Admission
 from nunet_node.protocol.turn import Turn
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import Gpus, ResourceVector
 from nunet_node.wire.cid import Cid
 
 WATCHERS_PER_JOB_MAX: Final = 8
@@ -68,6 +68,8 @@ class Desk:
     """What jobs may be let reach over HTTP, as the node's owner allows."""
     largest: tuple[ResourceVector, ...] = ()
     """What one job can have at most; all of `total` if empty."""
+    run_s_max: int = 0
+    """The longest that one job may run; 0 is for ever."""
     addresses: tuple[str, ...] = ()
     awake: bool = False
     """The journal was read to its end; nothing may start before."""
@@ -96,6 +98,11 @@ class Desk:
         """Return what no job has reserved."""
         held = (j.room for j in turn.ledger.active_jobs() if j.holding)
         return free_of(self.total, held)
+
+    def gpus_for(self, turn: Turn, job: Job) -> tuple[Gpus, ...]:
+        """Return which kinds of GPU a job gets if it is given room now."""
+        given = given_of(job.spec.resources, self.free(turn), self.largest)
+        return () if given is None else given.gpu_kinds
 
     @property
     def serves(self) -> bool:

@@ -41,7 +41,6 @@ from nunet_node.protocol.provider.telling import confirm, queue_of, receipt_of
 from nunet_node.protocol.sessions import LASTING_TTL_S
 from nunet_node.protocol.trust.standing import why_void
 from nunet_node.protocol.turn import Turn
-from nunet_node.quantities import Gpus
 from nunet_node.results.logs.chain import LogHead
 
 QUEUE_TIMER: Final = "queue"
@@ -69,7 +68,7 @@ def move(desk: Desk, turn: Turn, moved: JobMoved) -> Job:
     moved = msgspec.structs.replace(
         moved,
         reason=moved.reason[:REASON_CHARS_MAX],
-        gpus=_gpus_for(desk, turn, job, moved.state),
+        gpus=desk.gpus_for(turn, job) if moved.state is State.ALLOCATED else (),
     )
     data = desk.voice.state(
         turn, NOTICE, _notice(desk, turn, job, moved), job.owner, LASTING_TTL_S
@@ -90,13 +89,6 @@ def move(desk: Desk, turn: Turn, moved: JobMoved) -> Job:
     return turn.ledger.jobs[job.job]
 
 
-def _gpus_for(desk: Desk, turn: Turn, job: Job, state: State) -> tuple[Gpus, ...]:
-    """Return which kinds of GPU a job gets with its room; decided once, in the fact."""
-    if state is not State.ALLOCATED:
-        return ()
-    return job.spec.resources.taken_from(desk.free(turn)).gpu_kinds
-
-
 def to(turn: Turn, job: Job, state: State, reason: str = "") -> JobMoved:
     """Return the plain move of this attempt to a state, for `move` to make."""
     return JobMoved(
@@ -114,7 +106,8 @@ def schedule(desk: Desk, turn: Turn) -> None:
     if not desk.awake or desk.draining or desk.full:
         return
     _end_what_lost_its_authority(desk, turn)
-    for name in startable(desk.total, desk.holding(turn), desk.waiting(turn)):
+    holding, waiting = desk.holding(turn), desk.waiting(turn)
+    for name in startable(desk.total, holding, waiting, desk.largest):
         move(desk, turn, to(turn, turn.ledger.jobs[name], State.ALLOCATED))
     for job in turn.ledger.active_jobs():
         if job.state is State.ALLOCATED and desk.ready(job):

@@ -88,7 +88,9 @@ def answer_call(
     if refusal is not None:
         return refusal
     ahead = desk.waiting(turn)
-    wait_s = starts_in_s(desk.total, desk.holding(turn), ahead, call.resources)
+    wait_s = starts_in_s(
+        desk.total, desk.holding(turn), ahead, call.resources, desk.largest
+    )
     offer = desk.engine(call.engine)
     if offer is not None and not offer.ready:
         wait_s = max(1, wait_s)
@@ -114,6 +116,7 @@ def why_not(desk: Desk, turn: Turn, call: CallForBids) -> Refusal | None:
         call.isolation,
         secrets=call.secrets,
         http=call.http,
+        run_s=call.run_s,
     ) or _why_not_lent(desk, call)
     if unfit is not None:
         return Refusal(
@@ -162,6 +165,7 @@ def _advert(
         anchors=tuple(sorted(desk.admission.anchors)[:ANCHORS_MAX]),
         machine=desk.machine,
         largest=desk.largest,
+        run_s_max=desk.run_s_max,
         store_bytes=desk.store_bytes,
         store_free_bytes=desk.store_free_bytes(turn),
     )

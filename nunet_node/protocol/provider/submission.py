@@ -333,7 +333,8 @@ def _queue(desk: Desk, turn: Turn, args: SubmitArgs, tag: int) -> Queue | None:
         run_s=spec.timeouts.run_s,
         ready=offer is not None and offer.ready,
     )
-    if args.job in startable(desk.total, desk.holding(turn), (*ahead, new)):
+    queue, holding = (*ahead, new), desk.holding(turn)
+    if args.job in startable(desk.total, holding, queue, desk.largest):
         return None
     reason = "" if new.ready else f"engine {spec.engine} is being prepared"
     return place_of(desk, turn, new, reason)

@@ -42,7 +42,9 @@ def place_of(desk: Desk, turn: Turn, waiting: Waiting, reason: str) -> Queue:
         room = f"no room now: {short}: {wanted} wanted, {left} free"
     else:
         room = reason or f"no room now: {len(ahead)} jobs are ahead of it"
-    estimate_s = starts_in_s(desk.total, desk.holding(turn), ahead, waiting.need)
+    estimate_s = starts_in_s(
+        desk.total, desk.holding(turn), ahead, waiting.need, desk.largest
+    )
     return Queue(position=len(ahead) + 1, reason=room, estimate_s=estimate_s)
 
 

@@ -34,7 +34,7 @@ from nunet_node.protocol.requester.judging import finish
 from nunet_node.protocol.requester.memory import Call, Memory, Pursuit
 from nunet_node.protocol.sessions import FRESH_TTL_S, Voice
 from nunet_node.protocol.turn import Turn
-from nunet_node.quantities import largest, price_text
+from nunet_node.quantities import duration_text, largest, price_text
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
 
@@ -272,6 +272,7 @@ def _unfit(candidate: Candidate, spec: JobSpec) -> tuple[str, str] | None:
         spec.isolation or "",
         secrets=bool(spec.secrets),
         http=spec.network.http,
+        run_s=spec.timeouts.run_s,
     )
 
 
@@ -319,14 +320,32 @@ def _why_never(heard: list[Candidate], spec: JobSpec) -> str:
                 f"no room ever: {name}: {spec.resources.text(name)} wanted, "
                 f"the largest offer {who} is {largest(name, rooms).text(name)}"
             )
+    return (
+        _why_too_long(able, spec, who)
+        or _why_too_dear(able, spec, who)
+        or f"no room ever: no single provider {who} has enough in every dimension"
+    )
+
+
+def _why_too_long(able: list[Candidate], spec: JobSpec, who: str) -> str:
+    if not all(_lacks(c, spec, "time") for c in able):
+        return ""
+    longest_s = max(c.advert.run_s_max for c in able)
+    return (
+        f"no room ever: time: {duration_text(spec.timeouts.run_s)} wanted, "
+        f"the longest that a job may run {who} is {duration_text(longest_s)}"
+    )
+
+
+def _why_too_dear(able: list[Candidate], spec: JobSpec, who: str) -> str:
     limit = spec.price_micro_ntx_max
     cheapest = min(c.advert.price_micro_ntx for c in able)
-    if limit is not None and cheapest > limit:
-        return (
-            f"no room ever: price: the limit is {price_text(limit)} NTX a CPU-hour, "
-            f"the lowest asked {who} is {price_text(cheapest)}"
-        )
-    return f"no room ever: no single provider {who} has enough in every dimension"
+    if limit is None or cheapest <= limit:
+        return ""
+    return (
+        f"no room ever: price: the limit is {price_text(limit)} NTX a CPU-hour, "
+        f"the lowest asked {who} is {price_text(cheapest)}"
+    )
 
 
 def _lacks(candidate: Candidate, spec: JobSpec, dimension: str) -> bool:

@@ -21,9 +21,9 @@ from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Capability
 from nunet_node.executors.probing.examine import CONTROL_GROUPS
 from nunet_node.executors.sandbox.devices import kinds_of
+from nunet_node.executors.sandbox.nvml import usable_devices
 from nunet_node.quantities import ResourceVector, size_text
 from nunet_node.runtime.work.detect import detect
-from nunet_node.runtime.work.inventory import usable_devices
 
 if TYPE_CHECKING:
     from nunet_node.executors.cluster.executors import ClusterExecutors

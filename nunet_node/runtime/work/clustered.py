@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from nunet_node.errors import MisuseError, PeerError
-from nunet_node.executors.cluster.capacity import ClusterRoom
+from nunet_node.executors.cluster.capacity import ClusterRoom, GpuKinds
 from nunet_node.executors.cluster.executors import (
     RUNNER,
     ClusterExecutors,
@@ -114,6 +114,7 @@ class ClusterOffering:
         return CapacityProbed(
             total=self.room.total,
             largest=self.room.largest,
+            run_s_max=self.room.run_s_max,
             engines=engines,
             machine=Machine(architecture=architecture) if architecture else None,
         )
@@ -158,6 +159,7 @@ def cluster_executors(config: Config, scratch: Path, owner: Did) -> ClusterExecu
         pending_s=parse_duration_s(said.pending),
         poll_s=parse_duration_s(said.poll),
         owner=owner,
+        kinds=GpuKinds(known=said.gpu_kinds),
     )
     return ClusterExecutors(_cluster(config), settings, scratch)
 

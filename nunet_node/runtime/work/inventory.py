@@ -1,9 +1,8 @@
 """What kind of machine this is: its architecture, its GPUs, and how fast it is.
 
-Rule: what is not there is left out, and nothing here fails a node. GPUs are told by
-NVIDIA's own library where the package ``nvidia-ml-py`` is installed; without it there
-are none to offer. The figures are of one processor, taken once, in a fifth of a
-second: they compare machines, and promise nothing.
+Rule: what is not there is left out, and nothing here fails a node. The figures are of
+one processor, taken once, in a fifth of a second: they compare machines, and promise
+nothing.
 """
 
 import hashlib
@@ -14,13 +13,11 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from nunet_node.executors.sandbox.devices import Device, kinds_of
-from nunet_node.market.offers import GPUS_MAX, Figures, Gpu, Machine
-from nunet_node.quantities import KINDS_MAX, Gpus
+from nunet_node.executors.sandbox.devices import Device
+from nunet_node.market.offers import Figures, Gpu, Machine
 
 MEASURED_BYTES: Final = 16 << 20
 """Bytes hashed, copied and written: some 10 ms each on a machine of today."""
@@ -54,37 +51,6 @@ def gpus(devices: Iterable[Device]) -> tuple[Gpu, ...]:
     )
 
 
-def usable_devices() -> tuple[Device, ...]:
-    """Return the GPUs whose nodes are here: a container may show its driver alone."""
-    found = find_devices()
-    return tuple(d for d in found if all(Path(node).exists() for node in d.nodes))
-
-
-def find_devices(nvml: Any = None) -> tuple[Device, ...]:
-    """Return the GPUs that the driver shows; none without driver or library.
-
-    Args:
-        nvml: the module ``pynvml`` or one like it; the installed one if None.
-    """
-    library = nvml or _library()
-    if library is None:
-        return ()
-    try:
-        library.nvmlInit()
-    except Exception as error:  # noqa: BLE001 - its errors are classes made at run time
-        _log.debug("no GPU: %s", error)
-        return ()
-    try:
-        count = min(library.nvmlDeviceGetCount(), GPUS_MAX)
-        found = tuple(_device(library, place) for place in range(count))
-        return found if len(kinds_of(found)) <= KINDS_MAX else ()
-    except Exception as error:  # noqa: BLE001 - a driver that fails has no GPU to offer
-        _log.warning("the GPUs cannot be told: %s", error)
-        return ()
-    finally:
-        library.nvmlShutdown()
-
-
 def figures(scratch: Path) -> Figures:
     """Measure hashing, copying and writing, in MiB a second."""
     # Mapped, not allocated: what an allocator gets back, it may keep for ever.
@@ -102,28 +68,6 @@ def figures(scratch: Path) -> Figures:
 def _copied(data: mmap.mmap, copy: mmap.mmap) -> None:
     with memoryview(data) as source, memoryview(copy) as target:
         target[:] = source
-
-
-def _library() -> Any:
-    try:
-        return import_module("pynvml")
-    except ImportError:
-        return None
-
-
-def _device(library: Any, place: int) -> Device:
-    handle = library.nvmlDeviceGetHandleByIndex(place)
-    name = library.nvmlDeviceGetName(handle)
-    # Older releases of the library answer in bytes.
-    model = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-    memory_bytes = int(library.nvmlDeviceGetMemoryInfo(handle).total)
-    # The number in the name of its node; it need not be its place in the list.
-    number = int(library.nvmlDeviceGetMinorNumber(handle))
-    return Device(
-        name=f"nvidia{number}",
-        kind=Gpus(vendor="nvidia", model=model[:64], memory_bytes=memory_bytes),
-        nodes=(f"/dev/nvidia{number}",),
-    )
 
 
 def _disk_rate(scratch: Path, data: mmap.mmap) -> int:

@@ -6,13 +6,14 @@ from nunet_node.jobs.scheduler import (
     Holding,
     Waiting,
     free_of,
+    given_of,
     in_order,
     startable,
     starts_in_s,
     tag_for,
 )
 from nunet_node.jobs.specification import JobId
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import Gpus, ResourceVector
 
 TOTAL = ResourceVector(cpu_millis=4000, memory_bytes=4000, disk_bytes=4000)
 
@@ -129,3 +130,48 @@ def test_the_estimate_waits_for_those_ahead(cpus, seconds):
     held = [holding(4, ends_in_s=30)]
     ahead = [waiting("ahead", 4, run_s=100)]
     assert starts_in_s(TOTAL, held, ahead, need(cpus)) == seconds
+
+
+T4 = Gpus(model="T4", memory_bytes=15)
+A100 = Gpus(model="A100", memory_bytes=40)
+
+
+def gpus(kind, count):
+    return Gpus(model=kind.model, memory_bytes=kind.memory_bytes, count=count)
+
+
+def wanting(count, model=""):
+    return ResourceVector().with_gpus([Gpus(model=model, count=count)])
+
+
+TWO_T4, FOUR_A100 = gpus(T4, 2), gpus(A100, 4)
+CLUSTER = ResourceVector().with_gpus([gpus(T4, 4), FOUR_A100])
+ROOMS = tuple(ResourceVector().with_gpus([kind]) for kind in (TWO_T4, FOUR_A100))
+"""Two machines with two T4 each, and one with four A100."""
+
+
+def test_gpus_of_two_machines_are_not_those_of_one():
+    given = given_of(wanting(4), CLUSTER, ROOMS)
+    assert given.gpu_kinds == (FOUR_A100,)
+    assert given_of(wanting(4), CLUSTER).gpu_kinds == (gpus(T4, 4),)
+
+
+def test_a_job_is_given_the_smallest_kind_that_one_machine_has_enough_of():
+    assert given_of(wanting(2), CLUSTER, ROOMS).gpu_kinds == (TWO_T4,)
+
+
+def test_a_job_waits_for_the_machine_that_has_enough_of_one_kind():
+    running = [Holding(need=wanting(1, "A100"), ends_in_s=50)]
+    name = JobId("four")
+    four = Waiting(job=name, tag=1, sequence=0, need=wanting(4), run_s=100, ready=True)
+    assert startable(CLUSTER, running, [four], ROOMS) == ()
+    assert starts_in_s(CLUSTER, running, [], four.need, ROOMS) == 50
+    assert startable(CLUSTER, [], [four], ROOMS) == (name,)
+
+
+def test_what_no_machine_can_ever_give_holds_nobody_back():
+    jobs = [
+        Waiting(job=JobId(name), tag=1, sequence=n, need=need, run_s=9999, ready=True)
+        for n, (name, need) in enumerate([("five", wanting(5)), ("one", wanting(1))])
+    ]
+    assert startable(CLUSTER, [], jobs, ROOMS) == ("one",)

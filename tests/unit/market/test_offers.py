@@ -8,6 +8,7 @@ from nunet_node.market.offers import (
     BID,
     CALL,
     ENGINES_MAX,
+    LARGEST_MAX,
     LIFETIMES_PER_REFRESH,
     REFRESH_S_MAX,
     REFRESH_S_MIN,
@@ -21,7 +22,7 @@ from nunet_node.market.offers import (
     lifetime_s,
     refresh_s,
 )
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import KINDS_MAX, Gpus, ResourceVector
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.errors import SchemaError
 from nunet_node.wire.limits import GOSSIP_BYTES_MAX
@@ -80,13 +81,19 @@ def test_an_absurd_advert_is_refused(said):
 
 
 def test_the_largest_advert_fits_in_a_gossip_message():
+    kind = Gpus(vendor="v" * 16, model="m" * 64, memory_bytes=2**53 - 1, count=64)
+    room = LARGEST.with_gpus([kind] * KINDS_MAX)
+    # A cluster tells of ten kinds in its machines, and no more.
+    one, two = LARGEST.with_gpus([kind]), LARGEST.with_gpus([kind, kind])
     advert = Advert(
         peer_id="1" * 128,
         addresses=("/" * 256,) * ADDRESSES_MAX,
         sequence=2**53 - 1,
         engines=(EngineOffer(engine="e" * 32, isolation="i" * 64),) * ENGINES_MAX,
-        total=LARGEST,
-        free=LARGEST,
+        total=room,
+        free=room,
+        largest=(two, two, *(one,) * (LARGEST_MAX - 2)),
+        run_s_max=2**53 - 1,
     )
     assert len(encode_record(advert)) < GOSSIP_BYTES_MAX // 2
 

@@ -144,6 +144,15 @@ def test_a_cluster_never_fits_what_only_all_its_machines_together_have(
     assert words in unfit[1]
 
 
+@pytest.mark.parametrize(("limit_s", "fits"), [(0, True), (3600, True), (3599, False)])
+def test_a_job_that_could_not_end_in_time_never_fits(limit_s, fits):
+    bound = msgspec.structs.replace(advert(), run_s_max=limit_s)
+    unfit = why_unfit(bound, "python", NEED, None, run_s=3600)
+    assert (unfit is None) is fits
+    if unfit is not None:
+        assert unfit == ("time", "time: 1h wanted, jobs may run 3599s here")
+
+
 def kept_in(isolation, *, ready=True):
     offer = EngineOffer(engine="process", isolation=isolation, ready=ready)
     return msgspec.structs.replace(advert(), engines=(offer,))

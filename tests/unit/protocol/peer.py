@@ -231,5 +231,5 @@ class Peer:
         self.world.run()
 
     def reserved(self):
-        held = (j.spec.resources for j in self.jobs.values() if j.holding)
+        held = (j.room for j in self.jobs.values() if j.holding)
         return sum(held, ResourceVector())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import Gpus, ResourceVector
 from nunet_node.runtime.config import Config, ConfigError, parse_config, read_config
 
 MACHINE = ResourceVector(cpu_millis=4000, memory_bytes=8 << 30, disk_bytes=1 << 40)
@@ -104,6 +104,23 @@ def test_a_cluster_is_described_in_a_table_of_its_own(tmp_path):
     assert config.cluster.runner == ("python", "-m", "x")
 
 
+def test_the_gpus_of_a_cluster_are_described_as_a_job_asks_for_them(tmp_path):
+    path = tmp_path / "node.toml"
+    path.write_text(
+        f'{RAY}gpus = {{ A100 = "vendor=nvidia,model=A100,vram=40GiB", "" = "model=T4" }}'
+    )
+    assert read_config(path).cluster.gpu_kinds == {
+        "A100": Gpus(vendor="nvidia", model="A100", memory_bytes=40 << 30),
+        "": Gpus(model="T4"),
+    }
+
+
+def test_who_offers_no_gpus_offers_none_of_a_cluster():
+    room = ResourceVector(cpu_millis=1).with_gpus([Gpus(model="T4")])
+    assert parse_config({"gpus": False}, "x").offer(room).gpu_kinds == ()
+    assert parse_config({}, "x").offer(room) == room
+
+
 @pytest.mark.parametrize(
     ("listen", "meets_at"),
     [("127.0.0.1:0", ("127.0.0.1", 0)), ("[fd00::5]:4050", ("fd00::5", 4050))],
@@ -129,6 +146,11 @@ def test_where_runners_dial_is_an_address_and_a_port(listen, meets_at):
         ('backend = "slurm"\n[cluster]\naddress = "x"', "address has no effect"),
         ('[cluster]\npartition = "main"', "no effect under backend local"),
         ("cluster = 3", "cluster"),
+        (f'{RAY}gpus = {{ T4 = "vram=16" , T4b = "2" }}', "'T4b' is to be one GPU"),
+        (f'{RAY}gpus = {{ T4 = "vendor=amd" }}', "one GPU of nvidia"),
+        (f'{RAY}gpus = {{ T4 = "memory=16GiB" }}', "'memory=16GiB' says nothing"),
+        (f'{RAY}gpus = {{ T4 = "vram=much" }}', "'much' is not a size"),
+        (f"{RAY}gpus = {{ T4 = 16 }}", "Expected `str`"),
     ],
 )
 def test_a_wrong_word_on_a_cluster_is_named(tmp_path, text, message):

@@ -30,6 +30,7 @@ from nunet_node.executors.cluster.port import (
     JobState,
     MachineRoom,
 )
+from nunet_node.executors.sandbox.given import VARIABLE
 from tests.executors_kit import cache_folder
 
 ROOT = Path(__file__).parents[4]
@@ -75,7 +76,7 @@ class Processes:
         job = self.jobs[handle]
         self.running[handle] = subprocess.Popen(
             job.words,
-            env={"PYTHONPATH": PATHS, TICKET_VARIABLE: job.ticket},
+            env={"PYTHONPATH": PATHS, TICKET_VARIABLE: job.ticket, **_given(job)},
             cwd="/",
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -146,6 +147,12 @@ async def some_cluster(
     with a_cluster(cluster, **settings) as executors:
         async with executors.warmed():
             yield executors, cluster
+
+
+def _given(job: ClusterJob) -> dict[str, str]:
+    """Return how a cluster tells which GPUs it gave."""
+    count = job.gpus.count if job.gpus else 0
+    return {VARIABLE: ",".join(map(str, range(count)))} if count else {}
 
 
 def _with_compiled_python(runner: Path) -> None:

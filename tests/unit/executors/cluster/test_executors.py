@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace as replace_struct
 
+from nunet_node.executors.cluster.capacity import GpuKinds
 from nunet_node.executors.cluster.executors import ClusterExecutors, ClusterSettings
+from nunet_node.executors.cluster.port import ClusterGpus
 from nunet_node.executors.cluster.visit import LostError
 from nunet_node.executors.collect import Collected, OutputsRefused
+from nunet_node.quantities import Gpus
 from tests.executors_kit import an_order, need
 from tests.unit.executors.cluster.processes import (
     MACHINE,
@@ -135,6 +139,71 @@ async def test_a_job_finds_its_inputs_and_leaves_its_outputs():
         assert found.files[0].source.read_bytes() == b"changed\n"
         assert [each.path for each in found.skipped] == ["out/link"]
         await executors.remove(made.job_dir)
+
+
+A100 = Gpus(vendor="nvidia", model="A100", memory_bytes=40 << 30)
+TWO = replace_struct(A100, count=2)
+KINDS = GpuKinds(known={"a100": A100})
+WITH_GPUS = replace(MACHINE, gpus=(ClusterGpus(label="a100", count=2),))
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="has GPUs of its own")
+async def test_a_job_is_told_which_gpus_the_cluster_gave_it():
+    cluster = Processes(rooms=(MACHINE, WITH_GPUS))
+    async with some_cluster(cluster, kinds=KINDS) as (executors, _):
+        made = await shell(executors, "echo $CUDA_VISIBLE_DEVICES", gpus=(TWO,))
+        await made.run()
+        assert made.end.exit_code == 0, made.end
+        assert made.log == [("stdout", b"0,1\n")]
+        [job] = cluster.jobs.values()
+        assert job.gpus == ClusterGpus(label="a100", count=2)
+
+
+async def test_a_job_without_gpus_is_told_of_none_and_asks_for_none():
+    cluster = Processes(rooms=(WITH_GPUS,))
+    async with some_cluster(cluster, kinds=KINDS) as (executors, _):
+        made = await shell(executors, "env | grep -c CUDA")
+        await made.run()
+        assert made.log == [("stdout", b"0\n")]
+        assert [job.gpus for job in cluster.jobs.values()] == [None]
+
+
+@pytest.mark.parametrize(
+    "gpus",
+    [
+        (replace_struct(A100, count=3),),
+        (replace_struct(A100, model="A1"),),
+        (A100, A100),
+    ],
+)
+async def test_gpus_that_no_machine_has_are_never_asked_for(gpus):
+    cluster = Processes(rooms=(MACHINE, WITH_GPUS))
+    async with some_cluster(cluster, kinds=KINDS) as (executors, _):
+        made = await attempt(executors, "true", gpus=gpus)
+        await made.run()
+        assert made.end.reason.endswith("no machine of the cluster could hold it")
+        assert not cluster.jobs
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "asked_s"), [(0, 1200), (7200, 1200), (1199, 1199), (800, 800)]
+)
+async def test_a_job_asks_for_no_more_time_than_its_cluster_gives(limit_s, asked_s):
+    cluster = Processes(rooms=(replace(MACHINE, run_s_max=limit_s),))
+    async with some_cluster(cluster) as (executors, _):
+        made = await attempt(executors, "true", wall_s=600)
+        await made.run()
+        assert made.end.exit_code == 0, made.end
+        assert [job.wall_s for job in cluster.jobs.values()] == [asked_s]
+
+
+async def test_a_job_that_could_not_end_in_time_is_not_handed_over():
+    cluster = Processes(rooms=(replace(MACHINE, run_s_max=790),))
+    async with some_cluster(cluster) as (executors, _):
+        made = await attempt(executors, "true", wall_s=600)
+        await made.run()
+        assert made.end.reason.endswith("no machine of the cluster could hold it")
+        assert not cluster.jobs
 
 
 async def test_an_engine_that_a_machine_has_not_shown_to_hold_is_tried_first():

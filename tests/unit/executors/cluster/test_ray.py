@@ -1,9 +1,15 @@
 """What is said to Ray, and what is read from what it says."""
 
+import json
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
+import trio
 
 from nunet_node.executors.cluster import ray
-from nunet_node.executors.cluster.port import ClusterError, ClusterJob
+from nunet_node.executors.cluster.port import ClusterError, ClusterGpus, ClusterJob
 
 JOB = ClusterJob(
     name="nunet-ab-1",
@@ -50,6 +56,99 @@ def test_only_living_machines_count():
     machines = (a_machine("n1"), a_machine("n2", state="DEAD"), {"raylet": {}})
     [found] = ray.machines_of(summary(*machines, {"raylet": {"state": "ALIVE"}}))
     assert (found.name, found.cpu_millis, found.memory_bytes) == ("n1", 2000, 10**9)
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ({}, ()),
+        ({"GPU": 0.0}, ()),
+        ({"GPU": 2.0, "acceleratorType:A100": 1.0}, (ClusterGpus(label="", count=2),)),
+        ({"acceleratorType:TPU-V4": 1.0}, ()),
+    ],
+)
+def test_gpus_are_counted_whole(resources, expected):
+    [found] = ray.machines_of(summary(a_machine(**resources)))
+    assert found.gpus == expected
+
+
+def listed(**nodes):
+    """Return what the list of nodes said of a real one, with other resources."""
+    found = [
+        {"node_id": name, "state": "ALIVE", "resources_total": resources, "labels": {}}
+        for name, resources in nodes.items()
+    ]
+    return {"result": True, "data": {"result": {"total": 1, "result": found}}}
+
+
+def test_gpus_are_of_the_one_type_that_a_machine_names():
+    document = listed(
+        one={"GPU": 4.0, "accelerator_type:my_A100": 1.0, "node:192.0.2.2": 1.0},
+        two={"GPU": 4.0, "accelerator_type:A100": 1.0, "accelerator_type:T4": 1.0},
+        none={"GPU": 4.0},
+        long={"GPU": 1.0, f"accelerator_type:{'x' * 65}": 1.0},
+        nameless={"GPU": 1.0, "accelerator_type:": 1.0},
+    )
+    assert ray.labels_of(document) == {"one": "my_A100"}
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"data": {"result": None}}, listed(one=None), listed(one=3)]
+)
+def test_a_list_without_nodes_is_an_error(document):
+    with pytest.raises(ClusterError):
+        ray.labels_of(document)
+
+
+@pytest.fixture
+async def head(nursery):
+    """A dashboard that answers with what a real one said."""
+    said = {
+        "/nodes": summary(a_machine("n1", GPU=2.0), a_machine("n2", GPU=1.0)),
+        "/api/v0/nodes": listed(n1={"accelerator_type:A100": 1.0}, n2={}),
+    }
+    asked = []
+
+    async def answer(stream):
+        head = await stream.receive_some()
+        path = head.split(b" ")[1].decode().partition("?")[0]
+        asked.append(path)
+        body = json.dumps(said[path]).encode()
+        start = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close"
+        await stream.send_all(start.encode() + b"\r\n\r\n" + body)
+        await stream.aclose()
+
+    serve = partial(trio.serve_tcp, answer, 0, host="127.0.0.1")
+    [listener] = await nursery.start(serve)
+    port = listener.socket.getsockname()[1]
+    return SimpleNamespace(said=said, asked=asked, url=f"http://127.0.0.1:{port}")
+
+
+async def test_machines_are_told_with_their_gpus(head):
+    cluster = ray.RayCluster(head.url)
+    found = await cluster.machines()
+    await cluster.close()
+    assert [machine.gpus for machine in found] == [
+        (ClusterGpus(label="A100", count=2),),
+        (ClusterGpus(label="", count=1),),
+    ]
+
+
+async def test_without_gpus_nobody_is_asked_for_their_types(head):
+    head.said["/nodes"] = summary(a_machine("n1"))
+    cluster = ray.RayCluster(head.url)
+    assert [machine.gpus for machine in await cluster.machines()] == [()]
+    await cluster.close()
+    assert head.asked == ["/nodes"]
+
+
+def test_a_job_asks_for_gpus_where_there_are_those_of_their_type():
+    asked = ray.submission(replace(JOB, gpus=ClusterGpus(label="A100", count=2)))
+    assert asked["entrypoint_num_gpus"] == 2
+    assert asked["entrypoint_resources"] == {"accelerator_type:A100": 0.001}
+    plain = ray.submission(replace(JOB, gpus=ClusterGpus(label="", count=1)))
+    assert plain["entrypoint_num_gpus"] == 1
+    assert "entrypoint_resources" not in plain
 
 
 def test_disk_is_half_of_what_is_free_in_steps():

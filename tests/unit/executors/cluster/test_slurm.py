@@ -1,10 +1,13 @@
 """What is said to Slurm, and what is read from what it says."""
 
+from dataclasses import replace
+
 import pytest
 
 from nunet_node.executors.cluster import slurm
 from nunet_node.executors.cluster.port import (
     ClusterError,
+    ClusterGpus,
     ClusterJob,
     ClusterRefusedError,
     JobState,
@@ -22,14 +25,14 @@ JOB = ClusterJob(
     wall_s=61,
 )
 SINFO = """\
-main*|n1|up|idle|8|32000|100000
-main*|n2|up|mixed|8|32000|100000
-main*|n3|up|down*|8|32000|100000
-main*|n4|up|idle*|8|32000|100000
-main*|n5|up|drained|8|32000|100000
-main*|n6|up|idle~|64+|512000|0
-fat|n6|up|idle~|64+|512000|0
-off|n1|inact|idle|8|32000|100000
+main*|n1|up|idle|8|32000|100000|(null)
+main*|n2|up|mixed|8|32000|100000|gpu:a100:2(S:0-1)
+main*|n3|up|down*|8|32000|100000|(null)
+main*|n4|up|idle*|8|32000|100000|(null)
+main*|n5|up|drained|8|32000|100000|(null)
+main*|n6|up|idle~|64+|512000|0|(null)
+fat|n6|up|idle~|64+|512000|0|(null)
+off|n1|inact|idle|8|32000|100000|(null)
 """
 PENDING = "JobId=7 JobName=x JobState=PENDING Reason={} Dependency=(null) NodeList= "
 ENDED = (
@@ -73,6 +76,7 @@ def test_only_machines_of_the_default_partition_that_take_jobs_count():
         memory_bytes=32000 * MIB,
         disk_bytes=100000 * MIB,
     )
+    assert found[1].gpus == (ClusterGpus(label="a100", count=2),)
 
 
 def test_a_partition_that_is_named_is_the_one_that_counts():
@@ -81,7 +85,7 @@ def test_a_partition_that_is_named_is_the_one_that_counts():
     assert slurm.machines_of(SINFO, "off") == ()
 
 
-@pytest.mark.parametrize("said", ["nonsense", "main*|n1|up|idle|many|1|1"])
+@pytest.mark.parametrize("said", ["nonsense", "main*|n1|up|idle|many|1|1|x"])
 def test_what_sinfo_does_not_say_is_an_error(said):
     with pytest.raises(ClusterError):
         slurm.machines_of(said, "")
@@ -134,8 +138,16 @@ def a_command(folder, name, script):
 def commands(tmp_path, monkeypatch):
     """Stand-ins for Slurm's commands, to see what is done with what they say."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    a_command(tmp_path, "sinfo", "echo 'main*|n1|up|idle|8|32000|0'")
+    a_command(tmp_path, "sinfo", "echo 'main*|n1|up|idle|8|32000|0|(null)'")
+    a_command(
+        tmp_path, "scontrol", "echo PartitionName=main Default=YES MaxTime=2:00:00"
+    )
     return tmp_path
+
+
+async def test_a_machine_is_bounded_by_its_partition(commands):
+    [machine] = await slurm.SlurmCluster().machines()
+    assert machine.run_s_max == 7200
 
 
 async def test_a_job_that_is_taken_is_known_by_its_number(commands):
@@ -193,3 +205,72 @@ async def test_stopping_what_slurm_forgot_is_no_error(commands):
 async def test_living_jobs_are_told_by_their_names(commands):
     a_command(commands, "squeue", "echo '3|nunet-a-1'; echo '4|other'")
     assert await slurm.SlurmCluster().living() == {"3": "nunet-a-1", "4": "other"}
+
+
+@pytest.mark.parametrize(
+    ("gres", "expected"),
+    [
+        ("(null)", []),
+        ("gpu:2", [("", 2)]),
+        ("gpu:a100:4(S:0-1)", [("a100", 4)]),
+        ("gpu:a100:2(IDX:0,1),gpu:v100:1,craynetwork:1", [("a100", 2), ("v100", 1)]),
+        ("gpu:a100:no_consume:4,shard:8,mps:400,lustre:2", []),
+        ("gpu:no_consume:4,gpu:a100:0,gpu:4K", []),
+        (f"gpu:{'x' * 65}:2", []),
+    ],
+)
+def test_gpus_are_read_by_their_types(gres, expected):
+    found = slurm.gpus_of(gres)
+    assert [(each.label, each.count) for each in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "word"), [("a100", "--gres=gpu:a100:2"), ("", "--gres=gpu:2")]
+)
+def test_a_job_asks_for_gpus_by_the_cluster_s_own_name(label, word):
+    job = replace(JOB, gpus=ClusterGpus(label=label, count=2))
+    assert word in slurm.submission(job, partition="", account="", tells_disk=False)
+
+
+def test_a_job_without_gpus_names_none():
+    words = slurm.submission(JOB, partition="", account="", tells_disk=False)
+    assert not any("gres" in word for word in words)
+
+
+PARTITIONS = (
+    "PartitionName=main AllowGroups=ALL Default=YES DefaultTime=NONE MaxNodes=UNLIMITED "
+    "MaxTime=1-02:00:30 MinNodes=0 MaxCPUsPerNode=4 Nodes=n1 DefMemPerNode=UNLIMITED "
+    "MaxMemPerNode=16000\n"
+    "PartitionName=free AllowGroups=ALL Default=NO MaxTime=UNLIMITED "
+    "MaxCPUsPerNode=UNLIMITED DefMemPerNode=UNLIMITED MaxMemPerNode=UNLIMITED\n"
+    "PartitionName=thin Default=NO MaxTime=00:30:00 MaxCPUsPerNode=UNLIMITED "
+    "DefMemPerCPU=100 MaxMemPerCPU=2000\n"
+)
+
+
+def limited(name):
+    machine = MachineRoom(name="n1", cpu_millis=8000, memory_bytes=32000 * MIB)
+    return slurm.limits_of(PARTITIONS, name).applied_to(machine)
+
+
+def test_a_partition_bounds_what_one_job_can_have():
+    found = limited("")
+    assert found.run_s_max == 26 * 3600 + 30
+    assert found.cpu_millis == 4000
+    assert found.memory_bytes == 32000 * MIB
+    assert found.for_one.memory_bytes == 16000 * MIB
+
+
+def test_a_partition_without_limits_bounds_nothing():
+    found = limited("free")
+    assert (found.run_s_max, found.cpu_millis) == (0, 8000)
+    assert found.for_one.memory_bytes == 32000 * MIB
+
+
+def test_memory_that_comes_with_processors_ends_with_them():
+    assert limited("thin").memory_bytes == 16000 * MIB
+    assert limited("thin").run_s_max == 1800
+
+
+def test_a_partition_that_is_not_listed_bounds_nothing():
+    assert slurm.limits_of(PARTITIONS, "other") == slurm.PartitionLimits()

@@ -88,6 +88,21 @@ def test_what_a_job_holds_is_not_what_it_would_get_now(world, provider, user):
     assert provider.jobs[both].state is State.QUEUED
 
 
+def test_on_a_cluster_a_job_gets_what_one_machine_has(world, provider, user):
+    # Two machines with one T4 each, and one with both H100.
+    rooms = [provider.capacity.total.with_gpus([kind]) for kind in (T4, many(H100, 2))]
+    told = offered(many(T4, 2), many(H100, 2))
+    provider.capacity = dataclasses.replace(told, largest=tuple(rooms))
+    provider.give(provider.capacity)
+    world.run(for_s=1)
+
+    both = place(user, wanting(count=2), b"1" * 16)
+    small = place(user, wanting(), b"2" * 16)
+    more = place(user, wanting(count=2), b"3" * 16)
+    assert started(provider) == {both: (many(H100, 2),), small: (T4,)}
+    assert user.node.orders[more].state is State.QUEUED
+
+
 @pytest.mark.parametrize(
     ("words", "largest"),
     [

@@ -1,5 +1,7 @@
 """Finding a provider: who is asked, who wins, and when nobody ever can."""
 
+import dataclasses
+
 import pytest
 
 from nunet_node.jobs.lifecycle import State
@@ -90,6 +92,22 @@ def test_no_room_ever_is_refused_at_once_with_the_dimension_and_the_largest_offe
     assert "2 providers" in order.reason
     assert len(order.bids) == 2
     assert all(b.refused for b in order.bids)
+
+
+def test_a_job_longer_than_any_cluster_allows_is_refused_at_once(world, user):
+    provider = world.peer(11, cpus=2)
+    provider.capacity = dataclasses.replace(provider.capacity, run_s_max=1800)
+    provider.give(provider.capacity)
+    world.run(for_s=1)
+
+    order = user.orders[place(user, spec(timeouts=Timeouts(run_s=1801)))]
+    assert order.state is State.REFUSED
+    assert order.reason == (
+        "no room ever: time: 1801s wanted, the longest that a job may run of 1 "
+        "providers heard is 30m"
+    )
+    job = place(user, spec(timeouts=Timeouts(run_s=1800)), b"2" * 16)
+    assert user.orders[job].state is State.RUNNING
 
 
 def test_no_single_provider_with_enough_of_everything_is_no_room_ever(world, user):

@@ -2,15 +2,19 @@
 
 Rule: what is carried over means the same, and everything else is named, so that
 nobody takes a job for the same that is not. What would change what runs is refused;
-what only steers where or how often is left out. Source: Bacalhau's job specification
-1.x, of type ``batch`` with one task on ``docker`` or ``wasm``.
+what only steers where or how often is left out. What is given as nothing (null, an
+empty list or text) is not given. Source: Bacalhau's job specification 1.x, of type
+``batch`` with one task on ``docker`` or ``wasm``, in YAML or JSON; its sizes are those
+of go-humanize.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from nunet_node.jobs.job_file.description import job_spec
 from nunet_node.jobs.job_file.options import read_job_file
 from nunet_node.jobs.job_file.plain_yaml import JobFileError, Value, read_yaml
 from nunet_node.jobs.job_file.values import clean_name
@@ -24,6 +28,15 @@ _LEFT_OUT: Final[Mapping[str, str]] = {
     "Publisher": "the provider keeps the result for its owner",
     "ID": "the id is made of owner and specification",
 }
+
+_UNIT: Final = re.compile(r"([0-9.]+)\s*([KMGT])(i?)B?", re.IGNORECASE)
+"""A size there: K, M, G and T are powers of a thousand unless an i follows."""
+
+_UNPRINTED: Final = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+"""What JSON leaves as it is, and YAML takes for the end of a line or refuses."""
+
+_LATER: Final = ("http://", "https://", "job:")
+"""How an input of ours begins that is not a path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +66,44 @@ def import_bacalhau(text: str) -> Imported:
     Raises:
         JobFileError: it is no such job, or what it runs has no equal here.
     """
-    top = read_yaml(text)
+    top = read_yaml(_as_yaml(text))
     draft = _Draft({"version": 1})
-    pairs = dict(top.pairs())
+    pairs = _given(top)
+    if "Job" in pairs and "Tasks" not in pairs:
+        # So it is described by Bacalhau itself, with all that became of it.
+        pairs = _given(pairs["Job"])
     tasks = pairs.pop("Tasks", None)
     if tasks is None or len(tasks.items()) != 1:
         raise top.wrong("a Bacalhau job with exactly one task is wanted")
     _read(draft, pairs, _TOP)
-    _read(draft, tasks.items()[0].pairs(), _TASK)
+    _read(draft, _given(tasks.items()[0]), _TASK)
     if not {"command", "module"} & draft.said.keys():
         raise top.wrong("nothing to run: the task names no command")
     made = _written(draft.said)
     try:
-        read_job_file(made)
+        job_spec(read_job_file(made), inputs=None, inputs_bytes=0)
     except JobFileError as error:
         raise JobFileError(f"what was imported is no job: {error}") from None
     return Imported(text=made, left_out=tuple(draft.left_out))
+
+
+def _as_yaml(text: str) -> str:
+    """Spell JSON so that it is YAML: without tabs between values, for one.
+
+    Raises:
+        JobFileError: nested too deep to be read.
+    """
+    try:
+        return _json(json.loads(text))
+    except RecursionError:
+        raise JobFileError("nested too deep") from None
+    except ValueError:
+        return text
+
+
+def _given(value: Value) -> dict[str, Value]:
+    """Return the values of a map that say something."""
+    return {name: each for name, each in value.pairs().items() if not each.is_empty}
 
 
 def _read(
@@ -98,7 +133,7 @@ def _count(draft: _Draft, value: Value) -> None:
 
 
 def _engine(draft: _Draft, value: Value) -> None:
-    pairs = value.pairs()
+    pairs = _given(value)
     kind = pairs["Type"].text().lower() if "Type" in pairs else ""
     readers = {"docker": _DOCKER, "wasm": _WASM}.get(kind)
     if readers is None:
@@ -107,7 +142,11 @@ def _engine(draft: _Draft, value: Value) -> None:
         raise value.wrong("the engine has no Params")
     if kind == "docker":
         draft.said["engine"] = "container"
-    _read(draft, pairs["Params"].pairs(), readers)
+    params = _given(pairs["Params"])
+    for name, each in params.items():
+        if name not in readers:
+            raise each.wrong("changes what runs, and has no equal here")
+    _read(draft, params, readers)
 
 
 def _image(draft: _Draft, value: Value) -> None:
@@ -137,6 +176,7 @@ def _start(_draft: _Draft, value: Value) -> None:
 
 
 def _variables(draft: _Draft, value: Value) -> None:
+    # Empty text is a value; only null is none.
     pairs = {name: each.text() for name, each in value.pairs().items()}
     draft.said["env"] = draft.said.get("env", {}) | pairs
 
@@ -148,10 +188,11 @@ def _variable_words(draft: _Draft, value: Value) -> None:
 
 def _resources(draft: _Draft, value: Value) -> None:
     names = {"CPU": "cpus", "Memory": "memory", "Disk": "disk", "GPU": "gpu"}
-    for name, each in value.pairs().items():
-        if name == "GPU" and each.text() in ("", "0"):
+    for name, each in _given(value).items():
+        if name in names and each.text() == "0":
+            # So they write what they leave to their defaults.
             continue
-        if name in names and each.text():
+        if name in names:
             room = draft.said.setdefault("resources", {})
             room[names[name]] = _amount(name, each.text())
         else:
@@ -163,6 +204,10 @@ def _amount(name: str, text: str) -> str:
     if name == "CPU" and text.endswith("m") and text[:-1].isdigit():
         millis = int(text[:-1])
         return f"{millis // 1000}.{millis % 1000:03}"
+    match = _UNIT.fullmatch(text) if name in ("Memory", "Disk") else None
+    if match is not None:
+        number, unit, binary = match.groups()
+        return f"{number}{unit.upper()}{'iB' if binary else 'B'}"
     return text
 
 
@@ -171,8 +216,8 @@ def _network(draft: _Draft, value: Value) -> None:
 
     Where domains are named, the line is told that a process could have instead.
     """
-    pairs = value.pairs()
-    kind = pairs["Type"].text().lower() if "Type" in pairs else ""
+    pairs = _given(value)
+    kind = pairs["Type"].text().lower() if "Type" in pairs else "none"
     domains = pairs["Domains"].items() if "Domains" in pairs else []
     if kind == "http" and domains:
         rules = ",".join(_rule(each.text()) for each in domains)
@@ -193,20 +238,25 @@ def _rule(domain: str) -> str:
 
 def _timeouts(draft: _Draft, value: Value) -> None:
     names = {"ExecutionTimeout": "run", "QueueTimeout": "queue"}
-    for name, each in value.pairs().items():
+    for name, each in _given(value).items():
+        if each.text() == "0":
+            continue
         if name in names:
-            if each.text() != "0":
-                limits = draft.said.setdefault("timeouts", {})
-                limits[names[name]] = each.text()
+            limits = draft.said.setdefault("timeouts", {})
+            limits[names[name]] = each.text()
         else:
             draft.drop(each, "running and waiting are limited apart")
 
 
 def _inputs(draft: _Draft, value: Value) -> None:
     for each in value.items():
-        pairs = each.pairs()
+        pairs = _given(each)
         target = pairs["Target"].text() if "Target" in pairs else "/inputs"
         dest = target.strip("/") or "inputs"
+        if ":" in dest:
+            raise pairs["Target"].wrong("no colon can stand in the name of an input")
+        if _writes_back(each):
+            draft.drop(each, "what it writes there stays in the job's own copy")
         draft.said.setdefault("inputs", []).append(f"{_local_path(each)}:{dest}")
         if target.startswith("/"):
             draft.drop(each, f"{target} is {dest} in the job's directory, /job")
@@ -214,22 +264,35 @@ def _inputs(draft: _Draft, value: Value) -> None:
 
 def _local_path(value: Value) -> str:
     """Return the path of something that lies on this machine."""
-    source = value.pairs().get("Source")
-    pairs = {} if source is None else source.pairs()
-    kind = pairs["Type"].text().lower() if "Type" in pairs else ""
-    path = pairs["Params"].pairs().get("SourcePath") if "Params" in pairs else None
+    kind, params = _source(value)
+    path = params.get("SourcePath")
     if kind != "localdirectory" or path is None:
         raise value.wrong("only local files can be brought; fetch it first")
-    return path.text()
+    text = path.text()
+    return f"./{text}" if text.startswith(_LATER) else text
+
+
+def _source(value: Value) -> tuple[str, dict[str, Value]]:
+    """Return of what type a source is, and its parameters."""
+    source = _given(value).get("Source")
+    pairs = {} if source is None else _given(source)
+    kind = pairs["Type"].text().lower() if "Type" in pairs else ""
+    return kind, _given(pairs["Params"]) if "Params" in pairs else {}
+
+
+def _writes_back(value: Value) -> bool:
+    _, params = _source(value)
+    flag = params.get("ReadWrite")
+    return flag is not None and flag.text().lower() == "true"
 
 
 def _results(draft: _Draft, value: Value) -> None:
     for each in value.items():
-        path = each.pairs().get("Path")
+        path = _given(each).get("Path")
         if path is None:
             raise each.wrong("a result needs a Path")
         inside = path.text().strip("/") or "outputs"
-        draft.said.setdefault("outputs", []).append(f"{inside}/**")
+        draft.said.setdefault("outputs", []).append(inside)
         draft.drop(each, f"write to {inside} in the job's directory, /job")
 
 
@@ -266,8 +329,10 @@ _WASM: Final[Mapping[str, _Reader]] = {
 
 def _written(said: Mapping[str, Any]) -> str:
     """Write a job file; every value is JSON, which YAML reads."""
-    lines = [
-        f"{name}: {json.dumps(value, ensure_ascii=False)}"
-        for name, value in said.items()
-    ]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{name}: {_json(value)}\n" for name, value in said.items())
+
+
+def _json(value: Any) -> str:
+    """Write JSON that YAML reads as the same."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNPRINTED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -48,6 +48,13 @@ class Value:
         """Tell whether a map stands here."""
         return isinstance(self.node, yaml.MappingNode)
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether null, an empty text, or a list or map of nothing stands here."""
+        if isinstance(self.node, yaml.ScalarNode):
+            return self.node.tag == _NULL or not self.node.value
+        return not self.node.value
+
     def text(self) -> str:
         """Return what is written here.
 

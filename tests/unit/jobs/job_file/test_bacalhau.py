@@ -1,11 +1,14 @@
 """What maps from Bacalhau means the same here, and the rest is named."""
 
+import json
+
 import pytest
 
 from nunet_node.jobs.job_file import JobFileError, read_job_file
 from nunet_node.jobs.job_file.bacalhau import import_bacalhau
 from nunet_node.jobs.job_file.values import FileInput
 from nunet_node.jobs.specification import Engine, Network
+from nunet_node.quantities import Gpus
 
 DOCKER = """\
 Name: Docker Job with Output
@@ -60,7 +63,7 @@ def test_a_docker_job_becomes_a_container():
     assert (file.run_s, file.queue_s) == (300, 60)
     assert file.network == Network()
     assert file.inputs == (FileInput(path="./data", dest="inputs"),)
-    assert file.outputs == ("outputs/**",)
+    assert file.outputs == ("outputs",)
     assert file.count == 3
 
 
@@ -125,5 +128,116 @@ def test_what_would_change_what_runs_is_refused(change, words):
 
 @pytest.mark.parametrize("text", ["", "[]", "Tasks: 3", "Tasks: [3]", "a: &x [*x]"])
 def test_what_is_no_job_at_all_is_refused(text):
+    with pytest.raises(JobFileError):
+        import_bacalhau(text)
+
+
+DESCRIBED = {
+    "Job": {
+        "Name": "described",
+        "Namespace": "",
+        "Type": "batch",
+        "Priority": "",
+        "Count": 1,
+        "Constraints": [],
+        "Meta": None,
+        "Labels": {},
+        "Tasks": [
+            {
+                "Name": "main",
+                "Engine": {
+                    "Type": "docker",
+                    "Params": {
+                        "Image": "ubuntu",
+                        "Entrypoint": None,
+                        "EnvironmentVariables": None,
+                        "WorkingDirectory": "",
+                        "Parameters": [
+                            "echo",
+                            "caf\u00e9 \x85\u2028 \U0001f600 \\/ null",
+                        ],
+                    },
+                },
+                "Publisher": {"Type": ""},
+                "Env": {"EMPTY": ""},
+                "Meta": {},
+                "InputSources": None,
+                "ResultPaths": [],
+                "Resources": {"CPU": "", "Memory": "1Gi", "Disk": "", "GPU": "0"},
+                "Network": {"Type": "None"},
+                "Timeouts": {"ExecutionTimeout": 1800, "TotalTimeout": 0},
+            }
+        ],
+    },
+    "Executions": None,
+}
+
+
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+def test_what_bacalhau_says_of_a_job_in_json_is_read(indent):
+    made = import_bacalhau(json.dumps(DESCRIBED, indent=indent))
+    file = read_job_file(made.text)
+    assert file.command == ("echo", "caf\u00e9 \x85\u2028 \U0001f600 \\/ null")
+    assert (file.memory_bytes, file.run_s) == (1 << 30, 1800)
+    assert (file.inputs, file.env, file.gpus) == ((), {"EMPTY": ""}, None)
+    # Of what was given as nothing, nothing is said.
+    assert [each.partition(": ")[0] for each in made.left_out] == [
+        "Job.Tasks[0].Engine.Params.Image",
+        "Job.Tasks[0].Publisher",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "memory_bytes"),
+    [
+        ("512Mb", 512 * 10**6),
+        ("512m", 512 * 10**6),
+        ("1G", 10**9),
+        ("1gib", 1 << 30),
+        ("0.5 GB", 5 * 10**8),
+        ("512Mi", 512 << 20),
+        ("536870912", 512 << 20),
+    ],
+)
+def test_a_size_is_as_large_as_it_was_there(said, memory_bytes):
+    made = import_bacalhau(DOCKER.replace("256MB", said))
+    assert read_job_file(made.text).memory_bytes == memory_bytes
+
+
+def test_gpus_become_gpus_of_any_kind():
+    made = import_bacalhau(DOCKER.replace("Disk: 1GB", 'Disk: 1GB, GPU: "2"'))
+    assert read_job_file(made.text).gpus == Gpus(count=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("Image: ubuntu:latest", "Image: u\n        WorkingDirectory: /w"), "Working"),
+        (("Entrypoint: _start", "ImportModules: [{a: b}]"), "ImportModules"),
+        (("Target: /inputs", "Target: '/in:puts'"), "no colon"),
+        (("Disk: 1GB", "Disk: lots"), "disk"),
+        (("Image: ubuntu:latest", "Image: ''"), "image"),
+        (("Params:", "Param:"), "no Params"),
+    ],
+)
+def test_what_changes_what_runs_is_named_with_its_line(change, words):
+    text = WASM if change[0] in WASM and change[0] not in DOCKER else DOCKER
+    with pytest.raises(JobFileError, match=words):
+        import_bacalhau(text.replace(*change, 1))
+
+
+def test_what_was_written_back_is_named():
+    change = ("SourcePath: ./data", "SourcePath: ./data, ReadWrite: true")
+    made = import_bacalhau(DOCKER.replace(*change))
+    assert any("own copy" in each for each in made.left_out)
+
+
+def test_a_path_that_looks_like_something_else_stays_a_path():
+    made = import_bacalhau(DOCKER.replace("./data", "job:x"))
+    assert read_job_file(made.text).inputs[0].path == "./job:x"
+
+
+@pytest.mark.parametrize("text", ["[" * 9999, '{"a":' * 500, "\ufeff{}", "{}", "null"])
+def test_json_that_is_no_job_is_refused(text):
     with pytest.raises(JobFileError):
         import_bacalhau(text)

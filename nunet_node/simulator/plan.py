@@ -98,6 +98,12 @@ class Stopped(Happening, frozen=True, kw_only=True, tag="stopped"):
     for_ns: int
 
 
+class Copied(Happening, frozen=True, kw_only=True, tag="copied"):
+    """A machine's home is copied, and started elsewhere as well: one key, two nodes."""
+
+    machine: int
+
+
 class EngineLost(Happening, frozen=True, kw_only=True, tag="engine-lost"):
     """A provider's engine is not ready for a while."""
 
@@ -114,6 +120,7 @@ Anything = (
     | ClockJumped
     | DiskFilled
     | Stopped
+    | Copied
     | EngineLost
 )
 
@@ -215,7 +222,8 @@ def _faults(scenario: Scenario, seed: int) -> list[Anything]:
                 salt=chance.randrange(1 << 30),
             )
         )
-    return found + _stops(scenario, Random(f"{seed}:stops"))
+    found += _stops(scenario, Random(f"{seed}:stops"))
+    return found + _copies(scenario, Random(f"{seed}:copies"))
 
 
 def _stops(scenario: Scenario, chance: Random) -> list[Anything]:
@@ -224,6 +232,15 @@ def _stops(scenario: Scenario, chance: Random) -> list[Anything]:
         Stopped(at_ns=at_ns, machine=machine, for_ns=_span(chance, faults.stop_s_max))
         for machine in range(scenario.machines)
         for at_ns in _moments(chance, faults.stops_per_hour, scenario.run_s)
+    ]
+
+
+def _copies(scenario: Scenario, chance: Random) -> list[Anything]:
+    faults = scenario.faults
+    return [
+        Copied(at_ns=faults.copied_at_s * NS_PER_S, machine=machine)
+        for machine in range(scenario.machines)
+        if chance.randrange(1000) < faults.copied_permille
     ]
 
 

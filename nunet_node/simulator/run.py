@@ -5,13 +5,14 @@ Rule: after the faults stop, everything that was promised has to come true withi
 that is still there has been fetched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from nunet_node.errors import MisuseError
+from nunet_node.identity.did import Did
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
 from nunet_node.protocol.replicas.placing import (
@@ -28,6 +29,7 @@ from nunet_node.simulator.watch.promises import BrokenPromiseError, Promises
 from nunet_node.simulator.watch.trace import Trace
 from nunet_node.simulator.watch.watcher import Watcher
 from nunet_node.simulator.world.execution import honest_result
+from nunet_node.simulator.world.machine import Machine
 from nunet_node.simulator.world.people import People
 from nunet_node.simulator.world.population import SYBIL
 from nunet_node.simulator.world.trouble import Trouble
@@ -68,7 +70,7 @@ class Outcome:
     reach_us: list[int] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Run:
     """A plan being carried out."""
 
@@ -132,10 +134,14 @@ class Run:
     def _open_orders(self) -> list[JobId]:
         return [
             job
-            for machine in self.world.machines
+            for machine in self._with_orders()
             for job, order in machine.node.orders.items()
             if order.spec and not order.ended
         ]
+
+    def _with_orders(self) -> list[Machine]:
+        """Return the machines whose orders count: a copy's are the original's."""
+        return [each for each in self.world.machines if each.original is None]
 
     def _kept(self) -> list[JobId]:
         return [
@@ -147,16 +153,17 @@ class Run:
         ]
 
     def _unfetched(self) -> list[JobId]:
-        people, names = self.people, {m.did: m for m in self.world.machines}
+        people, machines = self.people, self.world.machines
+        names = {each.did: each for each in machines if each.original is None}
         waiting = []
-        for machine in self.world.machines:
+        for machine in self._with_orders():
             for job, order in machine.node.orders.items():
                 if order.state is not State.COMPLETED or job in people.fetched:
                     continue
                 custodian = names[order.award.provider] if order.award else None
                 if custodian is None or custodian.gone or job in people.withheld:
                     continue
-                if custodian.traits.honest:
+                if custodian.traits.honest and not custodian.copied:
                     waiting.append(job)
         return waiting
 
@@ -194,7 +201,7 @@ class Run:
         """Return how many are withheld, or at a provider that is gone for good."""
         completed = (
             job
-            for machine in self.world.machines
+            for machine in self._with_orders()
             for job, order in machine.node.orders.items()
             if order.state is State.COMPLETED
         )
@@ -238,42 +245,78 @@ class Run:
         if self.trouble.stops:
             found["stops"] = self.trouble.stops
             found["stops_noticed"] = self.trouble.missed
-        if self.plan.scenario.faults.sybils:
+        faults = self.plan.scenario.faults
+        if self.world.twins:
+            found |= self._copies_measured()
+        if faults.sybils:
             found |= self._sybils_measured()
+        if faults.trickling_permille:
+            found |= self._slow_measured()
+        if self.plan.scenario.compare:
+            found["waits_of_others_alone_us"] = self._waits_alone_us()
         return found
+
+    def _copies_measured(self) -> dict[str, Any]:
+        """Return how many homes ran twice, and how many jobs at both of two."""
+        twins = self.world.twins
+        pairs = [{number, twin.index} for number, twin in twins.items()]
+        ran = self.measures.started_at.values()
+        return {
+            "copied": sum(twin.copied for twin in twins.values()),
+            "ran_at_both": sum(any(pair <= at for pair in pairs) for at in ran),
+        }
 
     def _sybils_measured(self) -> dict[str, Any]:
         """Return how long the others wait, and what one person with many names got."""
-        measures, machines = self.measures, self.world.machines
-        names = {
-            did
-            for machine in machines
-            if machine.name.startswith(SYBIL)
-            for did in machine.users
-        }
-        theirs = measures.waits_of_us(names, theirs=True)
-        honest = measures.waits_of_us(names, theirs=False)
-        found = {
+        names = self._owners(lambda machine: machine.name.startswith(SYBIL))
+        theirs = self.measures.waits_of_us(names, theirs=True)
+        others = self.measures.waits_of_us(names, theirs=False)
+        owners = self.measures.owners.values()
+        return {
             "sybil_names": len(names),
-            "sybil_jobs": sum(owner in names for owner in measures.owners.values()),
-            "sybil_starts_permille": 1000 * len(theirs) // max(1, len(theirs + honest)),
+            "sybil_jobs": sum(owner in names for owner in owners),
+            "sybil_starts_permille": 1000 * len(theirs) // max(1, len(theirs + others)),
             "waits_of_sybils_us": percentiles(theirs),
-            "waits_of_others_us": percentiles(honest),
+            "waits_of_others_us": percentiles(others),
             "queue_longest": self.limits.longest,
         }
-        if self.plan.scenario.compare:
-            alone = Run(without_sybils(self.plan))
-            alone.play()
-            found["waits_of_others_alone_us"] = percentiles(alone.measures.waits_us())
-        return found
+
+    def _slow_measured(self) -> dict[str, Any]:
+        """Return what waited for slow readers, and how long all others do."""
+        slow = self.world.wires.slow
+        names = self._owners(lambda machine: machine.traits.trickles)
+        return {
+            "slow_readers": sum(m.traits.trickles for m in self.world.machines),
+            "unread_longest": slow.longest,
+            "slow_readers_reset": slow.resets,
+            "waits_of_slow_us": percentiles(
+                self.measures.waits_of_us(names, theirs=True)
+            ),
+            "waits_of_others_us": percentiles(
+                self.measures.waits_of_us(names, theirs=False)
+            ),
+        }
+
+    def _waits_alone_us(self) -> Mapping[str, int]:
+        """Return how long the same owners wait when nobody does them any harm."""
+        names = self._owners(lambda machine: machine.traits.trickles)
+        alone = Run(alone_plan(self.plan))
+        alone.play()
+        return percentiles(alone.measures.waits_of_us(names, theirs=False))
+
+    def _owners(self, whose: Callable[[Machine], bool]) -> set[Did]:
+        """Return the users of those machines."""
+        return {
+            did for each in self.world.machines if whose(each) for did in each.users
+        }
 
 
-def without_sybils(plan: Plan) -> Plan:
-    """Return the same plan, but that nobody comes under many names."""
+def alone_plan(plan: Plan) -> Plan:
+    """Return the same plan, but that nobody has many names or reads at a trickle."""
     scenario = plan.scenario
-    faults = replace(scenario.faults, sybils=0)
-    alone = make_plan(replace(scenario, faults=faults), plan.seed)
-    return replace(alone, boots_ns=plan.boots_ns)
+    faults = replace(scenario.faults, sybils=0, trickling_permille=0)
+    calm = replace(scenario, faults=faults, compare=False)
+    return replace(make_plan(calm, plan.seed), boots_ns=plan.boots_ns)
 
 
 def _no_progress(done_s: int, all_s: int) -> None:

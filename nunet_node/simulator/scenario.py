@@ -157,6 +157,13 @@ class Faults(_Part, frozen=True):
     """Providers behind a NAT: nobody can dial them."""
     forgetting_permille: Permille = 0
     """Providers that take copies and keep no block of them."""
+    copied_permille: Permille = 0
+    """Machines whose home, keys and all, is copied at `copied_at_s` and started a
+    second time elsewhere, so that two nodes have one key. Needs the overlay."""
+    copied_at_s: Seconds = 60
+    trickling_permille: Permille = 0
+    """Machines that read `trickle_bytes_per_s` of each session, and no more."""
+    trickle_bytes_per_s: Annotated[int, msgspec.Meta(ge=1)] = 100
     spammers: Count = 0
     """Machines that publish `spam_per_s` adverts each."""
     spam_per_s: Count = 10
@@ -180,7 +187,8 @@ class Scenario(_Part, frozen=True):
     """Longest time in which everything must have ended once the faults are over."""
     real_signatures: bool = False
     compare: bool = False
-    """Plays the same without Sybils as well, and measures how long the others wait."""
+    """Plays the same without Sybils and slow readers as well, and measures how long
+    all others wait."""
     sizes: tuple[int, ...] = ()
     """Machines in all, for each run of a sweep; the kinds keep their proportions."""
     seeds: Annotated[int, msgspec.Meta(ge=1)] = 1
@@ -231,6 +239,9 @@ def parse_scenario(plain: dict[str, Any]) -> Scenario:
         raise ScenarioError(f"not a scenario: {error}") from None
     if scenario.links.gossip not in {"overlay", "oracle"}:
         raise ScenarioError("links.gossip is 'overlay' or 'oracle'")
+    if scenario.faults.copied_permille and scenario.links.gossip != "overlay":
+        # The oracle has one place for each key.
+        raise ScenarioError("faults.copied_permille needs links.gossip 'overlay'")
     if scenario.machines > MACHINES_MAX:
         raise ScenarioError(f"{scenario.machines} machines, limit {MACHINES_MAX}")
     return scenario

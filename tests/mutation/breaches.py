@@ -22,6 +22,8 @@ class Breach:
     new: str
     also: tuple[tuple[str, str, str], ...] = ()
     """More edits, where one line of defence stands behind another."""
+    scenario: str = "everything"
+    """What is played, of `simulations/`."""
 
 
 BREACHES: Final = (
@@ -131,6 +133,29 @@ BREACHES: Final = (
                 "        after = 0\n",
             ),
         ),
+    ),
+    Breach(
+        "a custodian that contradicts itself is waited for",
+        ("I10",),
+        "requester/pursuing.py",
+        "    if denied is not None:\n",
+        "    if False:\n",
+        also=(
+            (
+                "requester/pursuing.py",
+                "            if believing.takes_back(order, said):\n",
+                "            if False:\n",
+            ),
+        ),
+        scenario="copied",
+    ),
+    Breach(
+        "a notice is believed whatever it follows",
+        ("N1",),
+        "requester/believing.py",
+        "    if said.sequence == last + 1 and said.previous == order.notice_digest:",
+        "    if said.sequence == last + 1:",
+        scenario="copied",
     ),
     Breach(
         "that inputs are here is known and never written down",

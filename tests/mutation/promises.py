@@ -2,8 +2,8 @@
 
 Run it with ``make mutants``, or for some promises: ``python -m tests.mutation.promises
 I4 I7``. Each fault is put into a copy of the
-tree, where `simulations/everything.toml` is played under one seed after the other until
-a promise breaks. It ends with 1 if a fault breaks none, or only one that is not its own.
+tree, where `simulations/everything.toml`, or the scenario that it names, is played
+under one seed after the other until a promise breaks. It ends with 1 if a fault breaks none, or only one that is not its own.
 """
 
 import json
@@ -64,7 +64,7 @@ def _is_noticed(copy: Path, breach: Breach) -> bool:
             raise SystemExit(f"{file} does not have it once: {breach.what}")
         path.write_text(before[path].replace(old, new))
     try:
-        found = _play(copy)
+        found = _play(copy, breach.scenario)
     finally:
         for path, text in before.items():
             path.write_text(text)
@@ -76,9 +76,9 @@ def _is_noticed(copy: Path, breach: Breach) -> bool:
     return found is not None and found[1] in breach.promises
 
 
-def _play(copy: Path) -> tuple[int, str, str] | None:
+def _play(copy: Path, name: str) -> tuple[int, str, str] | None:
     """Return the seed, the promise and the words of the first that is broken."""
-    scenario = TREE / "simulations/everything.toml"
+    scenario = TREE / f"simulations/{name}.toml"
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(scenario), str(SEEDS_MAX)],
         cwd=copy,

@@ -9,7 +9,7 @@ from nunet_node.jobs.scheduler import QUEUE_PER_OWNER_MAX
 from nunet_node.protocol.facts import JobAccepted
 from nunet_node.protocol.turn import Batch
 from nunet_node.simulator.plan import Placed, make_plan
-from nunet_node.simulator.run import Run, without_sybils
+from nunet_node.simulator.run import Run, alone_plan
 from nunet_node.simulator.scenario import load_scenario
 from nunet_node.simulator.watch.limits import Limits
 from nunet_node.simulator.watch.promises import BrokenPromiseError
@@ -50,7 +50,7 @@ def _played():
 
 def test_everybody_elses_jobs_are_the_same_with_and_without_sybils():
     plan = make_plan(SMALL, 1)
-    alone = without_sybils(plan)
+    alone = alone_plan(plan)
     others = [
         each
         for each in plan.happenings
@@ -67,7 +67,7 @@ def test_whoever_has_one_name_waits_longer_and_every_job_is_served(played):
     measures = outcome.measures
     assert measures["sybil_names"] == 64
     assert measures["sybil_starts_permille"] > 700
-    alone = Run(without_sybils(make_plan(SMALL, 1))).play()
+    alone = Run(alone_plan(make_plan(SMALL, 1))).play()
     assert alone.broken is None
     assert measures["waits_of_others_us"]["p50"] > 0
     assert alone.measures["started_us"]["max"] < measures["waits_of_others_us"]["max"]

@@ -15,8 +15,8 @@ from nunet_node.protocol.effects import (
 )
 from nunet_node.protocol.messages import LOGS, READ, STATUS
 from nunet_node.protocol.replicas.events import LogCopyGranted
+from nunet_node.protocol.requester.judging import not_signed
 from nunet_node.protocol.requester.memory import Errand, Outcome
-from nunet_node.protocol.requester.pursuing import not_signed
 from nunet_node.protocol.turn import Turn
 from nunet_node.results.logs.chain import LogHead
 

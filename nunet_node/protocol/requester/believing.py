@@ -5,11 +5,18 @@ order; a statement about anything else changes nothing. What has ended for us st
 ended, whatever is said later.
 """
 
+from hashlib import sha256
 from typing import Final
 
 from nunet_node.identity.did import parse_did
 from nunet_node.identity.statement import Statement
-from nunet_node.jobs.statements import HISTORY_MAX, Accepted, Confirmation, Notice
+from nunet_node.jobs.statements import (
+    HISTORY_MAX,
+    Accepted,
+    Confirmation,
+    Notice,
+    Report,
+)
 from nunet_node.protocol.effects import CancelConfirmed, DeliverInputs, OrderAccepted
 from nunet_node.protocol.facts import (
     AwardAccepted,
@@ -25,6 +32,8 @@ from nunet_node.protocol.secrets import handing
 from nunet_node.protocol.turn import Turn
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
+
+CONTRADICTS: Final = "its provider contradicts what it told before"
 
 NOTICES_MAX: Final = 8 * HISTORY_MAX
 """Notices kept of one custody: many times what an honest job has, so that a custodian
@@ -119,13 +128,8 @@ def notice(memory: Memory, turn: Turn, heard: Statement[Notice]) -> Order | None
 
     A notice out of order says that others were missed: its order needs a step too.
     """
-    said = heard.payload
-    order = turn.ledger.orders.get(said.job)
-    if order is None or order.award is None or heard.issuer != order.award.provider:
-        return None
-    if order.ended or order.owner not in (None, said.owner):
-        return None
-    if said.sequence > NOTICES_MAX:
+    said, order = heard.payload, _about(turn, heard)
+    if order is None:
         return None
     last = order.notice.sequence if order.notice else 0
     if said.sequence == last + 1 and said.previous == order.notice_digest:
@@ -135,3 +139,46 @@ def notice(memory: Memory, turn: Turn, heard: Statement[Notice]) -> Order | None
         handing.hand(memory, turn, order)
         return order if order.ended else None
     return order if said.sequence > last + 1 else None
+
+
+def contradicted(turn: Turn, heard: Statement[Notice]) -> Order | None:
+    """Return the order of which its custodian says two things, if this notice shows it.
+
+    Each notice names the one before it, so two that follow one notice, or have one
+    number, cannot both be of one life of the job: the custodian lies, its home was
+    brought back from an older copy, or two nodes run with its key.
+    """
+    said, order = heard.payload, _about(turn, heard)
+    if order is None or order.notice is None or said.attempt < order.notice.attempt:
+        return None
+    last, digest = order.notice.sequence, order.notice_digest
+    other = said.sequence == last and sha256(heard.data).digest() != digest
+    forks = said.sequence == last + 1 and said.previous != digest
+    return order if (other or forks) and not _cancels(order) else None
+
+
+def takes_back(order: Order, said: Report) -> bool:
+    """Tell whether the custodian reports less than it has told before."""
+    known = order.notice
+    if order.ended or known is None or _cancels(order):
+        return False
+    if (said.owner, said.attempt) != (known.owner, known.attempt):
+        return said.owner == known.owner and said.attempt < known.attempt
+    other = said.sequence == known.sequence and said.state is not known.state
+    return other or said.sequence < known.sequence
+
+
+def _cancels(order: Order) -> bool:
+    """Tell whether the answer to a cancel is to come, which says how the job ended."""
+    return order.cancel_wanted and order.confirmation is None
+
+
+def _about(turn: Turn, heard: Statement[Notice]) -> Order | None:
+    """Return the open order that a notice of its custodian is about."""
+    said = heard.payload
+    order = turn.ledger.orders.get(said.job)
+    if order is None or order.award is None or heard.issuer != order.award.provider:
+        return None
+    if order.ended or order.owner not in (None, said.owner):
+        return None
+    return None if said.sequence > NOTICES_MAX else order

@@ -6,9 +6,12 @@ hold it. Nothing here asks anybody.
 
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import RetryCause
+from nunet_node.market.offers import Refusal
+from nunet_node.protocol.effects import CommandRefused
 from nunet_node.protocol.facts import OrderEnded
 from nunet_node.protocol.order import Award, Order
-from nunet_node.protocol.requester.memory import Memory
+from nunet_node.protocol.requester.memory import Memory, Outcome
+from nunet_node.protocol.signing.events import SIGNER_FAILED
 from nunet_node.protocol.turn import Turn
 from nunet_node.quantities import INT53_MAX
 
@@ -45,6 +48,15 @@ def may_retry(order: Order) -> bool:
         return False
     retry = order.spec.retry
     return RetryCause.LOST in retry.on and order.newest_attempt < retry.attempts
+
+
+def not_signed(outcome: Outcome) -> CommandRefused:
+    """Return the news that whoever has the key did not sign a command."""
+    refusal = Refusal(code=SIGNER_FAILED, reason=outcome.unsigned[:500])
+    errand = outcome.errand
+    return CommandRefused(
+        job=errand.job, command=errand.command, provider="", refusal=refusal
+    )
 
 
 def finish(memory: Memory, turn: Turn, order: Order, state: State, reason: str) -> None:

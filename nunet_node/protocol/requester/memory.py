@@ -124,6 +124,8 @@ class Pursuit:
     job: JobId
     tries: int = 0
     """Failures in a row to reach the custodian."""
+    doubts: int = 0
+    """Notices in a row that contradict what is kept; its custodian is asked once."""
     recalls: int = 0
     """Calls in a row for which nobody took it."""
     silent_since_ns: int | None = None
@@ -212,7 +214,7 @@ class Memory:
         """
         pursuit = self.pursuits.get(job)
         if pursuit is not None:
-            pursuit.tries = pursuit.recalls = 0
+            pursuit.tries = pursuit.recalls = pursuit.doubts = 0
 
     def take_up(self, job: JobId) -> None:
         """Drive this order from now on, if it is not driven yet."""

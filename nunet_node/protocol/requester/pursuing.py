@@ -42,7 +42,6 @@ from nunet_node.protocol.requester.memory import (
 )
 from nunet_node.protocol.secrets import handing
 from nunet_node.protocol.sessions import Voice
-from nunet_node.protocol.signing.events import SIGNER_FAILED
 from nunet_node.protocol.turn import NS_PER_S, Turn
 
 AGAIN_TIMER: Final = "again"
@@ -141,6 +140,8 @@ def _answered(
             pursue(memory, turn, voice, order)
         case Report() if command == WATCH and said.job == order.job:
             handing.reported(memory, turn, order, said)
+            if believing.takes_back(order, said):
+                _disowned(memory, turn, voice, order, believing.CONTRADICTS)
         case _:
             return False
     return True
@@ -151,8 +152,22 @@ def heard_notice(
 ) -> None:
     """Believe a notice if it is the custodian's, and the next one."""
     order = believing.notice(memory, turn, heard)
-    if order is not None:
+    denied = believing.contradicted(turn, heard) if order is None else None
+    if denied is not None:
+        _doubted(memory, turn, voice, denied)
+    elif order is not None:
         pursue(memory, turn, voice, order)
+
+
+def _doubted(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
+    """Ask a custodian that contradicts itself; if it stands by it, the job is lost."""
+    pursuit = memory.pursuits.get(order.job)
+    if pursuit is not None:
+        pursuit.doubts += 1
+        if pursuit.doubts > 1:
+            _disowned(memory, turn, voice, order, believing.CONTRADICTS)
+        else:
+            pursue(memory, turn, voice, order)
 
 
 def delivered(
@@ -233,15 +248,6 @@ def _errand_once(
         errands.begin(memory, turn, order, command, args)
 
 
-def not_signed(outcome: Outcome) -> CommandRefused:
-    """Return the news that whoever has the key did not sign a command."""
-    refusal = Refusal(code=SIGNER_FAILED, reason=outcome.unsigned[:500])
-    errand = outcome.errand
-    return CommandRefused(
-        job=errand.job, command=errand.command, provider="", refusal=refusal
-    )
-
-
 def _unsigned(
     memory: Memory, turn: Turn, voice: Voice, order: Order, outcome: Outcome
 ) -> None:
@@ -249,7 +255,7 @@ def _unsigned(
 
     The provider is not silent meanwhile, so the order is not taken to another.
     """
-    turn.tell(not_signed(outcome))
+    turn.tell(judging.not_signed(outcome))
     award, pursued = order.award, order.job in memory.pursuits
     if award is None or not pursued:
         return
@@ -290,20 +296,22 @@ def _refused(
             _drop(memory, turn, voice, order, refusal)
             return
     elif refusal.code == "job.unknown":
-        _unknown(memory, turn, voice, order)
+        _disowned(memory, turn, voice, order, "its provider no longer knows it")
         return
     _later(memory, turn, voice, order, refusal.reason)
 
 
-def _unknown(memory: Memory, turn: Turn, voice: Voice, order: Order) -> None:
-    """The provider says that there is no such job, or that it is not ours."""
+def _disowned(
+    memory: Memory, turn: Turn, voice: Voice, order: Order, reason: str
+) -> None:
+    """The provider does not know the job, or not as it told of it: it is lost."""
     award = order.award
     if order.ended or order.spec is None or award is None:
         memory.let_go(order.job)
     elif order.cancel_wanted and award.accepted is None:
         judging.finish(memory, turn, order, State.CANCELLED, BEFORE_ANY)
     else:
-        _lost(memory, turn, voice, order, "its provider no longer knows it")
+        _lost(memory, turn, voice, order, reason)
 
 
 def _drop(
@@ -379,6 +387,7 @@ def _retry_elsewhere(
         return
     pursuit.avoid.add(award.provider)
     pursuit.tries, pursuit.recalls, pursuit.silent_since_ns = 0, 0, None
+    pursuit.doubts = 0
     pursuit.discovery_ends_ns = None
     memory.calls.pop(order.job, None)
     dropped = AwardDropped(

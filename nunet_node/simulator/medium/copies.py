@@ -4,12 +4,13 @@ Rule: as with inputs, nothing is taken that a node does not expect from this ver
 machine, and nothing is read without the leave that it gave.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.replicas import events as rp
 from nunet_node.simulator.medium.links import Paths
+from nunet_node.simulator.medium.whereabouts import Whereabouts
 from nunet_node.simulator.world.agenda import Agenda
 from nunet_node.simulator.world.machine import Machine
 
@@ -25,7 +26,7 @@ class Copies:
         self,
         agenda: Agenda,
         paths: Paths,
-        peers: Mapping[str, Machine],
+        peers: Whereabouts,
         give: Give,
     ) -> None:
         self._agenda = agenda
@@ -58,7 +59,7 @@ class Copies:
         order: _O,
         then: Callable[[tuple[Machine, int, Machine, _O]], None],
     ) -> None:
-        other = self._peers[order.peer_id]
+        other = self._peers.reached(machine, order.peer_id)
         after_ns = 2 * self._paths.delay_ns(machine, other)
         self._agenda.after(after_ns, then, (machine, machine.boot, other, order))
 

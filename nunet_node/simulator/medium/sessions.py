@@ -1,6 +1,6 @@
 """Sessions: dialled, spoken over, and ended by either side or by the network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from nunet_node.errors import PeerError
@@ -18,6 +18,8 @@ from nunet_node.simulator.medium.links import (
     Paths,
 )
 from nunet_node.simulator.medium.reading import Reader
+from nunet_node.simulator.medium.trickle import Trickle
+from nunet_node.simulator.medium.whereabouts import Whereabouts
 from nunet_node.simulator.world.agenda import Agenda
 from nunet_node.simulator.world.keys import Nonces
 from nunet_node.simulator.world.machine import Link, Machine
@@ -51,19 +53,21 @@ class Wires:
         agenda: Agenda,
         paths: Paths,
         reader: Reader,
-        peers: Mapping[str, Machine],
+        peers: Whereabouts,
         give: Give,
     ) -> None:
         self._agenda = agenda
         self._paths = paths
         self._reader = reader
         self._peers = peers
+        peers.are_connected = self._are_connected
         self._give = give
         self.frames = 0
         self.frame_bytes = 0
         self.dials = 0
         self.dialled: dict[int, set[int]] = {}
         """Who has dialled whom: a peer behind a NAT is reached over its own dials."""
+        self.slow = Trickle(agenda, paths, self._was_read)
         self._unanswered: set[tuple[int, int, ins.SessionId]] = set()
         """Dials of peers whose process is stopped: who, at which boot, and which."""
         self.neighbours: Sequence[Sequence[int]] = ()
@@ -72,7 +76,7 @@ class Wires:
     def open(self, machine: Machine, effect: fx.OpenSession) -> None:
         """Open a stream, over a new connection if there is none."""
         self.dials += 1
-        other = self._peers.get(effect.peer_id)
+        other = self._peers.of(machine, effect.peer_id, effect.addresses)
         about = (machine, machine.boot, effect)
         if other is None or other.gone or not self._paths.joined(machine, other):
             self._agenda.after(DIAL_NS, self._failed, about)
@@ -234,6 +238,12 @@ class Wires:
 
     def _post(self, machine: Machine, link: Link, data: bytes) -> None:
         other, _ = link.other(machine)
+        given_up_ns = self.slow.overflows(link, other, len(data))
+        if given_up_ns is not None:
+            link.open = False
+            for end in (machine, other):
+                self._agenda.after(given_up_ns, self._ended, (link, end))
+            return
         self.frames += 1
         self.frame_bytes += len(data) + FRAME_OVERHEAD_BYTES
         side = int(machine is link.listener)
@@ -254,14 +264,17 @@ class Wires:
         self._agenda.at(arrives_ns, self._arrived, (link, other, data))
 
     def _arrived(self, about: tuple[Link, Machine, bytes]) -> None:
-        link, machine, data = about
+        link, machine, _ = about
         if machine.stalls(self._arrived, about):
             return
-        if not link.alive(machine):
+        if link.has(machine) and not self.slow.takes(about):
+            self._was_read(about)
+
+    def _was_read(self, about: tuple[Link, Machine, bytes]) -> None:
+        link, machine, data = about
+        if not link.has(machine):
             return
         session = link.theirs if machine is link.listener else link.ours
-        if machine.sessions.get(session) is not link:
-            return
         try:
             given = self._reader.frame(
                 session,
@@ -281,7 +294,7 @@ class Wires:
         if machine.stalls(self._ended, about):
             return
         session = link.theirs if machine is link.listener else link.ours
-        if link.alive(machine) and machine.sessions.get(session) is link:
+        if link.has(machine):
             del machine.sessions[session]
             self._give(machine, ins.SessionClosed(session=session))
 

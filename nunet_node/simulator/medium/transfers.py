@@ -4,12 +4,13 @@ Rule: nothing is served without the grant that the node gave to this very peer, 
 no input is taken that the node does not expect.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from nunet_node.jobs.specification import JobId
 from nunet_node.protocol import effects as fx
 from nunet_node.protocol import inputs as ins
 from nunet_node.simulator.medium.links import Paths
+from nunet_node.simulator.medium.whereabouts import Whereabouts
 from nunet_node.simulator.world.agenda import Agenda
 from nunet_node.simulator.world.machine import Machine
 
@@ -23,7 +24,7 @@ class Transfers:
         self,
         agenda: Agenda,
         paths: Paths,
-        peers: Mapping[str, Machine],
+        peers: Whereabouts,
         give: Give,
     ) -> None:
         self._agenda = agenda
@@ -42,7 +43,7 @@ class Transfers:
 
     def deliver(self, machine: Machine, order: fx.DeliverInputs) -> None:
         """Carry a job's inputs to its provider."""
-        other = self._peers[order.peer_id]
+        other = self._peers.reached(machine, order.peer_id)
         expected = other.expecting.get(order.job)
         size = expected.bytes_max if expected is not None else 0
         there_ns = self._paths.delay_ns(machine, other)
@@ -77,7 +78,7 @@ class Transfers:
         done: Callable[[Machine, JobId, bool], None],
     ) -> None:
         """Fetch a result; call ``done`` with whether all of it came."""
-        other = self._peers[told.peer_id]
+        other = self._peers.reached(machine, told.peer_id)
         after_ns = 2 * self._paths.delay_ns(machine, other)
         after_ns += self._paths.transfer_ns(size)
         about = (machine, machine.boot, other, told, size, done)

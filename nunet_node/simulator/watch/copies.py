@@ -6,6 +6,7 @@ its holder's facts still keep. C3: once all is quiet, and audits had their time,
 that is gone from a disk counts no longer.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from nunet_node.identity.did import Did
@@ -38,13 +39,17 @@ class CopyPromises:
 
     def __init__(self, machines: list[Machine]) -> None:
         self._books = [_Books() for _ in machines]
-        self._machines = {machine.did: machine for machine in machines}
+        self._machines = {each.did: each for each in machines if not each.original}
         self.placed = 0
         self.lost = 0
         self._now_ns = 0
 
     def booted(self, now_ns: int, machine: Machine) -> None:
-        """Note nothing: what is kept is read from the facts."""
+        """Note what a copied home has; all else is read from the facts."""
+        del now_ns
+        if machine.original is not None and machine.is_new_copy:
+            before = self._books[machine.original.index]
+            self._books[machine.index] = deepcopy(before)
 
     def turned(
         self,

@@ -52,7 +52,11 @@ class Limits:
                     raise BrokenPromiseError(KNOWN, now_ns, said)
 
     def booted(self, now_ns: int, machine: Machine) -> None:
-        """Check nothing of a boot: what was kept is kept."""
+        """Note what a copied home has; else what was kept is kept."""
+        del now_ns
+        if machine.original is not None and machine.is_new_copy:
+            for table in (self._kept, self._waiting):
+                table[machine.index] = dict(table.get(machine.original.index, {}))
 
     def _note(
         self, machine: Machine, fact: ft.JobAccepted | ft.JobMoved | ft.JobForgotten

@@ -44,6 +44,8 @@ class Measures:
         self.ran_on: Counter[str] = Counter()
         self.owners: dict[JobId, str] = {}
         self.starts: Counter[JobId] = Counter()
+        self.started_at: dict[JobId, set[int]] = {}
+        """The machines at which each job started, by number."""
 
     def turned(self, now_ns: int, machine: Machine, given: Input, batch: Batch) -> None:
         """Note when which job came to which point."""
@@ -59,6 +61,7 @@ class Measures:
                     self.times.started.setdefault(fact.job, now_ns)
                     self.starts[fact.job] += 1
                     self.ran_on[machine.name] += 1
+                    self.started_at.setdefault(fact.job, set()).add(machine.index)
                 case ft.NoticeKept() if is_final(fact.notice.state):
                     self._ends(fact.job, fact.notice.state, now_ns)
                 case ft.OrderEnded():

@@ -1,11 +1,14 @@
-"""The twelve invariants, checked from outside after every turn.
+"""The twelve invariants, checked from outside after every turn, and one of notices.
 
 Rule: a checker keeps its own books, made from facts, frames and effects alone; it
 asks no node what it believes where it could be wrong about it. Numbers are those of
-the network's list of promises (I1 to I12); what each says stands beside its check.
+the network's list of promises (I1 to I12, and N1); what each says stands beside its
+check.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final
 
 from nunet_node.capability.invocation import Invocation
@@ -69,6 +72,8 @@ class Books:
     """When it accepted which cancel, since it booted."""
     heard: dict[JobId, int] = field(default_factory=dict)
     """The number of the last notice of a job's newest attempt."""
+    chain: dict[JobId, bytes] = field(default_factory=dict)
+    """The digest of that notice."""
     told: dict[JobId, list[State]] = field(default_factory=dict)
     """What the owner was told of a job's newest attempt, in order."""
 
@@ -116,6 +121,8 @@ class Promises:
             BrokenPromiseError: it is not.
         """
         self._now_ns = now_ns
+        if machine.original is not None and machine.is_new_copy:
+            self._copied(machine, self._books[machine.original.index])
         self._books[machine.index].stopping.clear()
         ledger = Ledger()
         for fact in machine.journal:
@@ -155,6 +162,12 @@ class Promises:
                 if State.COMPLETED in states and State.STARTING not in states:
                     self._broken("I11", f"{job} completed, and never started")
 
+    def _copied(self, machine: Machine, before: Books) -> None:
+        """Begin the books of a copied home with what stands in the original's."""
+        books = self._books[machine.index] = deepcopy(before)
+        for job, custody in books.jobs.items():
+            self._custodies[job].append(custody)
+
     def _fact(
         self,
         machine: Machine,
@@ -184,6 +197,7 @@ class Promises:
                 self._owned(fact.job, fact.owner)
             case ft.AwardIntended():
                 books.heard.pop(fact.job, None)
+                books.chain.pop(fact.job, None)
                 if State.COMPLETED in books.told.pop(fact.job, ()):
                     self._broken("I3", f"{fact.job} has a result, and runs again")
             case ft.AwardAccepted():
@@ -309,7 +323,11 @@ class Promises:
         notice = fact.notice
         if notice.sequence <= books.heard.get(fact.job, 0):
             self._broken("I11", f"notice {notice.sequence} of {fact.job} is kept twice")
+        # N1: what is believed of a job is one chain, whoever signs two.
+        if notice.previous != books.chain.get(fact.job, b""):
+            self._broken("N1", f"{fact.job} is told on from what was never heard")
         books.heard[fact.job] = notice.sequence
+        books.chain[fact.job] = sha256(fact.data).digest()
         self._told(books, fact.job, notice.state)
         if notice.result is None:
             return

@@ -35,8 +35,10 @@ class Transcript:
 
     def booted(self, now_ns: int, machine: Machine) -> None:
         """Write that a machine is up."""
-        again = " again" if machine.boot > 1 else ""
-        self._write(now_ns, machine, f"is up{again}")
+        said = "is up again" if machine.boot > 1 else "is up"
+        if machine.original is not None and machine.is_new_copy:
+            said = f"is up with a copy of the home of {machine.original.name}"
+        self._write(now_ns, machine, said)
 
     def text(self) -> str:
         """Return the whole story."""

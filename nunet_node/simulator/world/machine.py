@@ -58,15 +58,17 @@ class Traits:
     replays: bool = False
     pries: bool = False
     unreachable: bool = False
+    trickles: bool = False
+    """It reads what it is sent at a trickle."""
 
     @property
     def honest(self) -> bool:
         """Tell whether whoever relies on this machine may expect all it promised."""
         bad = self.lies or self.withholds or self.mute or self.overstates
-        return not (bad or self.equivocates or self.unreachable)
+        return not (bad or self.equivocates or self.unreachable or self.trickles)
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Machine:
     """One node and its surroundings."""
 
@@ -92,6 +94,10 @@ class Machine:
     store_bytes: int = 0
     """Room for copies of others' results."""
     traits: Traits = field(default_factory=Traits)
+    original: "Machine | None" = None
+    """Whose home this one began as a copy of."""
+    copied: bool = False
+    """Another machine has, or had, the same key."""
     peer_id: str = ""
     journal: list[Fact] = field(default_factory=list)
     store: set[Cid] = field(default_factory=set)
@@ -128,6 +134,17 @@ class Machine:
     def did(self) -> Did:
         """The node's DID."""
         return self.key.did
+
+    @property
+    def address(self) -> str:
+        """Where it can be dialled; a copy is somewhere else."""
+        host = "10.0.0.1" if self.original is None else "10.0.0.2"
+        return f"/ip4/{host}/tcp/4001/p2p/{self.peer_id}"
+
+    @property
+    def is_new_copy(self) -> bool:
+        """Whether it runs for the first time, with a copy of another's home."""
+        return self.original is not None and self.boot == 1
 
     @property
     def provides(self) -> bool:
@@ -182,7 +199,8 @@ class Machine:
                 provides=self.provides,
                 price_micro_ntx=self.price_micro_ntx,
                 store_bytes=self.store_bytes,
-                boot=self.boot.to_bytes(16, "big"),
+                # What is new for each process is not copied with a home.
+                boot=((self.original is not None) << 64 | self.boot).to_bytes(16),
                 nonce=Nonces(f"{self.run_name}:{self.name}:{self.boot}"),
                 adverts=table,
             )
@@ -202,7 +220,7 @@ class Machine:
         self.held.clear()
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Link:
     """One session between two machines, at whose boots it was opened."""
 
@@ -220,6 +238,11 @@ class Link:
         if machine is self.dialler:
             return self.listener, self.theirs
         return self.dialler, self.ours
+
+    def has(self, machine: Machine) -> bool:
+        """Tell whether this end is open."""
+        session = self.ours if machine is self.dialler else self.theirs
+        return self.alive(machine) and machine.sessions.get(session) is self
 
     def alive(self, machine: Machine) -> bool:
         """Tell whether the process that held this end still runs."""

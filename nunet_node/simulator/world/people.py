@@ -41,7 +41,7 @@ READS_MAX: Final = 60
 will not give it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class People:
     """The users of all machines."""
 

@@ -4,9 +4,11 @@ Rule: a machine's key and character follow from the seed and its number alone, s
 larger fleet has the smaller one in it.
 """
 
+from collections.abc import Sequence
 from random import Random
 from typing import Final
 
+from nunet_node.simulator.plan import Copied, Plan
 from nunet_node.simulator.scenario import Faults, Scenario
 from nunet_node.simulator.world.keys import signer_for
 from nunet_node.simulator.world.machine import Machine, Traits
@@ -52,6 +54,31 @@ def _machine(
     )
 
 
+def twins(plan: Plan, machines: Sequence[Machine]) -> dict[int, Machine]:
+    """Return where copies of homes will be started, by the original's number."""
+    copied = [each.machine for each in plan.happenings if isinstance(each, Copied)]
+    return {
+        number: _twin(plan, machines[number], len(machines) + count)
+        for count, number in enumerate(dict.fromkeys(copied))
+    }
+
+
+def _twin(plan: Plan, original: Machine, index: int) -> Machine:
+    chance = Random(f"{plan.seed}:machine:{index}")
+    return Machine(
+        index=index,
+        name=f"{original.name}-again",
+        key=original.key,
+        users=original.users,
+        region=chance.randrange(plan.scenario.links.regions),
+        run_name=original.run_name,
+        cpus=original.cpus,
+        price_micro_ntx=original.price_micro_ntx,
+        store_bytes=original.store_bytes,
+        original=original,
+    )
+
+
 def _extra(faults: Faults, number: int) -> tuple[str, int]:
     """Return the name and the users of a machine that comes for mischief alone."""
     if number < faults.spammers:
@@ -67,6 +94,7 @@ def _traits(faults: Faults, chance: Random, *, provides: bool) -> Traits:
         return Traits(
             replays=drawn(faults.replaying_permille),
             pries=drawn(faults.prying_permille),
+            trickles=drawn(faults.trickling_permille),
         )
     return Traits(
         slow_times=faults.slow_times if drawn(faults.slow_permille) else 1,
@@ -77,4 +105,5 @@ def _traits(faults: Faults, chance: Random, *, provides: bool) -> Traits:
         overstates=drawn(faults.overstating_permille),
         unreachable=drawn(faults.unreachable_permille),
         forgets=drawn(faults.forgetting_permille),
+        trickles=drawn(faults.trickling_permille),
     )

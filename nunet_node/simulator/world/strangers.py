@@ -32,7 +32,7 @@ class Strangers:
     def __init__(self, machines: list[Machine], agenda: Agenda, give: Give) -> None:
         self._agenda = agenda
         self._give = give
-        self._machines = {machine.did: machine for machine in machines}
+        self._machines = {each.did: each for each in machines if not each.original}
         self._prying = [machine for machine in machines if machine.traits.pries]
         self._jobs: set[JobId] = set()
 

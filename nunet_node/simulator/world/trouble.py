@@ -24,7 +24,7 @@ SPAM_PROMISES: Final = ResourceVector(
 """What spam offers, so that it looks better than every honest advert."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Trouble:
     """Carries out a plan."""
 
@@ -56,6 +56,8 @@ class Trouble:
         world = self.world
         world.paths.healed = True
         world.paths.cuts.clear()
+        for twin in world.twins.values():
+            self._end_copy(twin)
         for machine in world.machines:
             machine.offset_s, machine.doom = 0, None
             if machine.stalled is not None:
@@ -77,6 +79,7 @@ class Trouble:
             p.ClockJumped: self._jump,
             p.DiskFilled: self._fill,
             p.Stopped: self._stop,
+            p.Copied: self._copy,
             p.EngineLost: self._lose_engine,
         }
 
@@ -165,6 +168,23 @@ class Trouble:
         world.wires.forsake(machine, other)
         world.give(other, ins.PeerGone(peer_id=machine.peer_id))
         world.give(machine, ins.PeerGone(peer_id=other.peer_id))
+
+    def _copy(self, copied: p.Copied) -> None:
+        """Start a copy of a machine's home elsewhere, as it is on disk now."""
+        world = self.world
+        original, twin = world.machines[copied.machine], world.twins[copied.machine]
+        if self.healed or original.gone or twin.copied:
+            return
+        original.copied = twin.copied = True
+        twin.journal = list(original.journal)
+        twin.store, twin.copies = set(original.store), set(original.copies)
+        world.boot(twin)
+        world.returned(twin)
+
+    def _end_copy(self, twin: Machine) -> None:
+        """Let somebody find out that a home runs twice, and end the copy of it."""
+        twin.gone = True
+        self.world.kill(twin, silent=False)
 
     def _lose_engine(self, lost: p.EngineLost) -> None:
         machine = self.world.machines[lost.machine]

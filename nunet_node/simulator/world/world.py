@@ -33,12 +33,13 @@ from nunet_node.simulator.medium.reading import (
 )
 from nunet_node.simulator.medium.sessions import START_S, Wires, unix_s
 from nunet_node.simulator.medium.transfers import Transfers
+from nunet_node.simulator.medium.whereabouts import Whereabouts
 from nunet_node.simulator.plan import NS_PER_S, Plan
 from nunet_node.simulator.watch.watcher import Watcher
 from nunet_node.simulator.world.agenda import Agenda
 from nunet_node.simulator.world.execution import Execution
 from nunet_node.simulator.world.machine import Machine
-from nunet_node.simulator.world.population import populate
+from nunet_node.simulator.world.population import populate, twins
 
 JOIN_MAX: Final = 3
 """Neighbours that a machine asks for what they have heard, when it joins."""
@@ -60,14 +61,16 @@ class World:
         chance = Random(f"{plan.seed}:paths")
         self.paths = Paths(scenario.links, scenario.faults, chance)
         self.machines = populate(scenario, plan.seed)
-        self.peers = {machine.peer_id: machine for machine in self.machines}
+        self.twins = twins(plan, self.machines)
+        self.machines += self.twins.values()
+        peers = Whereabouts(self.machines)
         self.reader: Reader = (
             StrictReader() if scenario.real_signatures else TrustingReader()
         )
-        self.wires = Wires(self.agenda, self.paths, self.reader, self.peers, self.give)
+        self.wires = Wires(self.agenda, self.paths, self.reader, peers, self.give)
         self.execution = Execution(self.agenda, self.give, scenario.work.result_bytes)
-        self.transfers = Transfers(self.agenda, self.paths, self.peers, self.give)
-        self.copies = Copies(self.agenda, self.paths, self.peers, self.give)
+        self.transfers = Transfers(self.agenda, self.paths, peers, self.give)
+        self.copies = Copies(self.agenda, self.paths, peers, self.give)
         overlay_chance = Random(f"{plan.seed}:overlay")
         self.overlay = Overlay(self.machines, self.agenda, self.paths, overlay_chance)
         self.overlay.deliver = self._heard
@@ -87,10 +90,11 @@ class World:
         self._idled = [watcher.turned for watcher in watchers if watcher.idle_too]
 
     def start(self) -> None:
-        """Boot every machine."""
+        """Boot every machine; copies come when they are made."""
         boots_ns = dict(enumerate(self.plan.boots_ns))
-        for machine in self.machines:
-            at_ns = machine.index * JOIN_SPREAD_NS // len(self.machines)
+        machines = [each for each in self.machines if each.original is None]
+        for machine in machines:
+            at_ns = machine.index * JOIN_SPREAD_NS // len(machines)
             self.agenda.at(boots_ns.get(machine.index, at_ns), self.boot, machine)
 
     def now(self, machine: Machine) -> Now:
@@ -110,8 +114,7 @@ class World:
         for watcher in self.watchers:
             watcher.booted(self.agenda.now_ns, machine)
         self.overlay.returned(machine.index)
-        address = f"/ip4/10.0.0.1/tcp/4001/p2p/{machine.peer_id}"
-        self.give(machine, ins.AddressesChanged(addresses=(address,)))
+        self.give(machine, ins.AddressesChanged(addresses=(machine.address,)))
         if machine.provides:
             self.give(machine, machine.probed())
         self.give(machine, ins.NodeStarted())

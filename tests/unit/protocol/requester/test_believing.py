@@ -7,7 +7,7 @@ import pytest
 
 from nunet_node.identity.statement import Statement
 from nunet_node.jobs.lifecycle import State
-from nunet_node.jobs.statements import Confirmation, Notice
+from nunet_node.jobs.statements import Confirmation, Notice, Report
 from nunet_node.protocol.requester import believing
 from nunet_node.protocol.turn import Turn
 from tests.unit.protocol.world import World, place, spec
@@ -103,6 +103,57 @@ def test_a_notice_of_anybody_else_is_ignored(provider, user, order):
     notice = notice_of(provider, user, order)
     heard = msgspec.structs.replace(notice, issuer=user.did)
     assert hear(user, heard) == (None, ())
+
+
+@pytest.mark.parametrize("other", [{"previous": b""}, {"previous": b"x" * 32}])
+def test_a_notice_that_follows_another_contradicts(provider, user, order, other):
+    turn = Turn(user.node._ledger, user.world.now)
+    heard = notice_of(provider, user, order, **other)
+    assert believing.contradicted(turn, heard) == order
+    assert believing.contradicted(turn, notice_of(provider, user, order)) is None
+
+
+def test_another_notice_of_the_same_number_contradicts(provider, user, order):
+    turn = Turn(user.node._ledger, user.world.now)
+    heard = notice_of(provider, user, order, sequence=order.notice.sequence)
+    assert believing.contradicted(turn, heard) == order
+
+
+@pytest.mark.parametrize("other", [{"sequence": 1}, {"sequence": 9}, {"owner": OTHER}])
+def test_old_notices_and_gaps_contradict_nothing(provider, user, order, other):
+    turn = Turn(user.node._ledger, user.world.now)
+    heard = notice_of(provider, user, order, **{"previous": b"", **other})
+    assert believing.contradicted(turn, heard) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "less"),
+    [
+        ({}, False),
+        ({"sequence": 9, "state": State.STORING}, False),
+        ({"attempt": 2, "sequence": 1}, False),
+        ({"sequence": 1}, True),
+        ({"state": State.STORING}, True),
+        ({"attempt": 0}, True),
+    ],
+)
+def test_a_report_of_less_than_was_told_takes_it_back(order, said, less):
+    known = order.notice
+    report = Report(
+        job=order.job,
+        owner=known.owner,
+        name="",
+        resources=order.spec.resources,
+        **{
+            "attempt": known.attempt,
+            "state": known.state,
+            "sequence": known.sequence,
+            "history": (),
+            **said,
+        },
+    )
+    assert believing.takes_back(order, report) is less
+    assert not believing.takes_back(replace(order, cancel_wanted=True), report)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from nunet_node.protocol.effects import (
     OrderChanged,
     ProviderUnreachable,
 )
+from nunet_node.protocol.facts import JobMoved
 from nunet_node.protocol.messages import Invoke
 from nunet_node.protocol.requester.memory import LOST_AFTER_S
 from tests.unit.protocol.world import INPUT, World, place, spec
@@ -393,3 +394,52 @@ def test_a_provider_that_forgot_the_job_has_lost_it(world, provider, user):
 
     assert user.orders[job].state is State.LOST
     assert [r.refusal.code for r in user.told(CommandRefused)] == ["job.unknown"]
+
+
+def brought_back(provider, *, before):
+    """Bring a provider's home back from a copy of before a job came to that state."""
+    older = [
+        number
+        for number, fact in enumerate(provider.journal)
+        if isinstance(fact, JobMoved) and fact.state is before
+    ]
+    provider.kill()
+    del provider.journal[older[0] :]
+    provider.restart()
+
+
+def test_a_provider_that_tells_less_than_before_has_lost_the_job(world, provider, user):
+    job = place(user, spec())
+    assert user.orders[job].state is State.RUNNING
+    brought_back(provider, before=State.STARTING)
+    world.run(for_s=20)
+    order = user.orders[job]
+    assert order.state is State.LOST
+    assert "contradicts what it told before" in order.reason
+
+
+def test_a_job_that_its_provider_tells_in_two_ways_goes_elsewhere_if_it_may(
+    world, provider, user
+):
+    job = place(user, spec(retry=Retry(attempts=2, on=("lost",))))
+    other = world.peer(3, cpus=2)
+    brought_back(provider, before=State.STARTING)
+    world.run(for_s=20)
+    order = user.orders[job]
+    assert (order.award.provider, order.attempt) == (other.did, 2)
+    assert order.state is State.RUNNING
+    assert any("contradicts" in move.reason for move in order.history)
+    sessions = user.told(OrderChanged)
+    assert len(sessions) < 40
+
+
+def test_a_cancel_is_confirmed_by_a_provider_that_was_brought_back(
+    world, provider, user
+):
+    job = place(user, spec())
+    brought_back(provider, before=State.STARTING)
+    user.give(ins.CancelWanted(job=job))
+    world.run(for_s=20)
+    order = user.orders[job]
+    assert order.confirmation is not None
+    assert order.ended

@@ -8,6 +8,8 @@ without. Where they install, iroh and Kubo fetch as many bytes, too.
 
 Each fetch has the yardstick measured right before it and right after it, so that both
 met the same machine. The processor time of both sides hardly depends on what else runs.
+Everything begins with memory that was in use until just now (`memory`), but for one
+fetch of each round, which is measured after a pause and has a row of its own.
 """
 
 import argparse
@@ -35,6 +37,7 @@ from nunet_node.jobs.specification import ResultKind
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.storage.blocks import BlockStore
 from tests.bench.figures import Figures, table
+from tests.bench.memory import PAUSE_S, pause, warm
 from tests.bench.provider import Provider, environment, put_first, worked_s
 from tests.bench.stores import IROH, KUBO, NotHereError, iroh, kubo
 
@@ -44,6 +47,7 @@ RECEIVE_BYTES: Final = 256 << 10
 TCP: Final = "TCP and SHA-256, trio"
 SEALED: Final = "fetch, sealed"
 PUBLIC: Final = "fetch, public"
+PAUSED: Final = f"fetch, sealed, after a pause of {PAUSE_S} s"
 
 _SENDER: Final = """
 import socket, sys
@@ -87,18 +91,33 @@ async def _bare(port: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Meter:
-    """Takes the time of the clock and of the processors, on both sides."""
+    """Takes the time of the clock and of the processors, on both sides.
 
+    ``place`` is where the files lie that are written meanwhile.
+    """
+
+    place: Path
     clock: Figures
     work: Figures
 
     async def measure(
-        self, name: str, peer: int, act: Callable[[], Awaitable[float]]
+        self,
+        name: str,
+        peer: int,
+        act: Callable[[], Awaitable[float]],
+        *,
+        paused: bool = False,
     ) -> None:
         """Do something with another process; ``act`` returns the seconds it took."""
+        await trio.to_thread.run_sync(pause if paused else partial(warm, self.place))
         before = worked_s(peer) + time.process_time()
         self.clock.add(name, [await act()])
         self.work.add(name, [worked_s(peer) + time.process_time() - before])
+
+    async def measure_other(self, name: str, act: Callable[[], float]) -> None:
+        """Let another program do it, which counts its own seconds."""
+        await trio.to_thread.run_sync(warm, self.place)
+        self.clock.add(name, [await trio.to_thread.run_sync(act)])
 
 
 async def _result(client: Client, kind: ResultKind, mib: int) -> JobHandle:
@@ -155,7 +174,7 @@ def _free_port() -> int:
 
 
 async def _measure(place: Path, rounds: int, mib: int, *, first: bool) -> _Meter:
-    meter = _Meter(Figures(), Figures())
+    meter = _Meter(place, Figures(), Figures())
     home = open_home(place / "user")
     with (
         Provider(place / "provider") as provider,
@@ -163,23 +182,23 @@ async def _measure(place: Path, rounds: int, mib: int, *, first: bool) -> _Meter
         _others(place, mib) as others,
     ):
         async with open_client(home, bootstrap=(provider.address,)) as client:
-            handles = {
-                SEALED: await _result(client, ResultKind.SEALED, mib),
-                PUBLIC: await _result(client, ResultKind.PUBLIC, mib),
-            }
+            sealed = await _result(client, ResultKind.SEALED, mib)
+            public = await _result(client, ResultKind.PUBLIC, mib)
+            handles = {SEALED: sealed, PUBLIC: public, PAUSED: sealed}
             bare = partial(_bare, port)
             if first:
                 put_first(os.getpid())
             for turn in range(rounds):
                 for name, handle in handles.items():
-                    target = place / f"{handle.job}-{turn}"
+                    target = place / f"{name}-{turn}".replace(" ", "-")
                     await meter.measure(f"{TCP}, before {name}", sender, bare)
                     fetch = partial(_fetch, handle, target)
-                    await meter.measure(name, provider.pid, fetch)
+                    paused = name == PAUSED
+                    await meter.measure(name, provider.pid, fetch, paused=paused)
                     await _clear(home, target)
                     await meter.measure(f"{TCP}, after {name}", sender, bare)
                 for name, other in others.items():
-                    meter.clock.add(name, [await trio.to_thread.run_sync(other)])
+                    await meter.measure_other(name, other)
     for figures in (meter.clock, meter.work):
         _join(figures, handles)
     return meter
@@ -221,20 +240,20 @@ def main() -> None:
 
 def _tables(meter: _Meter, mib: int) -> str:
     rows = []
-    for name in (TCP, SEALED, PUBLIC, IROH, KUBO):
+    for name in (TCP, SEALED, PUBLIC, PAUSED, IROH, KUBO):
         taken = meter.clock.median(name)
         if taken is not None:
             row = _row(meter.clock, name, (SEALED,))
             rows.append([*row, f"{mib / taken:.0f}"])
     head = [f"{mib} MiB", "median ms", "least", "most", "/ TCP"]
-    work = [_row(meter.work, name, ()) for name in (TCP, SEALED, PUBLIC)]
+    work = [_row(meter.work, name, ()) for name in (TCP, SEALED, PUBLIC, PAUSED)]
     said = [
         table([*head, "/ sealed", "MiB/s"], rows),
         "",
         table(["Processor time of both sides", *head[1:]], work),
         "",
     ]
-    for name in (SEALED, PUBLIC):
+    for name in (SEALED, PUBLIC, PAUSED):
         times = meter.clock.ratio(name, f"{TCP}, around {name}")
         said.append(f"- {name}: {1 / (times or 1):.0%} of the rate of TCP")
     return "\n".join(said)

@@ -1,8 +1,9 @@
 """What a finished job leaves to be kept: a walk through a directory made by an enemy.
 
 Rule: the job's processes are gone, and still no link is followed, no device or pipe
-opened, no file taken that has a second name elsewhere. What is passed over is
-reported. Globs are matched a segment at a time, so no pattern takes exponential time.
+opened, no file taken that has a second name elsewhere, nor one under a name that no
+result could carry. What is passed over is reported. Globs are matched a segment at a
+time, so no pattern takes exponential time.
 """
 
 import fnmatch
@@ -15,9 +16,14 @@ from typing import Final, Literal
 
 from nunet_node.executors.jobdir import JobDir, file_mark
 from nunet_node.executors.port import DEPTH_MAX
+from nunet_node.results.errors import PathError
+from nunet_node.results.layout import OUTPUTS
+from nunet_node.results.paths import PATH_PARTS_MAX, check_path
 
 SKIPPED_MAX: Final = 100
 """Most entries reported as passed over; a person reads no more."""
+SHOWN_CHARS_MAX: Final = 200
+"""Most of such an entry's path that is reported; a person knows it by then."""
 _WILD: Final = frozenset("*?[")
 
 
@@ -143,8 +149,13 @@ def _walk_below(walk: _Walk, folder: int, name: str, path: str, depth: int) -> N
 
 
 def _take(walk: _Walk, folder: int, name: str, path: str) -> None:
+    # In a result it lies below a directory, which counts to its depth.
+    kept = f"{OUTPUTS}/{path}"
+    if kept.count("/") >= PATH_PARTS_MAX:
+        walk.skip(path, "depth")
+        return
     try:
-        path.encode("utf-8")
+        check_path(kept)
         # Without waiting: opening a named pipe would block until somebody writes.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
         if not stat.S_ISREG(
@@ -153,7 +164,7 @@ def _take(walk: _Walk, folder: int, name: str, path: str) -> None:
             walk.skip(path, _unusual(folder, name))
             return
         descriptor = os.open(name, flags, dir_fd=folder)
-    except UnicodeEncodeError:
+    except PathError:
         walk.skip(path, "name")
         return
     except OSError:
@@ -226,4 +237,6 @@ def _past_stars(glob: tuple[str, ...], places: set[int]) -> set[int]:
 
 
 def _printable(path: str) -> str:
-    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a path that forges nothing on a screen, and fits into a reason."""
+    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in path)
+    return shown if len(shown) <= SHOWN_CHARS_MAX else f"{shown[:SHOWN_CHARS_MAX]}…"

@@ -74,7 +74,16 @@ def bounds(order: RunOrder, program: Path) -> Bounds:
         disk_bytes=order.disk_bytes,
         log_bytes_max=order.log_bytes_max,
         files_max=order.files_max,
+        cpu_ms=cpu_s(order) * 1000,
     )
+
+
+def cpu_s(order: RunOrder) -> int:
+    """Return how much processor time the order is good for, and a second more.
+
+    A job that shares a processor still has all of it at times.
+    """
+    return order.wall_s * max(1000, order.cpu_millis) // 1000 + 1
 
 
 def memory_bytes(order: RunOrder, program: Path) -> int:
@@ -240,7 +249,7 @@ def ending(order: RunOrder, launch: Launch, watched: Watched) -> RunEnd:
     return RunEnd(
         exit_code=exit_code if watched.limit is None else None,
         limit=limit,
-        reason=reason if limit is None else LIMIT_REASONS[limit],
+        reason=reason if limit is None else watched.why or LIMIT_REASONS[limit],
         usage=watched.usage(),
         isolation="+".join(achieved),
         stdout_truncated="stdout" in watched.truncated,
@@ -266,7 +275,7 @@ LIMIT_REASONS: Final[dict[Limit, str]] = {
     "disk": "it wrote more than disk_bytes",
     "files": "it made more files than files_max",
     "log": "it wrote more than log_bytes_max to its output streams",
-    "cpu": "one process used all the processor time of the order",
+    "cpu": "it used all the processor time of the order",
     "cancelled": "it was cancelled",
     "lost": "the machine that ran it went away",
 }
@@ -317,14 +326,16 @@ def limit_of_exit(exit_code: int | None) -> Limit | None:
 
 
 def _limits(order: RunOrder, job_dir: JobDir) -> dict[str, int]:
-    processors_millis = max(1000, order.cpu_millis)
     return {
         "RLIMIT_CORE": 0,
-        "RLIMIT_CPU": order.wall_s * processors_millis // 1000 + 1,
-        "RLIMIT_FSIZE": order.disk_bytes,
+        "RLIMIT_CPU": cpu_s(order),
+        # A byte more, so that what was stopped here is seen to be too much.
+        "RLIMIT_FSIZE": order.disk_bytes + 1,
         "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_NICE": 0,
         "RLIMIT_NOFILE": OPEN_FILES_MAX,
         "RLIMIT_NPROC": _process_limit(job_dir, pids_max(order)),
+        "RLIMIT_RTPRIO": 0,
     }
 
 

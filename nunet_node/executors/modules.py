@@ -37,6 +37,8 @@ MODULE_BYTES_MAX: Final = 64 << 20
 """Largest module: compiling takes about fifteen times as much memory."""
 COMPILE_WALL_S: Final = 120
 """Longest compilation; CPython takes 4 to 8 seconds of one processor."""
+COMPILE_CPU_S: Final = 4 * COMPILE_WALL_S
+"""Most processor time of a compilation, which has several processors for CPython."""
 COMPILE_MEMORY_BYTES: Final = 1536 << 20
 """Most memory of a compilation; CPython takes about 400 MiB."""
 COMPILE_PIDS_MAX: Final = 64
@@ -223,6 +225,7 @@ def _bounds(wall_s: int) -> Bounds:
         disk_bytes=1 << 20,
         log_bytes_max=64 << 10,
         files_max=16,
+        cpu_ms=COMPILE_CPU_S * 1000,
     )
 
 
@@ -247,7 +250,7 @@ def _request(job_dir: jobdir.JobDir, *, trusted: bool) -> dict[str, object]:
         "limits": {
             "RLIMIT_FSIZE": COMPILED_BYTES_MAX,
             "RLIMIT_CORE": 0,
-            "RLIMIT_CPU": COMPILE_WALL_S * 4,
+            "RLIMIT_CPU": COMPILE_CPU_S,
         },
     }
 

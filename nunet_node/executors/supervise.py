@@ -21,6 +21,7 @@ from nunet_node.executors.port import Limit, Usage
 from nunet_node.executors.ready import Ready
 from nunet_node.executors.sandbox import meter
 from nunet_node.executors.sandbox.cgroups import ControlGroup
+from nunet_node.executors.sandbox.holdings import Flight
 from nunet_node.executors.spawn import STATUS_BYTES_MAX, Child, ChildSays
 
 POLL_MIN_S: Final = 0.05
@@ -33,6 +34,10 @@ POLL_COST_FACTOR: Final = 10
 BURIAL_PAUSE_S: Final = 0.005
 SETTLE_S: Final = 5
 """Longest wait for the kernel to take down a killed tree before giving up on it."""
+
+HIDDEN_REASON: Final = (
+    "files that it sent over a socket and nobody received hide how much it wrote"
+)
 
 OnLog = Callable[[str, bytes], None]
 OnStarted = Callable[[], None]
@@ -47,6 +52,7 @@ class Bounds:
     disk_bytes: int
     log_bytes_max: int
     files_max: int
+    cpu_ms: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,7 +67,9 @@ class Watched:
     boxed: bool
     heard: ChildSays = field(default_factory=ChildSays)
     limit: Limit | None = None
+    why: str = ""
     fault: str | None = None
+    flight: Flight = field(default_factory=Flight)
     log_bytes: int = 0
     truncated: set[str] = field(default_factory=set)
     late_status: int | None = None
@@ -80,10 +88,13 @@ class Watched:
         """Whether the runner, or bubblewrap, said that the guest is about to run."""
         return self.heard.started is not None or self.heard.first_pid is not None
 
-    def stop(self, limit: Limit) -> None:
-        """Kill the tree because of ``limit``; the first limit is the one reported."""
+    def stop(self, limit: Limit, why: str = "") -> None:
+        """Kill the tree because of ``limit``; the first limit is the one reported.
+
+        ``why`` is told where the usual words for the limit would mislead.
+        """
         if self.limit is None:
-            self.limit = limit
+            self.limit, self.why = limit, why
         self.kill()
 
     def kill(self) -> None:
@@ -108,7 +119,7 @@ class Watched:
         """Return what was used, from the best witness there is."""
         peak, cpu_ms = self.memory_peak_bytes, self.cpu_ms
         if self.group is not None:
-            peak = max(peak, self.group.memory_peak_bytes())
+            peak = self.group.memory_peak_bytes() or peak
             cpu_ms = max(cpu_ms, self.group.cpu_ms())
         return Usage(
             cpu_ms=cpu_ms,
@@ -298,9 +309,10 @@ async def _measure_once(watched: Watched) -> None:
     watched.memory_peak_bytes = max(watched.memory_peak_bytes, tree.memory_bytes)
     watched.cpu_ms = max(watched.cpu_ms, tree.cpu_ms)
     bounds = watched.bounds
-    too_big = disk.size_bytes + tree.unlinked_bytes > bounds.disk_bytes
-    if too_big:
+    if disk.size_bytes + tree.unlinked_bytes > bounds.disk_bytes:
         watched.stop("disk")
+    elif watched.flight.too_long(tree.in_flight):
+        watched.stop("disk", HIDDEN_REASON)
     if disk.entries > bounds.files_max:
         watched.stop("files")
     if watched.group is not None:
@@ -310,12 +322,16 @@ async def _measure_once(watched: Watched) -> None:
         too_much_memory = tree.memory_bytes > bounds.memory_bytes
     if too_much_memory and not watched.ended:
         watched.stop("memory")
+    if watched.cpu_ms > bounds.cpu_ms and not watched.ended:
+        watched.stop("cpu")
 
 
 def _look(watched: Watched) -> tuple[meter.TreeUse, meter.DiskUse]:
     folders = (watched.job_dir.path, watched.job_dir.tmp_path)
     return (
-        meter.tree_use(watched.child.pid, watched.device),
+        meter.tree_use(
+            watched.child.pid, watched.device, grouped=watched.group is not None
+        ),
         meter.disk_use(folders, watched.bounds.files_max),
     )
 

@@ -99,6 +99,19 @@ async def test_memory_disk_log_and_deadline_end_it_by_name():
         assert ran.end.limit == limit, ran.end
 
 
+async def test_it_has_the_filter_of_a_native_job():
+    ran = await contained(
+        "unshare --user true && echo GOT user; unshare --mount true && echo GOT mount;"
+        "unshare --user --net true && echo GOT net; grep ^Seccomp: /proc/self/status"
+    )
+    assert ran.stdout.split() == [b"Seccomp:", b"2"]
+
+
+async def test_its_processor_time_and_its_priority_are_bounded():
+    ran = await contained("bash -c 'ulimit -t; ulimit -r; ulimit -e'", wall_s=20)
+    assert ran.stdout.split() == [b"21", b"0", b"0"]
+
+
 async def test_a_cancelled_container_is_gone_when_the_cancellation_returns():
     await need("container")
     async with some_executors() as executors:

@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from nunet_node.executors.collect import Collected, OutputsRefused, collect_outputs
+from nunet_node.executors.collect import (
+    SHOWN_CHARS_MAX,
+    Collected,
+    OutputsRefused,
+    collect_outputs,
+)
 from nunet_node.executors.jobdir import JobDir, open_job_dir, remove_job_dir
 from nunet_node.executors.port import DEPTH_MAX, InputPathError
+from nunet_node.results.layout import OUTPUTS
+from nunet_node.results.paths import check_path
 from tests.executors_kit import MIB, shell_job
 
 
@@ -87,6 +94,48 @@ def test_a_name_that_is_not_text_is_passed_over(job_dir: JobDir):
     assert found.files == ()
     assert [entry.reason for entry in found.skipped] == ["name"]
     found.skipped[0].path.encode()
+
+
+NAMES_THAT_FORGE = ("a\nb", "a\x1b[31m", "a\x9b", "a\u202egpj.exe", "a\\b", "a\r")
+
+
+@pytest.mark.parametrize("name", NAMES_THAT_FORGE, ids=ascii)
+def test_a_name_that_no_result_can_carry_costs_only_its_own_file(
+    job_dir: JobDir, name: str
+):
+    (job_dir.path / name).write_text("x")
+    (job_dir.path / "good").write_text("y")
+    found = collected(job_dir)
+    assert [file.path for file in found.files] == ["good"]
+    (skipped,) = found.skipped
+    assert skipped.reason == "name"
+    assert skipped.path.isprintable()
+
+
+@pytest.mark.parametrize("parts", [31, 32])
+def test_a_file_deeper_than_a_result_costs_only_itself(job_dir: JobDir, parts: int):
+    deep = job_dir.path.joinpath(*"d" * (parts - 1))
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("x")
+    (job_dir.path / "good").write_text("y")
+    found = collected(job_dir)
+    for file in found.files:
+        check_path(f"{OUTPUTS}/{file.path}")
+    assert len(found.files) == (2 if parts == 31 else 1)
+
+
+def test_a_path_longer_than_a_result_takes_costs_only_itself(job_dir: JobDir):
+    deep = job_dir.path.joinpath(*["x" * 250] * 4)
+    deep.mkdir(parents=True)
+    (deep / "fifteen-chars-x").write_text("x")
+    (deep / "longer-than-that").write_text("x")
+    (job_dir.path / "good").write_text("y")
+    found = collected(job_dir)
+    for file in found.files:
+        check_path(f"{OUTPUTS}/{file.path}")
+    assert len(found.files) + len(found.skipped) == 3
+    assert found.skipped[0].reason == "name"
+    assert len(found.skipped[0].path) <= SHOWN_CHARS_MAX + 1
 
 
 def test_what_is_passed_over_is_reported_within_bounds(job_dir: JobDir):

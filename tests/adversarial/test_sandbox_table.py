@@ -3,11 +3,15 @@
 The others stand by theme in the files beside this one.
 """
 
+import contextlib
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from nunet_node.executors.engines import bounds, ending, launch
+from nunet_node.executors.supervise import supervise
 from tests.executors_kit import (
     an_order,
     attempt,
@@ -15,6 +19,7 @@ from tests.executors_kit import (
     need,
     python_job,
     shell_job,
+    some_executors,
 )
 
 SECRET = "token-of-the-node-1f0e"
@@ -97,6 +102,60 @@ async def test_a_namespace_within_the_namespace_is_refused():
     assert ran.stdout == b"end\n"
 
 
+async def test_a_socket_to_elsewhere_is_refused_however_its_kind_is_spelt():
+    """The kernel reads half of the register, and a filter must read no more."""
+    capability = await need("process")
+    if "seccomp" not in capability.isolation:
+        pytest.skip("the system-call filter needs libseccomp")
+    ran = await native_python_job(
+        "import ctypes, os\n"
+        "libc = ctypes.CDLL(None)\n"
+        "call = {'x86_64': 41, 'aarch64': 198}[os.uname().machine]\n"
+        "for family in (16, 17, 31, 38, 40, 44):\n"
+        "    for above in (0, 1 << 32, 7 << 60):\n"
+        "        for kind in (1, 2, 3):\n"
+        "            words = map(ctypes.c_long, (family | above, kind, 0))\n"
+        "            if libc.syscall(call, *words) >= 0: print('GOT', family)\n"
+        "print('end')\n"
+    )
+    assert ran.stdout == b"end\n"
+
+
+async def test_calls_newer_than_the_filter_s_library_are_not_there():
+    capability = await need("process")
+    if "seccomp" not in capability.isolation:
+        pytest.skip("the system-call filter needs libseccomp")
+    ran = await native_python_job(
+        "import ctypes, errno\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "for call in (457, 458, 459, 467, 470, 511):\n"
+        "    libc.syscall(call, 0, 0, 0, 0)\n"
+        "    print(errno.errorcode[ctypes.get_errno()])\n"
+    )
+    assert ran.stdout.split() == [b"ENOSYS"] * 6
+
+
+async def test_what_proc_tells_of_the_whole_machine_is_closed():
+    ran = await shell_job(
+        "for name in cmdline interrupts kcore key-users keys kmsg timer_list; do"
+        "  cat /proc/$name && echo GOT $name; done; echo end"
+    )
+    assert ran.stdout == b"end\n"
+
+
+async def test_the_first_process_of_the_sandbox_cannot_be_rewritten():
+    ran = await shell_job("(: <>/proc/1/mem) && echo GOT; echo end")
+    assert ran.stdout == b"end\n"
+
+
+async def test_no_priority_above_other_programs_can_be_had():
+    ran = await shell_job(
+        "chrt -f 1 true && echo GOT; chrt -r 1 true && echo GOT;"
+        "bash -c 'ulimit -r; ulimit -e'"
+    )
+    assert ran.stdout == b"0\n0\n"
+
+
 async def test_the_processor_time_of_one_process_is_bounded_by_the_order():
     ran = await shell_job("ulimit -t", wall_s=20, cpu_millis=1000)
     assert int(ran.stdout) == 21
@@ -106,6 +165,28 @@ async def test_a_process_that_took_too_much_processor_time_is_told_so():
     # The signal of that limit, without the minutes that it takes to earn it.
     ran = await shell_job("kill -XCPU $$")
     assert ran.end.limit == "cpu"
+
+
+async def test_the_processor_time_of_all_processes_together_is_bounded():
+    # Of its own bound, without the minutes that it takes to reach the smallest order's.
+    await need("process")
+    order = an_order(
+        "process", "sh", "-c", "for i in 1 2 3; do while :; do :; done & done; wait"
+    )
+    async with some_executors(control_groups=False) as executors:
+        job_dir = await executors.open_job("job", 1)
+        bwrap = await executors._program(order, job_dir)
+        with contextlib.ExitStack() as stack:
+            launched = launch(order, job_dir, bwrap, stack, None)
+            watched = await supervise(
+                launched.request,
+                bounds=replace(bounds(order, bwrap), cpu_ms=300),
+                job_dir=job_dir,
+                group=None,
+                given=launched.given,
+            )
+        await executors.remove(job_dir)
+    assert ending(order, launched, watched).limit == "cpu"
 
 
 async def test_no_process_leaves_a_core():

@@ -39,6 +39,12 @@ class EngineApi:
         """Return what the engine says about itself."""
         return await self._json("GET", "/info")
 
+    async def is_podman(self) -> bool:
+        """Tell whether it is podman, which reads some options in a way of its own."""
+        version = await self._json("GET", "/version")
+        parts = version.get("Components") or ()
+        return any("podman" in str(part.get("Name")).lower() for part in parts)
+
     async def image_id(self, name: str) -> str | None:
         """Return the id of an image that the engine has; None if it has none."""
         answer = await self._client.get(f"/images/{quote(name, safe='')}/json")

@@ -5,11 +5,17 @@ says it made and, where the kernel shows the process, with what the kernel says;
 container that falls short is killed. Sources: Docker Engine API 1.41; proc(5).
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Any, Final
 
-from nunet_node.executors.engines import OPEN_FILES_MAX, PIDS_MAX, environment
+from nunet_node.executors.engines import (
+    OPEN_FILES_MAX,
+    PIDS_MAX,
+    cpu_s,
+    environment,
+)
 from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.port import RunOrder
 from nunet_node.executors.sandbox.bubblewrap import (
@@ -17,24 +23,31 @@ from nunet_node.executors.sandbox.bubblewrap import (
     SHARED_MEMORY_BYTES_MAX,
     TMP_PATH,
 )
+from nunet_node.executors.sandbox.seccomp import native_document
 
 Document = dict[str, Any]
 LABEL: Final = "nunet-node"
+FILTER: Final = "seccomp.json"
 NO_LIMIT: Final = 2**63
 """What a control group without a limit allows."""
+_FILTERED: Final = "2"
+"""What the kernel says of a process whose system calls a filter sees."""
 _NANO_PER_MILLI: Final = 1_000_000
 
 
 def document(
-    order: RunOrder, job_dir: JobDir, image: str, *, rootless: bool
+    order: RunOrder, job_dir: JobDir, image: str, *, rootless: bool, filtered: str
 ) -> dict[str, Any]:
-    """Return what to ask of the engine for one run."""
+    """Return what to ask of the engine for one run.
+
+    ``filtered`` is the filter of system calls, as `filter_for` has it.
+    """
     uid = os.geteuid() if job_dir.uid is None else job_dir.uid
     host = {
         "NetworkMode": "none",
         "IpcMode": "private",
         "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges"],
+        "SecurityOpt": ["no-new-privileges", f"seccomp={filtered}"],
         "ReadonlyRootfs": True,
         "Memory": order.memory_bytes,
         "MemorySwap": order.memory_bytes,
@@ -45,9 +58,13 @@ def document(
         "LogConfig": {"Type": "none"},
         "Ulimits": [
             _limit("core", 0),
-            _limit("fsize", order.disk_bytes),
+            _limit("cpu", cpu_s(order)),
+            _limit("fsize", order.disk_bytes + 1),
+            _limit("msgqueue", 0),
+            _limit("nice", 0),
             _limit("nofile", OPEN_FILES_MAX),
             _limit("nproc", PIDS_MAX),
+            _limit("rtprio", 0),
         ],
         "Mounts": [
             _mount(job_dir.path, JOB_PATH),
@@ -68,6 +85,19 @@ def document(
         "Labels": {LABEL: label_of(job_dir)},
         "HostConfig": host,
     }
+
+
+def filter_for(job_dir: JobDir, *, podman: bool) -> str:
+    """Return the filter that a native program gets, as an engine takes it.
+
+    Podman reads a file, which lies out of the job's sight; others take its content.
+    """
+    content = json.dumps(native_document())
+    if not podman:
+        return content
+    place = job_dir.root / FILTER
+    place.write_text(content)
+    return str(place)
 
 
 def label_of(job_dir: JobDir) -> str:
@@ -99,6 +129,7 @@ def shown_by_kernel(pid: int, memory_bytes: int) -> tuple[str, ...]:
         return ()
     short = [] if int(status["CapEff"], 16) == 0 else ["capabilities"]
     short += [] if status["NoNewPrivs"] == "1" else ["no-new-privileges"]
+    short += [] if status["Seccomp"] == _FILTERED else ["a filter of system calls"]
     short += [] if status["Uid"].split()[1] != "0" else ["a user that is not root"]
     if _same_network(pid):
         short.append("a network of its own")

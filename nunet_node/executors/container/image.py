@@ -24,7 +24,7 @@ from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.port import PROBE_IMAGE, EngineError, RunOrder
 
 READ_BYTES: Final = 1 << 20
-_PROBE_TOOLS: Final = "sh bash cat grep head readlink sleep tr true".split()  # noqa: SIM905
+_PROBE_TOOLS: Final = "sh bash cat grep head readlink sleep tr true unshare".split()  # noqa: SIM905
 _LIBRARY: Final = re.compile(r"(/\S+) \(0x")
 _NAMES: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,255}")
 

@@ -22,15 +22,18 @@ from nunet_node.executors.container.box import (
     LABEL,
     Document,
     document,
+    filter_for,
     shortcomings,
     shown_by_kernel,
 )
 from nunet_node.executors.container.image import local_image
-from nunet_node.executors.engines import LIMIT_REASONS, limit_of_exit
+from nunet_node.executors.engines import LIMIT_REASONS, cpu_s, limit_of_exit
 from nunet_node.executors.jobdir import JobDir
 from nunet_node.executors.port import EngineError, Limit, RunEnd, RunOrder, Usage
 from nunet_node.executors.sandbox import meter
+from nunet_node.executors.sandbox.holdings import Flight
 from nunet_node.executors.supervise import (
+    HIDDEN_REASON,
     POLL_COST_FACTOR,
     POLL_MIN_S,
     SETTLE_S,
@@ -43,6 +46,10 @@ LOOKS_MAX: Final = 5
 LOOK_PAUSE_S: Final = 0.05
 LEFT_MAX: Final = 1000
 """Most containers of a killed node that are removed; no node runs nearly as many."""
+ISOLATION: Final = "container+uid+seccomp+cgroup"
+"""The barriers of every container: one that lacks any of them is killed."""
+EXIT_CODES: Final = 256
+"""What a program can end with; an engine that lost sight of one says -1."""
 _KILLED: Final = 137
 """Exit code of a first process that was killed; nothing inside a container can."""
 
@@ -58,6 +65,8 @@ class _Watch:
     began_s: float = field(default_factory=trio.current_time)
     pid: int = 0
     limit: Limit | None = None
+    why: str = ""
+    flight: Flight = field(default_factory=Flight)
     fault: str | None = None
     exit_code: int | None = None
     log_bytes: int = 0
@@ -67,9 +76,10 @@ class _Watch:
     doomed: trio.Event = field(default_factory=trio.Event)
     drained: trio.Event = field(default_factory=trio.Event)
 
-    def stop(self, limit: Limit) -> None:
+    def stop(self, limit: Limit, why: str = "") -> None:
         """End the run because of ``limit``; the first limit is the one reported."""
-        self.limit = self.limit or limit
+        if self.limit is None:
+            self.limit, self.why = limit, why
         self.doomed.set()
 
     def fail(self, why: str) -> None:
@@ -117,7 +127,10 @@ class Containers:
             security = [str(each) for each in about.get("SecurityOptions") or ()]
             image = await local_image(api, order, job_dir)
             rootless = any("rootless" in each for each in security)
-            asked = document(order, job_dir, image, rootless=rootless)
+            filtered = filter_for(job_dir, podman=await api.is_podman())
+            asked = document(
+                order, job_dir, image, rootless=rootless, filtered=filtered
+            )
             with trio.CancelScope(shield=True):
                 # Cancelled in between, a container would exist that nobody knows of.
                 container = await api.create(asked)
@@ -127,8 +140,7 @@ class Containers:
                 with trio.CancelScope(shield=True):
                     await api.remove(container)
         await _measure_once(watch)
-        filtered = any("seccomp" in each for each in security)
-        return _ending(watch, filtered=filtered)
+        return _ending(watch)
 
 
 async def _watched(
@@ -163,7 +175,10 @@ async def _live(api: EngineApi, container: str, asked: Document, watch: _Watch) 
         raise EngineError(f"the engine does not keep to: {', '.join(short)}")
     if watch.on_started is not None:
         watch.on_started()
-    watch.exit_code = await api.wait(container)
+    code = await api.wait(container)
+    if code not in range(EXIT_CODES):
+        raise EngineError(f"the engine says {code} of how it ended")
+    watch.exit_code = code
     ended = await api.inspect(container)
     if ended["State"].get("OOMKilled") or watch.exit_code == _KILLED:
         watch.limit = watch.limit or (None if watch.doomed.is_set() else "memory")
@@ -227,10 +242,14 @@ async def _measure_once(watch: _Watch) -> None:
     watch.cpu_ms = max(watch.cpu_ms, tree.cpu_ms)
     if disk.size_bytes + tree.unlinked_bytes > order.disk_bytes:
         watch.stop("disk")
+    elif watch.flight.too_long(tree.in_flight):
+        watch.stop("disk", HIDDEN_REASON)
     elif disk.entries > order.files_max:
         watch.stop("files")
     elif tree.memory_bytes > order.memory_bytes:
         watch.stop("memory")
+    elif watch.cpu_ms > cpu_s(order) * 1000:
+        watch.stop("cpu")
 
 
 def _look(watch: _Watch) -> tuple[meter.TreeUse, meter.DiskUse]:
@@ -242,11 +261,10 @@ def _look(watch: _Watch) -> tuple[meter.TreeUse, meter.DiskUse]:
     return tree, meter.disk_use(folders, watch.order.files_max)
 
 
-def _ending(watch: _Watch, *, filtered: bool) -> RunEnd:
+def _ending(watch: _Watch) -> RunEnd:
     code = watch.exit_code
     limit = watch.limit or (limit_of_exit(code) if watch.fault is None else None)
-    barriers = ["container", "uid", *(["seccomp"] if filtered else []), "cgroup"]
-    reason = watch.fault if limit is None else LIMIT_REASONS[limit]
+    reason = watch.fault if limit is None else watch.why or LIMIT_REASONS[limit]
     return RunEnd(
         exit_code=None if watch.limit or watch.fault else code,
         limit=limit,
@@ -256,7 +274,7 @@ def _ending(watch: _Watch, *, filtered: bool) -> RunEnd:
             wall_ms=int((trio.current_time() - watch.began_s) * 1000),
             memory_peak_bytes=watch.memory_peak_bytes,
         ),
-        isolation="+".join(barriers),
+        isolation=ISOLATION,
         stdout_truncated="stdout" in watch.truncated,
         stderr_truncated="stderr" in watch.truncated,
     )

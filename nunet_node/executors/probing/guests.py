@@ -38,6 +38,8 @@ why=
 [ -w /proc/sys/kernel/core_pattern ] && why="it can change the kernel's settings"
 grep -q '^CapEff:[^1-9a-f]*$' /proc/self/status || why="it has capabilities"
 grep -q '^NoNewPrivs:.1' /proc/self/status || why="it can gain privileges"
+command -v unshare >/dev/null || why="unshare is not here to be tried"
+unshare --user true && why="it can make itself root of a namespace"
 told privileges "$why"
 """
 """Shell: works wherever there is a ``/bin/sh``; its errors are of no interest."""

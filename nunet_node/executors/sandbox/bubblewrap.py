@@ -47,6 +47,11 @@ _LOADER: Final = (  # noqa: SIM905 - a table of words
 _SYSTEM: Final = (
     f"--proc /proc --dev /dev --size {SHARED_MEMORY_BYTES_MAX} --tmpfs /dev/shm"
 ).split()
+_OF_THE_HOST: Final = (  # noqa: SIM905 - a table of words
+    "cmdline interrupts kcore key-users keys kmsg sched_debug timer_list"
+).split()
+"""Files in /proc that tell of the whole machine what is nobody's business: what it was
+started with, whose keys it holds, when somebody types."""
 _TOP_FOLDERS: Final = ("bin", "sbin", "lib", "lib64")
 """Links into /usr on a merged system, directories of their own on an older one."""
 _SEALED: Final = ["--remount-ro", "/proc", "--remount-ro", "/"]
@@ -88,6 +93,7 @@ def options(  # noqa: PLR0913 - each is another part of the box
         *(_LOADER if root is None else ()),
         *(_AUTHORITIES if gated and root is None else ()),
         *_SYSTEM,
+        *_masks(),
         *(word for node in devices for word in ("--dev-bind", node, node)),
         "--remount-ro",
         "/dev",
@@ -99,6 +105,13 @@ def options(  # noqa: PLR0913 - each is another part of the box
         "--",
         *argv,
     ]
+
+
+@cache
+def _masks() -> tuple[str, ...]:
+    """Return what lies over those of `_OF_THE_HOST` that this kernel has."""
+    here = [at for name in _OF_THE_HOST if (at := Path("/proc", name)).exists()]
+    return tuple(word for at in here for word in ("--ro-bind", "/dev/null", str(at)))
 
 
 @cache

@@ -12,26 +12,34 @@ from pathlib import Path
 from typing import Final
 
 from nunet_node.executors.port import DEPTH_MAX
+from nunet_node.executors.sandbox.holdings import (
+    Holdings,
+    has_memory,
+    queued_bytes,
+    read,
+    threads,
+)
 
 UNMEASURABLE: Final = 2**62
 """What a tree counts as that hides from being measured."""
 _BLOCK_BYTES: Final = 512
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _TICK_MS: Final = 1000 // os.sysconf("SC_CLK_TCK")
-NAMELESS_MAPPED_MAX: Final = 8
-"""Most files of a tree that are mapped, but neither named nor open any more: their
-size cannot be seen, only that each keeps to the limit on one file."""
 PIDS_WALKED_MAX: Final = 4096
 """Most processes looked at in one tree; no job is allowed nearly as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeUse:
-    """Processes of one job: anonymous memory, processor time, unnamed files."""
+    """Processes of one job: memory, processor time, and files without a name.
+
+    ``in_flight`` counts descriptors on their way between them, seen by nobody.
+    """
 
     memory_bytes: int = 0
     cpu_ms: int = 0
     unlinked_bytes: int = 0
+    in_flight: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,22 +50,27 @@ class DiskUse:
     entries: int = 0
 
 
-def tree_use(root_pid: int, device: int) -> TreeUse:
+def tree_use(root_pid: int, device: int, *, grouped: bool = True) -> TreeUse:
     """Sum over ``root_pid`` and all it started; processes that vanish count 0.
 
     Files without a name count where they lie on ``device``, the job's file system.
+    Memory that no process shows by itself counts unless the tree is ``grouped``: then
+    its control group knows better.
     """
-    memory = cpu = unlinked = 0
-    seen_files: set[tuple[int, int]] = set()
-    mapped: set[tuple[int, int]] = set()
-    for pid in descendants(root_pid):
-        memory += _memory_bytes(pid)
+    memory = cpu = 0
+    held = Holdings(device=device)
+    pids = descendants(root_pid)
+    for pid in pids:
         cpu += _cpu_ms(pid)
-        unlinked += _unlinked_bytes(pid, device, seen_files)
-        mapped |= _mapped_nameless(pid, device)
-    if len(mapped - seen_files) > NAMELESS_MAPPED_MAX:
-        unlinked = UNMEASURABLE
-    return TreeUse(memory_bytes=memory, cpu_ms=cpu, unlinked_bytes=unlinked)
+        memory += _process_bytes(pid, held)
+    if not grouped:
+        memory += held.memory_bytes + queued_bytes(pids)
+    return TreeUse(
+        memory_bytes=UNMEASURABLE if held.hides_memory and not grouped else memory,
+        cpu_ms=cpu,
+        unlinked_bytes=UNMEASURABLE if held.hides_files else held.unlinked_bytes,
+        in_flight=held.in_flight,
+    )
 
 
 def descendants(root_pid: int) -> list[int]:
@@ -68,7 +81,7 @@ def descendants(root_pid: int) -> list[int]:
             break
         try:
             for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - hot
-                children = _read(f"/proc/{pid}/task/{thread}/children")
+                children = read(f"/proc/{pid}/task/{thread}/children")
                 found.extend(int(child) for child in children.split())
         except OSError:
             continue
@@ -77,7 +90,7 @@ def descendants(root_pid: int) -> list[int]:
 
 def parent_of(pid: int) -> int | None:
     """Return the parent of ``pid``, or None when it is gone."""
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    fields = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return int(fields[1]) if fields else None
 
 
@@ -137,8 +150,21 @@ def _with_entry(
         os.close(below)
 
 
-def _memory_bytes(pid: int) -> int:
-    fields = _read(f"/proc/{pid}/statm").split()
+def _process_bytes(pid: int, held: Holdings) -> int:
+    """Return the memory of one process, and note what else it holds."""
+    each = threads(pid)
+    for thread in each:
+        held.add_descriptors(thread)
+    # The first thread may have ended, and tells nothing then; the others go on.
+    alive = next(filter(has_memory, each), None)
+    if alive is None:
+        return 0
+    held.add_mappings(alive)
+    return _memory_bytes(alive)
+
+
+def _memory_bytes(thread: str) -> int:
+    fields = read(f"{thread}/statm").split()
     if not fields:
         return 0
     # Resident minus file-backed pages: libraries shared with the host are not the
@@ -147,55 +173,6 @@ def _memory_bytes(pid: int) -> int:
 
 
 def _cpu_ms(pid: int) -> int:
-    _, _, fields = _read(f"/proc/{pid}/stat").rpartition(")")
-    numbers = fields.split()
-    if not numbers:
-        return 0
-    user, system = int(numbers[11]), int(numbers[12])
-    return (user + system) * _TICK_MS
-
-
-def _unlinked_bytes(pid: int, device: int, seen: set[tuple[int, int]]) -> int:
-    """Bytes in files that have no name any more but are held open."""
-    total = 0
-    try:
-        descriptors = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - hot
-    except PermissionError:
-        # A process that ends is closed to us and has no memory any more; one that
-        # has some has made itself unreadable.
-        return UNMEASURABLE if _has_memory(pid) else 0
-    except OSError:
-        return 0
-    for descriptor in descriptors:
-        try:
-            held = os.stat(f"/proc/{pid}/fd/{descriptor}")  # noqa: PTH116 - hot
-        except OSError:
-            continue
-        key = (held.st_dev, held.st_ino)
-        nameless = stat.S_ISREG(held.st_mode) and held.st_nlink == 0
-        if nameless and held.st_dev == device and key not in seen:
-            seen.add(key)
-            total += held.st_blocks * _BLOCK_BYTES
-    return total
-
-
-def _has_memory(pid: int) -> bool:
-    return _read(f"/proc/{pid}/statm").split()[:1] not in ([], ["0"])
-
-
-def _mapped_nameless(pid: int, device: int) -> set[tuple[int, int]]:
-    found = set()
-    for line in _read(f"/proc/{pid}/maps").splitlines():
-        if line.endswith(" (deleted)"):
-            major, minor = line.split()[3].split(":")
-            if os.makedev(int(major, 16), int(minor, 16)) == device:
-                found.add((device, int(line.split()[4])))
-    return found
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as source:  # noqa: PTH123 - hot
-            return source.read()
-    except OSError:
-        return ""
+    """Return the processor time of a process and of its children that are gone."""
+    _, _, fields = read(f"/proc/{pid}/stat").rpartition(")")
+    return sum(map(int, fields.split()[11:15])) * _TICK_MS

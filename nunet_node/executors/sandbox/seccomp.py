@@ -3,15 +3,20 @@
 A deny list for native programs, which need most of Linux; a stricter one for the
 WebAssembly runner, which never starts programs and never opens a socket. libseccomp
 is optional: without it a filter is empty and the isolation label leaves the word
-out. Source: seccomp(2), and the list of calls that container runtimes deny.
+out. Container engines get the first as a document. Rule: an argument is compared in
+the half that the kernel reads, because a program may put anything into the other.
+Source: seccomp(2), the list of calls that container runtimes deny, and the Linux
+section of the runtime specification of the Open Container Initiative.
 """
 
 import contextlib
 import errno
 import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 _NEVER: Final = (  # noqa: SIM905 - a table of words
     "acct add_key adjtimex bpf chroot clock_adjtime clock_settime delete_module "
@@ -49,46 +54,153 @@ _NAMESPACES: Final = (
 _THREAD: Final = 0x00010000
 _TERMINAL_INJECTIONS: Final = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX: typing into the terminal of whoever started the node."""
-_SOCKET_FAMILIES: Final = (16, 17, 38, 40)
-"""Netlink, packet, kernel crypto and vsock: they reach past a network namespace."""
+_SOCKET_FAMILIES: Final = (*range(3, 10), *range(11, 64))
+"""All but Unix and the two of the Internet. Netlink, packets, kernel crypto, sockets
+to virtual machines and Bluetooth reach past a network namespace."""
+_KEEP_SIZE: Final = 0x1
+_PUNCH_HOLE: Final = 0x2
+"""Ways of fallocate(2). What is kept beyond the end of a file is on the disk, and no
+limit on the size of a file holds it; only a hole is made with both."""
+_SOCKET_LEVEL: Final = 1
+_SEND_BUFFER: Final = 7
+"""SO_SNDBUF: how much may wait in a socket, where only its default can be counted."""
+_UNHEARD_OF: Final = (*range(457, 462), 467, *range(470, 512))
+"""Calls about mounts, security modules and namespaces that are newer than libseccomp,
+and those that no kernel had yet: one number on every architecture since 424. Source:
+Linux, scripts/syscall.tbl."""
+_INT: Final = 0xFFFFFFFF
+"""The half of a register that an argument of type int is read from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arg:
+    """What an argument is, as far as the mask shows it."""
+
+    position: int
+    value: int
+    mask: int = _INT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Denied:
+    """Calls by name, or by number; with arguments, only when all of them match."""
+
+    calls: tuple[str | int, ...]
+    error: int = errno.EPERM
+    args: tuple[_Arg, ...] = ()
+
+
+_OF_BOTH: Final = (
+    _Denied(calls=tuple(_NEVER)),
+    _Denied(calls=_UNHEARD_OF, error=errno.ENOSYS),
+    # Its flags lie in memory, out of a filter's sight; libc falls back to clone.
+    _Denied(calls=("clone3",), error=errno.ENOSYS),
+    _Denied(
+        calls=("fallocate",),
+        error=errno.EOPNOTSUPP,
+        args=(_Arg(position=1, value=_KEEP_SIZE, mask=_KEEP_SIZE | _PUNCH_HOLE),),
+    ),
+)
+_NATIVE: Final = (
+    *_OF_BOTH,
+    *(
+        _Denied(calls=("clone",), args=(_Arg(position=0, value=flag, mask=flag),))
+        for flag in _NAMESPACES
+    ),
+    *(
+        _Denied(calls=("ioctl",), args=(_Arg(position=1, value=request),))
+        for request in _TERMINAL_INJECTIONS
+    ),
+    *(
+        _Denied(
+            calls=("socket",),
+            error=errno.EAFNOSUPPORT,
+            args=(_Arg(position=0, value=family),),
+        )
+        for family in _SOCKET_FAMILIES
+    ),
+)
+_UNCOUNTED: Final = (
+    _Denied(calls=tuple(_HIDDEN_MEMORY)),
+    _Denied(
+        calls=("setsockopt",),
+        args=(
+            _Arg(position=1, value=_SOCKET_LEVEL),
+            _Arg(position=2, value=_SEND_BUFFER),
+        ),
+    ),
+)
+_RUNNER: Final = (
+    *_OF_BOTH,
+    _Denied(calls=tuple(_RUNNER_NEVER)),
+    # A clone that is no thread is a fork.
+    _Denied(calls=("clone",), args=(_Arg(position=0, value=0, mask=_THREAD),)),
+)
 
 
 @cache
 def native_filter(*, hidden_memory: bool) -> bytes:
     """Return the filter for native programs; empty without libseccomp.
 
-    With ``hidden_memory`` False it also denies memory that only a control group
-    could account for.
+    With ``hidden_memory`` False it also denies what only a control group could
+    account for: memory of no process, and long queues in sockets.
     """
-    library = _library()
-    if library is None:
-        return b""
-    rules = library.SyscallFilter(library.ALLOW)
-    _deny(library, rules, _NEVER if hidden_memory else (*_NEVER, *_HIDDEN_MEMORY))
-    # Its flags lie in memory, out of a filter's sight; libc falls back to clone.
-    rules.add_rule(library.ERRNO(errno.ENOSYS), "clone3")
-    for flag in _NAMESPACES:
-        _deny_masked(library, rules, ("clone", 0), flag, flag)
-    for request in _TERMINAL_INJECTIONS:
-        _deny_masked(library, rules, ("ioctl", 1), 0xFFFFFFFF, request)
-    for family in _SOCKET_FAMILIES:
-        is_family = library.Arg(0, library.EQ, family)
-        rules.add_rule(library.ERRNO(errno.EAFNOSUPPORT), "socket", is_family)
-    return _exported(rules)
+    return _built(_NATIVE if hidden_memory else (*_NATIVE, *_UNCOUNTED))
 
 
 @cache
 def runner_filter() -> bytes:
     """Return the filter for the WebAssembly runner; empty without libseccomp."""
+    return _built(_RUNNER)
+
+
+def native_document() -> dict[str, Any]:
+    """Return the filter for native programs as container engines read it.
+
+    Calls without a name are left out: an engine knows none by their numbers.
+    """
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            {
+                "names": [call for call in rule.calls if isinstance(call, str)],
+                "action": "SCMP_ACT_ERRNO",
+                "errnoRet": rule.error,
+                "args": [
+                    {
+                        "index": arg.position,
+                        "op": "SCMP_CMP_MASKED_EQ",
+                        "value": arg.mask,
+                        "valueTwo": arg.value,
+                    }
+                    for arg in rule.args
+                ],
+            }
+            for rule in _NATIVE
+            if isinstance(rule.calls[0], str)
+        ],
+    }
+
+
+def _built(denied: Iterable[_Denied]) -> bytes:
     library = _library()
     if library is None:
         return b""
     rules = library.SyscallFilter(library.ALLOW)
-    _deny(library, rules, (*_NEVER, *_RUNNER_NEVER))
-    rules.add_rule(library.ERRNO(errno.ENOSYS), "clone3")
-    # A clone that is no thread is a fork.
-    _deny_masked(library, rules, ("clone", 0), _THREAD, 0)
-    return _exported(rules)
+    for rule in denied:
+        args = [
+            library.Arg(arg.position, library.MASKED_EQ, arg.mask, arg.value)
+            for arg in rule.args
+        ]
+        for call in rule.calls:
+            # A call unknown to this architecture or libseccomp needs no denying: it is
+            # none here, or it is new and stands by its number.
+            with contextlib.suppress(OSError, RuntimeError, ValueError):
+                rules.add_rule(library.ERRNO(rule.error), call, *args)
+    with tempfile.TemporaryFile() as target:
+        rules.export_bpf(target)
+        target.seek(0)
+        return target.read()
 
 
 def _library() -> ModuleType | None:
@@ -98,27 +210,3 @@ def _library() -> ModuleType | None:
         return None
     found: ModuleType = pyseccomp
     return found
-
-
-def _deny(
-    library: ModuleType, rules: object, names: list[str] | tuple[str, ...]
-) -> None:
-    for name in names:
-        # A call unknown to this architecture or libseccomp needs no denying.
-        with contextlib.suppress(OSError, RuntimeError, ValueError):
-            rules.add_rule(library.ERRNO(errno.EPERM), name)  # type: ignore[attr-defined]
-
-
-def _deny_masked(
-    library: ModuleType, rules: object, where: tuple[str, int], mask: int, value: int
-) -> None:
-    call, position = where
-    matches = library.Arg(position, library.MASKED_EQ, mask, value)
-    rules.add_rule(library.ERRNO(errno.EPERM), call, matches)  # type: ignore[attr-defined]
-
-
-def _exported(rules: object) -> bytes:
-    with tempfile.TemporaryFile() as target:
-        rules.export_bpf(target)  # type: ignore[attr-defined]
-        target.seek(0)
-        return target.read()

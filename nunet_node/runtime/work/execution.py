@@ -339,7 +339,7 @@ def _run_order(order: StartJob, secrets: tuple[tuple[str, bytes], ...]) -> RunOr
         memory_bytes=spec.resources.memory_bytes,
         disk_bytes=spec.resources.disk_bytes,
         wall_s=spec.timeouts.run_s,
-        output_bytes_max=spec.output_bytes_max or spec.resources.disk_bytes,
+        output_bytes_max=output_bytes_max(spec),
         log_bytes_max=LOG_BYTES_MAX,
         outputs=spec.outputs,
         gpus=order.gpus,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nunet_node.cli.output import Bar, Settings, visible
-from nunet_node.client import JobHandle
+from nunet_node.client import JobHandle, ReadElsewhere
 from nunet_node.errors import PeerError
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
@@ -98,8 +98,14 @@ async def fetch_shown(settings: Settings, handle: JobHandle, target: Path) -> Pa
         bar.clear()
         settings.note(f"peer {peer_id} is dropped, others are asked: {why}")
 
+    def elsewhere(where: ReadElsewhere) -> None:
+        bar.clear()
+        settings.note(_elsewhere_text(where))
+
     try:
-        path = await handle.fetch(target, bar, on_dropped=dropped)
+        path = await handle.fetch(
+            target, bar, on_dropped=dropped, on_elsewhere=elsewhere
+        )
     finally:
         bar.clear()
     with suppress(PeerError):
@@ -107,6 +113,17 @@ async def fetch_shown(settings: Settings, handle: JobHandle, target: Path) -> Pa
         if name is not None:
             settings.note(f"public: IPFS tools know this result as {name}")
     return path
+
+
+def _elsewhere_text(where: ReadElsewhere) -> str:
+    if where.holder:
+        return f"its provider does not answer; {where.holder} has a copy"
+    if where.has_receipt:
+        return "all of it is in this home's store already; nobody is asked"
+    return (
+        "its provider does not answer; all of it is in this home's store, but for the "
+        "provider's receipt"
+    )
 
 
 def warn_of_seal(settings: Settings, *, opens: bool, what: str = "its result") -> None:

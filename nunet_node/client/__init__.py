@@ -26,6 +26,7 @@ from nunet_node.client.errors import (
     ResultMissingError,
     UnknownJobError,
 )
+from nunet_node.client.fetching.copies import Copy, ReadElsewhere
 from nunet_node.client.handle import JobHandle, LogPiece, OnEvent
 from nunet_node.client.session import DEFAULT_IDENTITY, Client, open_client
 from nunet_node.jobs.job_file import FileInput, JobFile
@@ -36,6 +37,7 @@ __all__ = [
     "Client",
     "ClientError",
     "CommandRefusedError",
+    "Copy",
     "FileInput",
     "JobFile",
     "JobHandle",
@@ -43,6 +45,7 @@ __all__ = [
     "NoNetworkError",
     "OnEvent",
     "ProviderUnreachableError",
+    "ReadElsewhere",
     "ResultMissingError",
     "UnknownJobError",
     "job_document",

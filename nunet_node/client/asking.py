@@ -1,33 +1,41 @@
 """Questions about one job, each answered once: by its provider, or by a holder.
 
 Rule: the job's provider is asked first; who keeps a copy is asked only when it cannot
-be reached or has nothing. Holders are found by the job's id alone, in the order in
-which its provider chose them. Leave to read ends with a connection, and what was
-fetched does not; so after a break leave is asked for again, as long as that helps.
+be reached, is silent or has nothing. Holders are found by the job's id alone, in the
+order in which its provider chose them.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
 from typing import Final, TypeVar
 
 import trio
 
 from nunet_node.client.errors import (
     ClientError,
+    NoNetworkError,
     ProviderUnreachableError,
     ResultMissingError,
     UnknownJobError,
     refused,
 )
+from nunet_node.client.fetching.copies import (
+    HURRY_S,
+    LOOK_S,
+    Copy,
+    OnElsewhere,
+    ReadElsewhere,
+    ask_in_turn,
+)
+from nunet_node.identity.did import Did
+from nunet_node.identity.keys import AbsentKey
+from nunet_node.identity.peer_id import did_of_peer_id
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import LogReceipt, Receipt
-from nunet_node.network.port import NetworkError
-from nunet_node.network.stream import StreamBroken
 from nunet_node.protocol.effects import (
+    Challenged,
     CommandRefused,
     LogsGranted,
     News,
@@ -40,18 +48,18 @@ from nunet_node.protocol.messages import LOGS, READ
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.replicas.events import LogCopyGranted, ReplicaWanted
 from nunet_node.protocol.replicas.placing import NEAREST_MAX, nearest
-from nunet_node.runtime.exchange.bulk.gathering import Listener
+from nunet_node.runtime.exchange.bulk.gathering import SOURCES_MAX
 from nunet_node.runtime.peer import Peer
-from nunet_node.runtime.wallet.reading import seal_of
 from nunet_node.wire.cid import Cid
 
-LOOK_S: Final = 5
+LISTEN_S: Final = 5
 """How long the network is listened to for who keeps copies."""
 
-RECEIPT_FILE: Final = "receipt.cbor"
-"""Where the provider's signed receipt lies in a fetched result."""
+PATIENCE_S: Final = 3
+"""How long a provider may be silent before those are asked, too, who keep copies."""
 
 _A = TypeVar("_A", ReportReceived, LogsGranted, ReadGranted, LogCopyGranted)
+_W = TypeVar("_W", bound=Input)
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +71,8 @@ class Question:
     holder: str = ""
     """Whom it was put to, if not the job's provider: what is said of others, which may
     have been asked before, does not answer it."""
+    peer_id: str = ""
+    """The same one's peer id: several may be asked at once, and leave is each one's."""
     event: trio.Event = field(default_factory=trio.Event)
     answer: News | None = None
 
@@ -75,9 +85,16 @@ class Question:
         silent = isinstance(news, ProviderUnreachable)
         if silent and isinstance(self.answer, CommandRefused):
             return
-        if isinstance(news, self.answers) or self._is_denied(news):
+        if self._is_granted(news) or self._is_denied(news):
             self.answer = news
             self.event.set()
+
+    def _is_granted(self, news: News) -> bool:
+        if not isinstance(news, self.answers):
+            return False
+        if isinstance(news, ReadGranted | LogCopyGranted) and self.peer_id:
+            return news.peer_id == self.peer_id
+        return True
 
     def _is_denied(self, news: News) -> bool:
         if isinstance(news, CommandRefused):
@@ -95,11 +112,20 @@ class Questions:
         self._peer = peer
         self._job = job
         self._open: list[Question] = []
+        self._holders: set[str] = set()
 
     def hear(self, news: News) -> None:
         """Give news to whoever waits for them."""
         for question in tuple(self._open):
             question.hear(news)
+
+    def is_aside(self, news: News) -> bool:
+        """Tell whether it is what a holder answered, which is no news of the job."""
+        if not isinstance(news, Challenged | CommandRefused | ProviderUnreachable):
+            return False
+        award = self._order.award
+        ours = award is not None and news.provider == award.provider
+        return not ours and news.provider in self._holders
 
     def begin(self, question: Question) -> None:
         """Wait for an answer from now on."""
@@ -117,8 +143,7 @@ class Questions:
             ProviderUnreachableError: it does not answer.
             ClientError: it refuses.
         """
-        holder = wish.holder if isinstance(wish, ReplicaWanted) else ""
-        question = Question(command, answers, holder)
+        question = self._question(wish, command, answers)
         self.begin(question)
         try:
             await self._peer.tell(wish)
@@ -140,44 +165,79 @@ class Questions:
             case _:
                 raise UnknownJobError(self._job)
 
-    async def read(self) -> ReadGranted:
+    async def read(self, on_elsewhere: OnElsewhere) -> ReadGranted:
         """Return leave to read the result, of its provider or of whoever has a copy.
+
+        Args:
+            on_elsewhere: told if it is a copy's.
 
         Raises:
             ClientError: what the provider said, if nobody has a copy either.
         """
-        try:
-            return await self.ask(ReadWanted(job=self._job), READ, ReadGranted)
-        except (ProviderUnreachableError, UnknownJobError) as error:
-            for holder in await self.holders():
-                try:
-                    return await self.ask(holder, READ, ReadGranted)
-                except ClientError:
-                    continue
-            raise error from None
+        wish = ReadWanted(job=self._job)
+        failures: list[ClientError] = []
+        patience_s = PATIENCE_S if self._wants_copies else math.inf
+        with trio.move_on_after(patience_s * self._haste) as patience:
+            try:
+                return await self.ask(wish, READ, ReadGranted)
+            except (ProviderUnreachableError, UnknownJobError) as error:
+                failures.append(error)
+        silent = (wish,) if patience.cancelled_caught else ()
+
+        async def ask(each: ReadWanted | ReplicaWanted) -> ReadGranted:
+            try:
+                return await self.ask(each, READ, ReadGranted)
+            except ClientError as error:
+                if isinstance(each, ReadWanted):
+                    failures.append(error)
+                raise
+
+        wishes = (*silent, *(await self.holders() if self._wants_copies else ()))
+        award = self._order.award
+        for granted in await self._in_turn(wishes, ask, 1):
+            if award is None or granted.peer_id != award.peer_id:
+                on_elsewhere(ReadElsewhere(holder=did_of_peer_id(granted.peer_id)))
+            return granted
+        raise failures[0]
 
     async def copies(self, root: Cid) -> Sequence[str]:
         """Return the peers that have a copy of a result and grant it to us."""
-        granted = []
-        for holder in await self.holders():
-            with suppress(ClientError):
-                said = await self.ask(holder, READ, ReadGranted)
-                if said.receipt.result == root:
-                    granted.append(said.peer_id)
-        return granted
+        found = await self._granted(SOURCES_MAX)
+        return [each.peer_id for each in found if each.receipt.result == root]
+
+    async def holding(self) -> Sequence[Copy]:
+        """Return who has a copy of the result now, as far as they can be found.
+
+        At most as many as the owner wanted are sought, for `LOOK_S` at most.
+
+        Raises:
+            NoNetworkError: nobody is heard who might have one.
+        """
+        if not await self.holders():
+            raise NoNetworkError(
+                "nobody is heard who might have a copy; name a peer that runs with "
+                "--bootstrap MULTIADDR"
+            )
+        spec = self._order.spec
+        found = await self._granted(spec.replicas if spec else NEAREST_MAX, LOOK_S)
+        return [
+            Copy(holder=did_of_peer_id(each.peer_id), receipt=each.receipt)
+            for each in found
+        ]
 
     async def log_copies(self) -> Sequence[LogCopyGranted]:
         """Return the copies that have the logs or part of them, the fullest first."""
-        found = []
-        for holder in await self.holders():
-            wish = replace(holder, logs=True)
-            with suppress(ClientError):
-                found.append(await self.ask(wish, LOGS, LogCopyGranted))
+        wishes = [replace(holder, logs=True) for holder in await self.holders()]
+
+        async def ask(wish: ReplicaWanted) -> LogCopyGranted:
+            return await self.ask(wish, LOGS, LogCopyGranted)
+
+        found = await self._in_turn(wishes, ask, NEAREST_MAX)
         return sorted(found, key=_fullness, reverse=True)
 
     async def holders(self) -> Sequence[ReplicaWanted]:
         """Return who may have a copy of the result, likeliest first, to be asked."""
-        await self._peer.wait_known(LOOK_S)
+        await self._peer.wait_known(LISTEN_S)
         now_s = self._peer.driver.clock.now().unix_s
         award = self._order.award
         offers = (
@@ -196,6 +256,44 @@ class Questions:
             for heard in nearest(self._job, offers, NEAREST_MAX)
         ]
 
+    async def _granted(
+        self, answers_max: int, within_s: float = math.inf
+    ) -> list[ReadGranted]:
+        async def ask(wish: ReplicaWanted) -> ReadGranted:
+            return await self.ask(wish, READ, ReadGranted)
+
+        return await self._in_turn(await self.holders(), ask, answers_max, within_s)
+
+    async def _in_turn(
+        self,
+        wishes: Sequence[_W],
+        ask: Callable[[_W], Awaitable[_A]],
+        answers_max: int,
+        within_s: float = math.inf,
+    ) -> list[_A]:
+        hurry_s = HURRY_S * self._haste
+        return await ask_in_turn(
+            wishes, ask, answers_max=answers_max, hurry_s=hurry_s, within_s=within_s
+        )
+
+    def _question(self, wish: Input, command: str, answers: type[News]) -> Question:
+        if not isinstance(wish, ReplicaWanted):
+            return Question(command, answers)
+        self._holders.add(wish.holder)
+        return Question(command, answers, wish.holder, wish.peer_id)
+
+    @property
+    def _haste(self) -> float:
+        """One; but endless patience for a person who signs in another program."""
+        signer = self._peer.users.get(self._order.owner or Did(""))
+        return math.inf if isinstance(signer, AbsentKey) else 1
+
+    @property
+    def _wants_copies(self) -> bool:
+        """Whether there may be copies, as far as is known here."""
+        spec = self._order.spec
+        return spec is None or bool(spec.replicas)
+
     @property
     def _order(self) -> Order:
         return self._peer.orders.get(self._job) or Order(job=self._job)
@@ -208,30 +306,6 @@ def _fullness(copy: LogCopyGranted) -> tuple[int, bool, int]:
     return (said.attempt, True, 0)
 
 
-async def collect(
-    peer: Peer, questions: Questions, order: Order, target: Path, listener: Listener
-) -> None:
-    """Fetch an order's result to a target; raises as `JobHandle.fetch`."""
-    come = 0
-
-    def hear(done: int, total: int) -> None:
-        nonlocal come
-        come = max(come, done)
-        listener.on_progress(done, total)
-
-    while True:
-        before = come
-        try:
-            await _collect_once(
-                peer, questions, order, target, replace(listener, on_progress=hear)
-            )
-        except (NetworkError, StreamBroken):
-            if come == before:
-                raise
-        else:
-            return
-
-
 def check_receipt(order: Order, receipt: Receipt) -> None:
     """Refuse a receipt for somebody else.
 
@@ -240,29 +314,6 @@ def check_receipt(order: Order, receipt: Receipt) -> None:
     """
     if order.owner is not None and receipt.owner != order.owner:
         raise ClientError(f"{order.job}: the receipt is for {receipt.owner}")
-
-
-async def _collect_once(
-    peer: Peer, questions: Questions, order: Order, target: Path, listener: Listener
-) -> None:
-    granted = await questions.read()
-    check_receipt(order, granted.receipt)
-    root = granted.receipt.result
-    await peer.transfers.fetch(
-        (granted.peer_id,),
-        root,
-        target,
-        seal=seal_of(granted.receipt, peer.users, peer.holdings),
-        beside={RECEIPT_FILE: granted.receipt_data},
-        listener=replace(listener, more_peers=partial(_copies, questions, order, root)),
-    )
-
-
-async def _copies(questions: Questions, order: Order, root: Cid) -> Sequence[str]:
-    """Return who else grants this very result to us."""
-    if order.spec is None or not order.spec.replicas:
-        return ()
-    return await questions.copies(root)
 
 
 def _why_nowhere(order: Order) -> str:

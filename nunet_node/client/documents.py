@@ -4,10 +4,11 @@ Rule: the keys are a contract; a key is always there, with null where nothing is
 known. Prices are in NTX for a CPU-hour, exact.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from nunet_node.client.fetching.copies import Copy
 from nunet_node.identity.statement import Statement
 from nunet_node.jobs.link import format_link
 from nunet_node.jobs.statements import Queue, Report
@@ -38,13 +39,18 @@ def order_document(order: Order, report: Report | None = None) -> Document:
 
 
 def status_document(
-    order: Order, report: Report | None = None, *, now_s: int = 0
+    order: Order,
+    report: Report | None = None,
+    *,
+    copies: Sequence[Copy] | None = None,
+    now_s: int = 0,
 ) -> Document:
     """Return all that is known of a job: what ``status`` and ``wait`` print.
 
     Args:
         order: the job's record here.
         report: what its provider says now, if it was asked.
+        copies: those that were found instead, if holders were asked.
         now_s: unix seconds, by which a result's time may be over.
     """
     told = report or order
@@ -54,7 +60,7 @@ def status_document(
         **order_document(order, report),
         "resources": _resources(report.resources if report else wanted),
         "queue": _queue(told.queue),
-        "retention": _retention(order, report, now_s),
+        "retention": _retention(order, report, copies, now_s),
         "history": [
             {"state": str(move.state), "at": move.at_s, "reason": move.reason}
             for move in history
@@ -141,19 +147,34 @@ def _link(order: Order, report: Report | None) -> str | None:
     return format_link(order.job, owner, award.provider, award.addresses)
 
 
-def _retention(order: Order, report: Report | None, now_s: int) -> Document | None:
+def _retention(
+    order: Order, report: Report | None, copies: Sequence[Copy] | None, now_s: int
+) -> Document | None:
     """Return for how long the result is kept, and where else than at its provider."""
     if _result(order, report) is None:
         return None
     until_s = report.kept_until_s if report else 0
+    if copies:
+        until_s = until_s or copies[0].receipt.kept_until_s
     if not until_s and order.spec is not None and order.history:
         until_s = order.history[-1].at_s + order.spec.retention_s
+    replicas = report.replicas if report else None
+    if replicas is None and copies is not None:
+        replicas = tuple(copy.holder for copy in copies)
     return {
         "until": until_s or None,
         "expired": bool(report and report.expired) or 0 < until_s <= now_s,
         "replicas_wanted": order.spec.replicas if order.spec else None,
-        "replicas": list(report.replicas) if report else None,
+        "replicas": None if replicas is None else list(replicas),
+        "replicas_told_by": _teller(report, copies),
     }
+
+
+def _teller(report: Report | None, copies: Sequence[Copy] | None) -> str | None:
+    """Return who said where the copies are: its provider, or each holder of its own."""
+    if report is not None:
+        return "provider"
+    return None if copies is None else "holders"
 
 
 def _resources(amount: ResourceVector | None) -> Document | None:

@@ -5,7 +5,7 @@ changed. What the record of the order says is the truth here, and the news only 
 when to look at it again.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,12 +14,14 @@ from typing import Final
 
 import trio
 
-from nunet_node.client.asking import Question, Questions, collect
+from nunet_node.client.asking import Question, Questions
 from nunet_node.client.errors import (
     ClientError,
     ProviderUnreachableError,
     refused,
 )
+from nunet_node.client.fetching.collecting import collect
+from nunet_node.client.fetching.copies import Copy, OnElsewhere
 from nunet_node.client.logs import LogReader, OnCopy
 from nunet_node.jobs.lifecycle import STARTED, State
 from nunet_node.jobs.specification import JobId, ResultKind
@@ -176,6 +178,17 @@ class JobHandle:
         )
         return answer.report
 
+    async def copies(self) -> Sequence[Copy]:
+        """Return who keeps a copy of the result, by asking those who may.
+
+        At most as many as its owner wanted are sought, and those that are silent only
+        for a while, so that there may be more.
+
+        Raises:
+            NoNetworkError: nobody is heard who might have one.
+        """
+        return await self._questions.holding()
+
     async def logs(
         self,
         *,
@@ -248,17 +261,20 @@ class JobHandle:
         on_progress: Progress = lambda _done, _total: None,
         *,
         on_dropped: OnDropped = lambda _peer_id, _why: None,
+        on_elsewhere: OnElsewhere = lambda _where: None,
     ) -> Path:
         """Fetch the result, verify every block, and write it to ``target``.
 
         It comes from its provider and from whoever keeps copies, at the same time,
-        and after a break it goes on where it was.
+        and after a break it goes on where it was. Of what is here already nothing is
+        fetched again; if that is all, nobody is asked.
 
         Args:
             target: a directory that does not exist or is empty; nothing appears
                 there until everything is verified.
             on_progress: called with the bytes that have come, and all there are.
             on_dropped: called with a peer that sent wrong bytes, and what it was.
+            on_elsewhere: told where it comes from, if that is not its provider.
 
         Raises:
             ResultMissingError: there is none, or not yet; says what the state is.
@@ -268,7 +284,9 @@ class JobHandle:
             PeerError: the target is taken, or a block does not verify.
         """
         listener = Listener(on_progress=on_progress, on_dropped=on_dropped)
-        await collect(self._peer, self._questions, self.order, target, listener)
+        await collect(
+            self._peer, self._questions, self.order, target, listener, on_elsewhere
+        )
         path = Path.cwd() / target
         await self._peer.tell(ResultWritten(job=self.job, path=str(path)))
         return path
@@ -312,6 +330,8 @@ class JobHandle:
 
     def _is_new(self, news: News) -> bool:
         """Tell whether nobody was told yet; records are read again and again."""
+        if self._questions.is_aside(news):
+            return False
         if not isinstance(news, OrderChanged) or news.notice is None:
             return True
         before, self._told = self._told, max(self._told, _place(news.notice))

@@ -179,7 +179,10 @@ class Documents:
         if document is not None:
             return document
         if not self.spoken:
-            raise MethodNotSupportedError("the DID method 'web' is not spoken here")
+            raise MethodNotSupportedError(
+                "the DID method 'web' is not spoken here; a node that runs as "
+                "`nunet-node up --did-web` speaks it"
+            )
         why = self.missing.get(did, "it was not asked for")
         raise UnresolvedDidError(f"the document of {did} cannot be had: {why}")
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -51,7 +52,14 @@ def test_a_result_outlives_its_provider(net: Network):
     provider.kill()
     holders[1].kill()
     joined = ("--bootstrap", holders[0].address)
-    user.run("get", *joined, name, "--out", "again").must()
+    told = user.run("status", *joined, name).must().document["retention"]
+    assert (told["replicas"], told["replicas_told_by"]) == ([holders[0].did], "holders")
+    assert told["until"] == shown["until"]
+    own = user.run("get", name, "--out", "own").must()
+    assert "nobody is asked" in own.err
+    shutil.rmtree(user.home / "blocks")
+    fetched = user.run("get", *joined, name, "--out", "again").must()
+    assert f"{holders[0].did} has a copy" in fetched.err
     assert (user.cwd / "again/outputs/made").read_text() == "made\n"
     logs = user.run("logs", *joined, name, json=False).must()
     assert (logs.out, "err\n" in logs.err) == ("out\n", True)

@@ -147,6 +147,7 @@ async def test_a_node_that_asks_no_servers_says_so(town, tmp_path):
             order = await handle.ended()
     assert order.state is State.REFUSED
     assert "'web' is not spoken" in order.reason
+    assert "nunet-node up --did-web" in order.reason
     assert town.web.asked == []
 
 

@@ -4,6 +4,7 @@ Rule: what is shown is what the provider says now, or else what was known last, 
 which of the two it is.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -16,7 +17,9 @@ from nunet_node.cli.output import Settings, table
 from nunet_node.cli.progress import exit_code_of
 from nunet_node.cli.submit import INTERRUPTED, until_ended
 from nunet_node.client import (
+    Copy,
     JobHandle,
+    NoNetworkError,
     ProviderUnreachableError,
     job_document,
     open_client,
@@ -94,9 +97,12 @@ def status_command(
 
     async def use(handle: JobHandle) -> int:
         report = await _report(settings, handle)
-        settings.document(status_document(handle.order, report, now_s=now_s()))
+        copies = None if report else await _copies(settings, handle)
+        settings.document(
+            status_document(handle.order, report, copies=copies, now_s=now_s())
+        )
         if not settings.json:
-            settings.say(status_text(handle.order, report))
+            settings.say(status_text(handle.order, report, copies))
         settings.note(f"next: {next_after(handle.order, report)}")
         if report is not None:
             await handle.catch_up(report)
@@ -181,3 +187,18 @@ async def _report(settings: Settings, handle: JobHandle) -> Report | None:
             raise
         settings.note(f"{error}; this is what was known last")
         return None
+
+
+async def _copies(settings: Settings, handle: JobHandle) -> Sequence[Copy] | None:
+    """Ask for a result's copies where its provider cannot say of them."""
+    order = handle.order
+    if order.result is None or not (order.spec and order.spec.replicas):
+        return None
+    try:
+        copies = await handle.copies()
+    except NoNetworkError as error:
+        settings.note(str(error))
+        return None
+    if len(copies) < order.spec.replicas:
+        settings.note("there may be more copies, with holders that were not heard")
+    return copies

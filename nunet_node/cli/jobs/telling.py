@@ -4,21 +4,24 @@ Rule: it says what `status_document` says, and nothing else.
 """
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from nunet_node.cli.output import fields, table
 from nunet_node.cli.progress import queue_text, short
-from nunet_node.client import status_document
+from nunet_node.client import Copy, status_document
 from nunet_node.jobs.lifecycle import is_final
 from nunet_node.jobs.statements import Report
 from nunet_node.protocol.order import Order
 from nunet_node.quantities import cpu_text, size_text
 
 
-def status_text(order: Order, report: Report | None) -> str:
+def status_text(
+    order: Order, report: Report | None, copies: Sequence[Copy] | None = None
+) -> str:
     """Return all that is known of a job, for a person."""
-    shown = status_document(order, report, now_s=now_s())
+    shown = status_document(order, report, copies=copies, now_s=now_s())
     room: dict[str, Any] = shown["resources"] or {}
     told = report or order
     lines = {
@@ -72,7 +75,8 @@ def _copies_text(retention: dict[str, Any] | None) -> str | None:
     if held is None:
         return f"{retention['replicas_wanted']} wanted"
     who = f": {', '.join(map(short, held))}" if held else ""
-    return f"{len(held)} of {retention['replicas_wanted']}{who}"
+    found = " found" if retention["replicas_told_by"] == "holders" else ""
+    return f"{len(held)} of {retention['replicas_wanted']}{found}{who}"
 
 
 def next_after(order: Order, report: Report | None) -> str:

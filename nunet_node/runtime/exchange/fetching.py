@@ -97,6 +97,11 @@ class Transfers:
         self._store = store
         self._offers = offers or Offers()
 
+    @property
+    def store(self) -> BlockStore:
+        """The home's own store, where everything that is fetched goes first."""
+        return self._store
+
     async def fetch(
         self,
         peers: Sequence[str],

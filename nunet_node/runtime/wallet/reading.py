@@ -13,7 +13,7 @@ from nunet_node.capability.proof_chain import Act
 from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did
 from nunet_node.identity.keys import Signer, SigningKey
-from nunet_node.jobs.statements import Receipt
+from nunet_node.jobs.statements import Notice, Receipt
 from nunet_node.protocol.order import Order
 from nunet_node.results.errors import SealError
 from nunet_node.results.logs.chain import LogChain, LogHeader, key_of
@@ -40,21 +40,22 @@ def may_use(
 
 
 def seal_of(
-    receipt: Receipt, users: Mapping[Did, Signer], holdings: Holdings
+    told: Receipt | Notice, users: Mapping[Did, Signer], holdings: Holdings
 ) -> Seal | None:
-    """Return what opens the result of a receipt; None if it is public.
+    """Return what opens the result that is told of; None if it is public.
 
     Args:
-        receipt: the provider's, verified.
+        told: what the provider signed of it, verified.
         users: whoever has a key here.
         holdings: the tokens that are held here.
 
     Raises:
         SealError: nobody whose key is here was given the result's key.
     """
-    if not receipt.sealed_key:
+    root = told.result
+    if root is None or not told.sealed_key:
         return None
-    for reader, wrapped in _ways(receipt, holdings):
+    for reader, wrapped in _ways(told, holdings):
         signer = users.get(reader)
         if isinstance(signer, SigningKey):
             try:
@@ -62,15 +63,15 @@ def seal_of(
                     wrapped,
                     reader=reader,
                     reader_secret=signer.key_agreement_secret(),
-                    job=receipt.job,
-                    root=receipt.result,
+                    job=told.job,
+                    root=root,
                 )
             except PeerError:
                 # A token of another job, or of an earlier result of this one.
                 continue
-            return Seal(key=key, job=receipt.job, attempt=receipt.attempt)
+            return Seal(key=key, job=told.job, attempt=told.attempt)
     raise SealError(
-        f"the result of {receipt.job} is sealed to {receipt.owner}, and no key here "
+        f"the result of {told.job} is sealed to {told.owner}, and no key here "
         "opens it; the owner gives its key with `nunet-node share`, once the job has "
         "ended"
     )
@@ -92,8 +93,8 @@ def open_chain(header: LogHeader, users: Mapping[Did, Signer]) -> LogChain:
     return LogChain(header=header, key=key_of(header, signer.key_agreement_secret()))
 
 
-def _ways(receipt: Receipt, holdings: Holdings) -> Iterator[tuple[Did, bytes]]:
-    yield receipt.owner, receipt.sealed_key
+def _ways(told: Receipt | Notice, holdings: Holdings) -> Iterator[tuple[Did, bytes]]:
+    yield told.owner, told.sealed_key
     for link in holdings.all():
         wrapped = sealed_key_of(link.meta)
         if wrapped:

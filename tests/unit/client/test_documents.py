@@ -10,12 +10,13 @@ from nunet_node.client.documents import (
     order_document,
     status_document,
 )
+from nunet_node.client.fetching.copies import Copy
 from nunet_node.identity.keys import SigningKey
 from nunet_node.identity.statement import open_statement, seal
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.link import parse_link
 from nunet_node.jobs.specification import Engine, JobId, JobSpec
-from nunet_node.jobs.statements import Confirmation, Move, Queue, Report
+from nunet_node.jobs.statements import Confirmation, Move, Queue, Receipt, Report
 from nunet_node.market.offers import ADVERT, Advert, EngineOffer
 from nunet_node.protocol.facts import BidKept
 from nunet_node.protocol.order import Award, Order
@@ -184,3 +185,52 @@ def test_gpus_are_shown_where_there_are_some():
     assert shown["gpus"] == [
         {"vendor": "nvidia", "model": "Tesla T4", "memory_bytes": 15, "count": 2}
     ]
+
+
+def kept_job():
+    return Order(
+        job=JOB,
+        owner=OWNER,
+        spec=msgspec.structs.replace(SPEC, replicas=2, retention_s=100),
+        award=award(),
+        state=State.COMPLETED,
+        result=Cid.of_dag_cbor(b"result"),
+        history=(Move(state=State.COMPLETED, at_s=7),),
+    )
+
+
+def receipt(kept_until_s):
+    return Receipt(
+        job=JOB,
+        owner=OWNER,
+        attempt=1,
+        spec=Cid.of_dag_cbor(b"spec"),
+        state=State.COMPLETED,
+        engine="python",
+        isolation="",
+        started_s=1,
+        ended_s=7,
+        result=Cid.of_dag_cbor(b"result"),
+        result_bytes=1,
+        kept_until_s=kept_until_s,
+    )
+
+
+def test_copies_that_were_found_are_told_as_such():
+    copies = [Copy(holder=PROVIDER.did, receipt=receipt(900))]
+    shown = status_document(kept_job(), copies=copies, now_s=50)["retention"]
+    assert shown == {
+        "until": 900,
+        "expired": False,
+        "replicas_wanted": 2,
+        "replicas": [PROVIDER.did],
+        "replicas_told_by": "holders",
+    }
+
+
+def test_that_nobody_was_asked_for_copies_is_not_that_there_are_none():
+    unasked = status_document(kept_job(), now_s=50)["retention"]
+    none_found = status_document(kept_job(), copies=[], now_s=50)["retention"]
+    assert (unasked["replicas"], unasked["replicas_told_by"]) == (None, None)
+    assert (none_found["replicas"], none_found["replicas_told_by"]) == ([], "holders")
+    assert unasked["until"] == none_found["until"] == 107

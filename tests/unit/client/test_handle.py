@@ -13,11 +13,12 @@ from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Notice
 from nunet_node.market.offers import Refusal
 from nunet_node.protocol.effects import (
+    Challenged,
     CommandRefused,
     OrderChanged,
     ProviderUnreachable,
 )
-from nunet_node.protocol.messages import CANCEL
+from nunet_node.protocol.messages import CANCEL, READ
 from nunet_node.protocol.order import Award, Order
 
 JOB = JobId("a" * 32)
@@ -149,3 +150,17 @@ def test_changes_without_a_notice_are_always_told(times):
         handle.hear(OrderChanged(job=JOB))
 
     assert len(told) == times
+
+
+def test_what_holders_answer_is_no_news_of_the_job():
+    told = []
+    handle = JobHandle(_Holding(awarded()), JOB, told.append)
+    handle._questions._holders.add("h")
+    refusal = Refusal(code="job.unknown", reason="no such job, or not yours")
+    for provider in ("h", "p"):
+        handle.hear(
+            CommandRefused(job=JOB, command=READ, provider=provider, refusal=refusal)
+        )
+        handle.hear(Challenged(job=JOB, command=READ, provider=provider))
+
+    assert [news.provider for news in told] == ["p", "p"]

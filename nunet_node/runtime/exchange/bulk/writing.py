@@ -8,8 +8,12 @@ from pathlib import Path
 
 from nunet_node.results.layout import check_result
 from nunet_node.results.manifest import Tree
+from nunet_node.results.plan import missing_blocks
 from nunet_node.results.sealed_tree import SealedReader
 from nunet_node.results.sealing import Seal
+from nunet_node.runtime.exchange.blocks import tree_of
+from nunet_node.storage.blocks import BlockStore
+from nunet_node.storage.errors import BlockMissingError
 from nunet_node.storage.materialise import NewFile, write_whole
 from nunet_node.wire.cid import Cid
 
@@ -36,6 +40,26 @@ def write_result(
     else:
         reader = SealedReader(tree, seal, get)
         write_whole(_unsealed(reader), target, beside=beside)
+
+
+def write_stored(
+    store: BlockStore,
+    root: Cid,
+    seal: Seal | None,
+    target: Path,
+    beside: Mapping[str, bytes] | None,
+) -> None:
+    """Write a result that is all in a store. Blocks on the disk.
+
+    Raises:
+        BlockMissingError: a part of it is not there.
+        PeerError: as `write_result`.
+    """
+    tree = tree_of(store, root)
+    missing = missing_blocks(tree, store.has)
+    if missing:
+        raise BlockMissingError(f"{len(missing)} blocks of {root} are not here")
+    write_result(tree, seal, target, beside, store.get)
 
 
 def _plain(tree: Tree, get: Get) -> Iterator[NewFile]:

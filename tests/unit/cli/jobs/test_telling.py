@@ -1,6 +1,6 @@
 """What people read of a job says where it stands, and what comes next."""
 
-from nunet_node.cli.jobs.telling import next_after, status_text
+from nunet_node.cli.jobs.telling import _copies_text, next_after, status_text
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import Engine, JobId, JobSpec
 from nunet_node.jobs.statements import Move, Queue
@@ -29,3 +29,14 @@ def test_the_status_tells_place_reason_and_history():
 def test_the_next_command_follows_from_the_state():
     assert "wait" in next_after(Order(job=JOB), None)
     assert "list" in next_after(Order(job=JOB, state=State.CANCELLED), None)
+
+
+def test_copies_that_holders_told_of_are_only_those_that_were_found():
+    shown = {"replicas_wanted": 2, "replicas": ["did:key:z6Mk1234"]}
+
+    def text(told_by):
+        return _copies_text({**shown, "replicas_told_by": told_by})
+
+    assert text("holders") == "1 of 2 found: …z6Mk1234"
+    assert text("provider") == "1 of 2: …z6Mk1234"
+    assert _copies_text({**shown, "replicas": None}) == "2 wanted"

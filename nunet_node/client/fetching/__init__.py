@@ -1,0 +1,1 @@
+"""Getting a result: from this home, its provider, holders, or anybody."""

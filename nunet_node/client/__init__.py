@@ -28,7 +28,8 @@ from nunet_node.client.errors import (
 )
 from nunet_node.client.fetching.copies import Copy, ReadElsewhere
 from nunet_node.client.handle import JobHandle, LogPiece, OnEvent
-from nunet_node.client.session import DEFAULT_IDENTITY, Client, open_client
+from nunet_node.client.identities import DEFAULT_IDENTITY
+from nunet_node.client.session import Client, open_client
 from nunet_node.jobs.job_file import FileInput, JobFile
 
 __all__ = [

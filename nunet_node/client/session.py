@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -23,11 +23,12 @@ from nunet_node.client.errors import (
     NoNetworkError,
     UnknownJobError,
 )
+from nunet_node.client.fetching.public import fetch_public
 from nunet_node.client.handle import JobHandle, OnEvent
+from nunet_node.client.identities import DEFAULT_IDENTITY, acting, users_of
 from nunet_node.client.lookup import find_order, within_reach
 from nunet_node.client.trust.delegating import Revoked, revocation
 from nunet_node.client.trust.revoking import Standing, ask_standing, revoke
-from nunet_node.errors import PeerError
 from nunet_node.identity.did import Did, parse_did
 from nunet_node.identity.keys import SEED_BYTES, AbsentKey, SigningKey
 from nunet_node.identity.peer_id import peer_id_of
@@ -48,6 +49,7 @@ from nunet_node.protocol.inputs import CustodianNamed
 from nunet_node.protocol.messages import STATUS, SUBMIT
 from nunet_node.protocol.order import Order
 from nunet_node.results.errors import ResultError
+from nunet_node.runtime.exchange.bulk.gathering import Listener
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.ledger import read_orders
 from nunet_node.runtime.peer import OpenNetwork, Peer, open_peer
@@ -57,8 +59,6 @@ from nunet_node.runtime.wallet.secrets import checked_sources
 from nunet_node.storage.errors import TreeRefusedError
 from nunet_node.wire.cid import Cid
 from nunet_node.wire.schema import encode_record
-
-DEFAULT_IDENTITY: Final = "default"
 
 JOIN_S: Final = 10
 """How long a command waits for its first neighbour: two slow dials."""
@@ -132,6 +132,16 @@ class Client:
         if is_job_id(word):
             return await self._search(JobId(word), on_event)
         raise UnknownJobError(word)
+
+    async def fetch_public(self, root: Cid, target: Path, listener: Listener) -> None:
+        """Fetch a public result by its id alone, from anybody who has it.
+
+        Raises:
+            NoNetworkError: there is no other peer.
+            ResultMissingError: none of those heard gives it to everybody.
+            PeerError: as `JobHandle.fetch`.
+        """
+        await fetch_public(self._peer, self.join, root, target, listener)
 
     async def revoke(self, chain: tuple[Delegation, ...]) -> Revoked:
         """Take back the last link of a chain, and have every provider heard keep that.
@@ -359,11 +369,11 @@ async def open_client(
         PeerError: the home, the identity or an address cannot be used.
     """
     place = home if isinstance(home, Home) else open_home(home)
-    chosen = _identity(place, identity)
+    chosen = acting(place, identity)
     settings = PeerSettings(
         home=place,
         key=SigningKey(secrets.token_bytes(SEED_BYTES)),
-        users=_users(place, chosen),
+        users=users_of(place, chosen),
         bootstrap=tuple(bootstrap),
         gossip=gossip,
     )
@@ -377,20 +387,3 @@ async def open_client(
             yield client
         finally:
             nursery.cancel_scope.cancel()
-
-
-def _identity(home: Home, name: str) -> Identity:
-    if name == DEFAULT_IDENTITY and not home.identity_path(name).exists():
-        return home.new_identity(name)
-    return home.identity(name)
-
-
-def _users(home: Home, chosen: Identity) -> dict[Did, Any]:
-    """Return every identity that can be read, the one that acts first."""
-    users: dict[Did, Any] = {chosen.did: chosen.key}
-    for name in home.identity_names():
-        # Another identity's damaged file must not stop this one.
-        with suppress(PeerError):
-            other = home.identity(name)
-            users.setdefault(other.did, other.key)
-    return users

@@ -45,7 +45,9 @@ from nunet_node.runtime.exchange.handover import BlockServer, Keepers
 from nunet_node.runtime.exchange.logs import LogBook, LogServer, Stand, no_records
 from nunet_node.runtime.exchange.neighbours import Neighbours
 from nunet_node.runtime.exchange.public.bitswap import BitswapServer
+from nunet_node.runtime.exchange.public.roots import PublicRoots
 from nunet_node.runtime.exchange.public.shelf import Shelf
+from nunet_node.runtime.exchange.public.trees import PublicTrees
 from nunet_node.runtime.naming.frames import Frames
 from nunet_node.runtime.store.packed_logs import LogPacking
 from nunet_node.runtime.store.replicas import Replicas
@@ -54,7 +56,6 @@ from nunet_node.runtime.wallet.secrets import Unsealer, sealed_for
 from nunet_node.runtime.work.custody import Custody
 from nunet_node.runtime.work.execution import Execution
 from nunet_node.storage.blocks import BlockStore
-from nunet_node.wire.cid import Cid
 
 JOIN_S: Final = 3
 """How long a dial waits for what the peers we join by have to say of it."""
@@ -99,7 +100,9 @@ class World:
         self._publishing = 0
         host, self._custody, find = around.host, around.custody, around.frames.find
         store = self._custody.store if self._custody else around.store
-        self.grants = Grants(partial(blocks_under, store))
+        under = partial(blocks_under, store)
+        self._public = PublicTrees(PublicRoots(around.node), under)
+        self.grants = Grants(under, self._public)
         self.transfers = Transfers(host, around.store, self.grants.offers)
         self._sessions = Sessions(
             host, self._post, self._open, self._addresses_of, tasks, find
@@ -180,7 +183,7 @@ class World:
         self._bulk.serve(self._around.host)
         self._logs.serve(self._around.host)
         if self._around.bitswap and self._custody is not None:
-            shelf = Shelf(self._custody.store, self._public_roots)
+            shelf = Shelf(self._custody.store, PublicRoots(self._around.node))
             BitswapServer(self._around.host, shelf).serve()
 
     async def open_door(self, hosts: Sequence[str], port: int) -> None:
@@ -207,6 +210,7 @@ class World:
         if act is None:
             raise MisuseError(f"{type(effect).__name__} at a peer that runs no jobs")
         act(effect)
+        self._public.changed()
 
     def abandon(self) -> None:
         """Remove what jobs left, when no task runs any more. Blocks."""
@@ -321,12 +325,6 @@ class World:
         elif isinstance(news, fx.OrderChanged):
             self._around.changed(news.job)
         self._around.driver.publish(news)
-
-    def _public_roots(self) -> list[Cid]:
-        """Return the public results that are kept; from any thread."""
-        kept = tuple(self._around.node.jobs.values())
-        public = (job for job in kept if job.spec.results is ResultKind.PUBLIC)
-        return [job.result for job in public if job.result is not None]
 
     def _job_of(self, job: JobId) -> Job | None:
         return self._around.node.jobs.get(job)

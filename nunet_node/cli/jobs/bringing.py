@@ -11,6 +11,7 @@ import click
 
 from nunet_node.capability.held.terms import link_of
 from nunet_node.cli.jobs.named import JOB, with_job
+from nunet_node.cli.jobs.public import get_public, own_job, root_of
 from nunet_node.cli.jobs.telling import now_s, when
 from nunet_node.cli.options import BOOTSTRAP, IDENTITY, Parsed
 from nunet_node.cli.output import Echo, Settings
@@ -93,9 +94,18 @@ def get_command(
     bootstrap: tuple[str, ...],
     identity: str,
 ) -> int:
-    """Fetch the result of JOB, verify every block, and write it to a new directory."""
+    """Fetch the result of JOB, verify every block, and write it to a new directory.
+
+    JOB may also be the id of anybody's public result.
+    """
     if out is not None:
         check_target(out)
+    root = root_of(job)
+    if root is not None:
+        own = own_job(settings, root)
+        if own is None:
+            return get_public(settings, root, out, bootstrap)
+        job = own
     if is_token_file(job):
         job = _shared_job(settings, job)
 

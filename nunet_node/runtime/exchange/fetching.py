@@ -88,19 +88,14 @@ _log = logging.getLogger("nunet_node.runtime.exchange.fetching")
 
 
 class Transfers:
-    """Moves bulk bytes between this home and its peers."""
+    """Moves bulk bytes between this home's own store and its peers."""
 
     def __init__(
         self, host: Host, store: BlockStore, offers: Offers | None = None
     ) -> None:
-        self._host = host
-        self._store = store
+        self.host = host
+        self.store = store
         self._offers = offers or Offers()
-
-    @property
-    def store(self) -> BlockStore:
-        """The home's own store, where everything that is fetched goes first."""
-        return self._store
 
     async def fetch(
         self,
@@ -140,15 +135,15 @@ class Transfers:
             if found.is_whole:
                 size_bytes = found.tree.size_bytes
                 listener.on_progress(size_bytes, size_bytes)
-                await trio.to_thread.run_sync(_write_here, found, self._store, write)
+                await trio.to_thread.run_sync(_write_here, found, self.store, write)
             else:
-                await self._gather(left, found.tree, self._store.has, write, helper)
+                await self._gather(left, found.tree, self.store.has, write, helper)
         except (BlockDamagedError, BlockError, SealError) as error:
             if not left:
                 raise
             # A power cut left it, and perhaps others.
             _log.info("%s; what is damaged is fetched again", error)
-            await self._gather(left, found.tree, self._store.is_intact, write, helper)
+            await self._gather(left, found.tree, self.store.is_intact, write, helper)
 
     async def _gather(
         self,
@@ -161,18 +156,18 @@ class Transfers:
         """Write a result while peers bring what is lacking of it."""
         missing = await trio.to_thread.run_sync(missing_blocks, tree, has)
         heard = _in_loop(listener.on_progress)
-        haul = Haul(self._store, missing, tree.size_bytes, heard)
-        await gather(self._host, tuple(left), haul, lambda: write(haul.get), listener)
+        haul = Haul(self.store, missing, tree.size_bytes, heard)
+        await gather(self.host, tuple(left), haul, lambda: write(haul.get), listener)
 
     async def _found(self, left: list[str], root: Cid, drop: OnDropped) -> Found:
         """Return the tree that the first of some peers to have it lists.
 
         What is lacking of a small one comes with it.
         """
-        taking = Taking(has=self._store.has, durable=False)
+        taking = Taking(has=self.store.has, durable=False)
 
         async def take(stream: Stream) -> Found:
-            tree, missing = await take_plan(stream, root, self._store, taking)
+            tree, missing = await take_plan(stream, root, self.store, taking)
             found = await bring_small(stream, tree, missing)
             # If it is the only one, the gathering asks it again and tells why.
             if found.lie and len(left) > 1:
@@ -201,19 +196,19 @@ class Transfers:
         Raises:
             PeerError: as `fetch`.
         """
-        taking = Taking(has=self._store.has, durable=False)
+        taking = Taking(has=self.store.has, durable=False)
 
         async def take(stream: Stream) -> tuple[SealedReader, list[tuple[str, range]]]:
-            tree = await take_manifest(stream, root, self._store, taking)
-            reader = SealedReader(tree, seal, self._store.get)
+            tree = await take_manifest(stream, root, self.store, taking)
+            reader = SealedReader(tree, seal, self.store.get)
             for place in (lambda: reader.trailer, reader.index_place):
                 wanted = reader.blocks(await trio.to_thread.run_sync(place))
-                await take_blocks(stream, wanted, self._store, taking)
+                await take_blocks(stream, wanted, self.store, taking)
             index = await trio.to_thread.run_sync(reader.index)
             check_result(index)
             places = _log_places(reader, index, asked)
             lines = [block for _, place in places for block in reader.blocks(place)]
-            await take_blocks(stream, lines, self._store, taking)
+            await take_blocks(stream, lines, self.store, taking)
             return reader, places
 
         reader, places = await self._taken(peer_id, take)
@@ -226,7 +221,7 @@ class Transfers:
     async def _taken(self, peer_id: str, take: Callable[[Stream], Awaitable[_T]]) -> _T:
         """Return what is taken from a stream, going on where one that broke was."""
         for breaks in range(BREAKS_MAX + 1):
-            stream = await self._host.open_stream(peer_id, BLOCKS_PROTOCOL)
+            stream = await self.host.open_stream(peer_id, BLOCKS_PROTOCOL)
             try:
                 async with stream:
                     return await take(stream)
@@ -244,7 +239,7 @@ class Transfers:
         """
 
         def name() -> str:
-            return of_tree(tree_of(self._store, root)).text
+            return of_tree(tree_of(self.store, root)).text
 
         return await trio.to_thread.run_sync(name)
 
@@ -252,9 +247,9 @@ class Transfers:
         """Hand an order's inputs to its provider; return what came of it."""
         offer = Offer(job=order.job, attempt=order.attempt, root=order.root)
         try:
-            stream = await self._host.open_stream(order.peer_id, BLOCKS_PROTOCOL)
+            stream = await self.host.open_stream(order.peer_id, BLOCKS_PROTOCOL)
             async with stream:
-                await deliver(stream, offer, self._store, self._offers)
+                await deliver(stream, offer, self.store, self._offers)
         except PeerError as error:
             return InputsNotDelivered(
                 job=order.job, attempt=order.attempt, reason=str(error)
@@ -280,7 +275,7 @@ class Transfers:
         end: End | None = None
         while end is None and breaks <= BREAKS_MAX:
             try:
-                stream = await self._host.open_stream(peer_id, LOGS_PROTOCOL)
+                stream = await self.host.open_stream(peer_id, LOGS_PROTOCOL)
                 async with stream, aclosing(follow(stream, asked)) as pieces:
                     async for said in pieces:
                         if isinstance(said, End):
@@ -306,7 +301,7 @@ class Transfers:
         Raises:
             PeerError: the peer granted no such logs, or was lost.
         """
-        stream = await self._host.open_stream(peer_id, LOGS_PROTOCOL)
+        stream = await self.host.open_stream(peer_id, LOGS_PROTOCOL)
         async with stream, aclosing(chain_of(stream, asked)) as records:
             async for record in records:
                 yield record
@@ -318,12 +313,12 @@ class Transfers:
             PeerError: as `fetch`; or it is no packed chain.
         """
         taking = Taking(
-            has=self._store.has, durable=False, limits=TreeLimits(files_max=1)
+            has=self.store.has, durable=False, limits=TreeLimits(files_max=1)
         )
         tree = await self._taken(
-            peer_id, lambda stream: take_tree(stream, root, self._store, taking)
+            peer_id, lambda stream: take_tree(stream, root, self.store, taking)
         )
-        with closing(records_in(tree, self._store.get)) as records:
+        with closing(records_in(tree, self.store.get)) as records:
             while True:
                 record = await trio.to_thread.run_sync(next, records, None)
                 if record is None:
@@ -336,7 +331,7 @@ class Transfers:
         Raises:
             PeerError: the peer granted no such logs, or was lost.
         """
-        stream = await self._host.open_stream(peer_id, LOGS_PROTOCOL)
+        stream = await self.host.open_stream(peer_id, LOGS_PROTOCOL)
         async with stream:
             return await beginning_of(stream, asked)
 
@@ -351,7 +346,7 @@ class Transfers:
         """
 
         def read() -> tuple[Cid, int]:
-            built = read_tree(self._store, sources).built
+            built = read_tree(self.store, sources).built
             return built.root, built.tree.size_bytes
 
         return await trio.to_thread.run_sync(read)

@@ -1,12 +1,13 @@
 """What the node has allowed to whom, for as long as that peer stays connected.
 
 Rule: a block or a log is served under a grant or not at all, and a grant names its
-root: knowing a content id is never a reason to get its bytes. Grants live in memory
+root: knowing a content id is never a reason to get its bytes. What its owner made
+public is everybody's, as if it had been granted. Grants live in memory
 only and end with the peer's connection, so that a restart forgets them all.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -58,10 +59,16 @@ class Grants:
     Args:
         blocks_under: returns every block of a stored tree, its manifest included;
             empty if the tree is not here.
+        public: the blocks that anybody may have; asked in a thread.
     """
 
-    def __init__(self, blocks_under: Callable[[Cid], frozenset[Cid]]) -> None:
+    def __init__(
+        self,
+        blocks_under: Callable[[Cid], frozenset[Cid]],
+        public: Container[Cid] = frozenset(),
+    ) -> None:
         self.offers = Offers()
+        self._public = public
         self._blocks_under = blocks_under
         self._peers: dict[str, _Allowed] = {}
         self._trees: OrderedDict[Cid, frozenset[Cid]] = OrderedDict()
@@ -79,16 +86,15 @@ class Grants:
         _keep(self._of(peer_id).inputs, (job, attempt), inputs)
 
     def reads_any(self, peer_id: str) -> bool:
-        """Tell whether a peer may read anything at all."""
+        """Tell whether a peer was granted anything, beside what is public."""
         allowed = self._peers.get(peer_id)
         return allowed is not None and bool(allowed.roots)
 
     def may_read(self, peer_id: str, cid: Cid) -> bool:
         """Tell whether a peer may have a block. Blocks on the disk at times."""
         allowed = self._peers.get(peer_id)
-        if allowed is None:
-            return False
-        return any(cid in self._tree(root) for root in reversed(allowed.roots))
+        roots = () if allowed is None else tuple(reversed(allowed.roots))
+        return any(cid in self._tree(root) for root in roots) or cid in self._public
 
     def may_follow(self, peer_id: str, job: JobId, attempt: int) -> bool:
         """Tell whether a peer may follow a job's logs."""

@@ -70,6 +70,10 @@ HANDOVERS_MAX: Final = 8
 """Hand-overs at once; each holds a few groups of blocks in memory, and more would
 not make the disk faster. The rest wait."""
 
+STRANGERS_BLOCKS_MAX: Final = 64
+"""Blocks that are on their way to peers that were granted nothing: a mebibyte each,
+however many such peers there are. Those that were granted something do not wait."""
+
 IDLE_S: Final = 60
 """How long a peer may leave a stream without a request."""
 
@@ -165,6 +169,7 @@ class BlockServer:
         self._lines: dict[str, _Line] = {}
         self._taking: set[JobId] = set()
         self._room = trio.CapacityLimiter(HANDOVERS_MAX)
+        self._strangers = trio.CapacityLimiter(STRANGERS_BLOCKS_MAX)
 
     def serve(self, host: Host) -> None:
         """Let peers open block streams with us."""
@@ -207,7 +212,10 @@ class BlockServer:
         def allowed(cid: Cid) -> bool:
             return self._grants.may_read(stream.peer_id, cid)
 
-        await answer(stream, want, allowed, self._store)
+        # Strangers may have what is public, and keep nobody from what is granted.
+        granted = self._grants.reads_any(stream.peer_id)
+        room = None if granted else self._strangers
+        await answer(stream, want, allowed, self._store, room)
 
     async def _take_copy(self, stream: Stream, offer: Offer) -> None:
         job = JobId(offer.job)

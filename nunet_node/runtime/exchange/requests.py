@@ -9,6 +9,7 @@ apart, and the disk is not asked before the grant is.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import islice
 from typing import Annotated, ClassVar, Final
 
@@ -88,7 +89,11 @@ def load_block(
 
 
 async def answer(
-    stream: Stream, want: Want, allowed: Callable[[Cid], bool], store: BlockStore
+    stream: Stream,
+    want: Want,
+    allowed: Callable[[Cid], bool],
+    store: BlockStore,
+    room: AbstractAsyncContextManager[object] | None = None,
 ) -> None:
     """Answer one request.
 
@@ -97,14 +102,16 @@ async def answer(
         want: the request.
         allowed: tells whether the peer may have a block; runs in a thread.
         store: where the blocks are.
+        room: is entered for each block, if there is not room for all who ask.
     """
     for cid in want.cids:
-        data = await trio.to_thread.run_sync(load_block, store, cid, allowed)
-        if data is None:
-            await stream.send(encode_record(No()))
-        else:
-            await stream.send(encode_record(Block(size_bytes=len(data))))
-            await stream.send_raw(data)
+        async with room or nullcontext():
+            data = await trio.to_thread.run_sync(load_block, store, cid, allowed)
+            if data is None:
+                await stream.send(encode_record(No()))
+            else:
+                await stream.send(encode_record(Block(size_bytes=len(data))))
+                await stream.send_raw(data)
 
 
 async def request(

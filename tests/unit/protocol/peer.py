@@ -206,11 +206,15 @@ class Peer:
         )
         self.world.run()
 
-    def store(self):
+    def store(self, **more):
         order = self.storing.pop(0)
         self.give(
             ins.ResultStored(
-                job=order.job, attempt=order.attempt, root=OUTPUT, size_bytes=17
+                job=order.job,
+                attempt=order.attempt,
+                root=OUTPUT,
+                size_bytes=17,
+                **more,
             )
         )
         self.world.run()

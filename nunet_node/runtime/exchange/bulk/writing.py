@@ -12,6 +12,7 @@ from nunet_node.results.plan import missing_blocks
 from nunet_node.results.sealed_tree import SealedReader
 from nunet_node.results.sealing import Seal
 from nunet_node.runtime.exchange.blocks import tree_of
+from nunet_node.runtime.store.ahead import expecting
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockMissingError
 from nunet_node.storage.materialise import NewFile, write_whole
@@ -59,7 +60,9 @@ def write_stored(
     missing = missing_blocks(tree, store.has)
     if missing:
         raise BlockMissingError(f"{len(missing)} blocks of {root} are not here")
-    write_result(tree, seal, target, beside, store.get)
+    order = (cid for file in tree.files for cid in file.chunks)
+    with expecting(store.get, order) as get:
+        write_result(tree, seal, target, beside, get)
 
 
 def _plain(tree: Tree, get: Get) -> Iterator[NewFile]:

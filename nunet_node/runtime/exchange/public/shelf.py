@@ -13,13 +13,10 @@ from typing import Final
 from nunet_node.errors import PeerError
 from nunet_node.results.unixfs import of_tree
 from nunet_node.runtime.exchange.blocks import tree_of
+from nunet_node.runtime.exchange.public.trees import PUBLIC_BLOCKS_MAX
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockDamagedError, BlockMissingError
 from nunet_node.wire.cid import Cid
-
-PUBLIC_BLOCKS_MAX: Final = 262_144
-"""Blocks on the shelf, 256 GiB of chunks: each costs some 200 bytes of memory. Results
-beyond that are kept, and not offered here."""
 
 _EMPTY: Final = Cid.of_raw(b"")
 

@@ -75,3 +75,12 @@ def test_the_oldest_grant_of_a_peer_makes_room(monkeypatch):
     assert not grants.may_read("p", LEAF)
     assert grants.may_read("p", OTHER_LEAF)
     assert grants.may_read("q", LEAF)
+
+
+def test_what_is_public_needs_no_grant_and_gives_none():
+    grants = Grants(lambda root: TREES.get(root, frozenset()), public={LEAF})
+    grants.allow_read("q", OTHER_ROOT)
+    assert grants.may_read("p", LEAF)
+    assert grants.may_read("q", LEAF)
+    assert not grants.may_read("p", OTHER_LEAF)
+    assert not grants.reads_any("p")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import trio
+import trio.testing
 
 from nunet_node.errors import PeerError
 from nunet_node.network.port import ProtocolRefused
@@ -37,14 +38,14 @@ def offer(root, job="job"):
 class Provider:
     """A block server with the two jobs of two owners."""
 
-    def __init__(self, store, open_channel=None):
+    def __init__(self, store, open_channel=None, public=frozenset()):
         self.store = store
         self.jobs = {
             "job": SimpleNamespace(owner="alice", staged=False),
             "other": SimpleNamespace(owner="bob", staged=False),
         }
         self.arrived = []
-        self.grants = Grants(lambda root: blocks_under(store, root))
+        self.grants = Grants(lambda root: blocks_under(store, root), public)
         self.server = BlockServer(
             store, self.grants, self.jobs.get, self.tell, open_channel=open_channel
         )
@@ -281,3 +282,48 @@ async def test_a_peer_that_serves_no_blocks_says_so():
     async with linked_hosts() as (server, client):
         with pytest.raises(ProtocolRefused):
             await client.open_stream(server.peer_id, PROTOCOL)
+
+
+async def test_a_stranger_has_what_is_public_and_hears_one_no_to_all_else(
+    stores, tmp_path
+):
+    theirs, ours = stores
+    public = store_files(theirs, tmp_path / "public", {"stdout": b"for all"})
+    private = store_files(theirs, tmp_path / "private", {"stdout": b"for one"})
+    provider = Provider(theirs, public=blocks_under(theirs, public.root))
+    async with linked_hosts() as (server, stranger):
+        provider.server.serve(server)
+        await take_from_provider(server, stranger, ours, public.root)
+        heard = [
+            await said_of(server, stranger, cid)
+            for cid in (private.root, Cid.of_dag_cbor(b"nowhere"))
+        ]
+    assert set(ours.cids()) == blocks_under(theirs, public.root)
+    assert heard == [encode_record(No())] * 2
+
+
+async def said_of(server, client, cid):
+    """Return what a server answers to a want of one block."""
+    async with await client.open_stream(server.peer_id, PROTOCOL) as stream:
+        await stream.send(encode_record(Want(cids=(cid,))))
+        return await stream.receive()
+
+
+async def test_strangers_do_not_keep_those_waiting_who_were_granted_something(
+    stores, tmp_path
+):
+    theirs, _ = stores
+    built = store_files(theirs, tmp_path / "public", {"stdout": b"for all"})
+    provider = Provider(theirs, public=blocks_under(theirs, built.root))
+    full = provider.server._strangers
+    async with linked_hosts(3) as (server, owner, stranger):
+        provider.server.serve(server)
+        provider.grants.allow_read(owner.peer_id, built.root)
+        for number in range(int(full.total_tokens)):
+            full.acquire_on_behalf_of_nowait(number)
+        assert await said_of(server, owner, built.root) != encode_record(No())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(said_of, server, stranger, built.root)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert full.statistics().tasks_waiting == 1
+            full.release_on_behalf_of(0)

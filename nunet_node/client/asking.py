@@ -46,8 +46,8 @@ from nunet_node.protocol.effects import (
 from nunet_node.protocol.inputs import Input, ReadWanted
 from nunet_node.protocol.messages import LOGS, READ
 from nunet_node.protocol.order import Order
+from nunet_node.protocol.replicas.choosing import NEAREST_MAX, nearest
 from nunet_node.protocol.replicas.events import LogCopyGranted, ReplicaWanted
-from nunet_node.protocol.replicas.placing import NEAREST_MAX, nearest
 from nunet_node.runtime.exchange.bulk.gathering import SOURCES_MAX
 from nunet_node.runtime.peer import Peer
 from nunet_node.wire.cid import Cid

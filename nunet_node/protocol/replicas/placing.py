@@ -1,26 +1,23 @@
 """Having results kept elsewhere: choosing holders, auditing them, replacing them.
 
-The custodian of a job asks holders in an order that anybody can compute from the job's
-id and the adverts, so that the owner finds a copy without having been told where it is
-(rendezvous hashing: Thaler and Ravishankar, 1998). One command places a copy and
-checks up on it: a holder that says that it has all of it is asked for some blocks, and
-one that has lost it, serves wrong bytes, or is silent for long is replaced.
+The custodian of a job asks holders in an order that its owner knows, too. One command
+places a copy and checks up on it: a holder that says that it has all of it is asked for
+some blocks, and one that has lost it, serves wrong bytes, or is silent for long is
+replaced.
 
 Rule: a copy counts only when the holder has confirmed that all of it is on its disk.
 What is under way is forgotten by a restart and begun again; what is kept is recorded.
 """
 
-import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
 from nunet_node.identity.did import Did
-from nunet_node.identity.statement import Statement
-from nunet_node.jobs.specification import REPLICAS_MAX, JobId
+from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import REASON_CHARS_MAX, Held
-from nunet_node.market.offers import ADDRESSES_MAX, Advert
+from nunet_node.market.offers import ADDRESSES_MAX
 from nunet_node.protocol.facts import ReplicaLost, ReplicaPlaced
 from nunet_node.protocol.messages import KEEP
 from nunet_node.protocol.provider.custody import Placement
@@ -33,6 +30,7 @@ from nunet_node.protocol.replicas.charge import (
     passed_on,
     request_of,
 )
+from nunet_node.protocol.replicas.choosing import NEAREST_MAX, apart, nearest
 from nunet_node.protocol.replicas.events import (
     DeliverReplica,
     ReplicaDelivered,
@@ -71,9 +69,6 @@ HANDING_BYTES_PER_S: Final = 64 << 10
 
 SETTLING_S: Final = 60
 """Time after a start before holders are audited: others are starting too."""
-
-NEAREST_MAX: Final = 2 * REPLICAS_MAX
-"""Nodes among which the owner of a result looks for a copy of it."""
 
 
 class Phase(Enum):
@@ -273,7 +268,13 @@ class Placing:
             and heard.issuer not in dealings
             and heard.issuer != charge.custodian
         )
-        for heard in nearest(charge.job, offers, lacking):
+        near = nearest(charge.job, offers, NEAREST_MAX)
+        taken = [
+            each.placement.addresses
+            for each in dealings.values()
+            if each.phase is not Phase.AVOIDED
+        ]
+        for heard in apart(near, lacking, [*taken, self.desk.addresses]):
             placement = Placement(
                 holder=heard.issuer,
                 peer_id=heard.payload.peer_id,
@@ -388,10 +389,3 @@ def _had(dealing: Dealing, charge: Charge) -> bool:
     After a restart nobody remembers: a result is never replaced, logs often are.
     """
     return dealing.kept == charge.receipt or not (dealing.kept or charge.logs)
-
-
-def nearest(
-    job: JobId, offers: Iterable[Statement[Advert]], count: int
-) -> list[Statement[Advert]]:
-    """Return the nodes that keep a job's copies first, the first of all first."""
-    return heapq.nsmallest(count, offers, key=lambda heard: distance(job, heard.issuer))

@@ -21,8 +21,8 @@ from nunet_node.jobs.specification import (
 from nunet_node.protocol import effects as fx
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.order import Order
+from nunet_node.protocol.replicas.choosing import NEAREST_MAX, nearest
 from nunet_node.protocol.replicas.events import ReplicaWanted
-from nunet_node.protocol.replicas.placing import NEAREST_MAX, nearest
 from nunet_node.quantities import ResourceVector
 from nunet_node.simulator.plan import NS_PER_S, Cancelled, Placed
 from nunet_node.simulator.scenario import Work

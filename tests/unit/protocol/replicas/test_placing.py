@@ -4,7 +4,9 @@ import pytest
 
 from nunet_node.capability.delegation import open_delegation
 from nunet_node.jobs.specification import JobId
+from nunet_node.protocol.inputs import AddressesChanged
 from nunet_node.protocol.messages import KEEP, SUBMIT
+from nunet_node.protocol.replicas.choosing import nearest
 from nunet_node.protocol.replicas.events import ReplicaMoved
 from nunet_node.protocol.replicas.placing import (
     AUDIT_AGAIN_S,
@@ -13,7 +15,6 @@ from nunet_node.protocol.replicas.placing import (
     PLACE_AGAIN_S,
     SETTLING_S,
     SILENCES_MAX,
-    nearest,
 )
 from tests.unit.protocol.puppet import Puppet, code_of
 from tests.unit.protocol.replicas.kit import Neighbourhood, wanting
@@ -47,6 +48,20 @@ def test_holders_are_chosen_in_an_order_that_anybody_can_compute(town):
     offers = [heard for heard in adverts if heard.payload.store_bytes]
 
     assert town.placed(job) == [nearest(job, offers, 1)[0].issuer]
+
+
+def test_two_copies_are_not_put_at_one_address_if_there_is_another():
+    town = Neighbourhood(holders=6)
+    for number, holder in enumerate(town.holders):
+        host = "203.0.114.9" if number else "198.51.101.1"
+        where = (f"/ip4/{host}/tcp/{4000 + number}",)
+        holder.give(AddressesChanged(addresses=where))
+    town.world.run(for_s=5)
+
+    for number in range(3):
+        job = town.finished(salt=bytes([number]) * 16)
+        assert town.holders[0].did in town.placed(job)
+        assert len(town.placed(job)) == 2
 
 
 def test_different_jobs_have_different_holders(town):

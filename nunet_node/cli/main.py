@@ -168,6 +168,9 @@ def run(words: Sequence[str]) -> int:
     settings, command = _glance(words)
     try:
         code = cli.main(list(words), prog_name="nunet-node", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        _show_help(settings, error)
+        return USAGE
     except click.UsageError as error:
         _show_usage(settings, error)
         return USAGE
@@ -193,6 +196,14 @@ def _glance(words: Sequence[str]) -> tuple[Settings, str]:
             verbosity += word.count("v") if word.strip("v") == "-" else 0
             skip = word in _OPTIONS_WITH_VALUE
     return Settings(json=as_json, verbosity=verbosity), ""
+
+
+def _show_help(settings: Settings, error: click.UsageError) -> None:
+    """Show what a group of commands has, to whoever named none of them."""
+    path = error.ctx.command_path if error.ctx else "nunet-node"
+    message = f"{path} needs a command (see {path} --help)"
+    settings.document({"error": {"code": "usage", "message": message}})
+    settings.note(error.format_message())
 
 
 def _show_usage(settings: Settings, error: click.UsageError) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nunet_node.results import car
-from nunet_node.results.errors import ManifestError
+from nunet_node.results.errors import BlockError, ManifestError
 from nunet_node.results.unixfs import cid_text, of_tree
 from nunet_node.runtime.exchange.blocks import blocks_under, tree_of
 from nunet_node.runtime.store.ahead import read_ahead
@@ -83,9 +83,14 @@ def import_archive(store: BlockStore, source: Path) -> Archived:
             sections = car.read(file.read)
             root, _ = next(sections)
             blocks = 0
-            for cid, data in sections:
-                batch.put(data, Cid.from_bytes(cid))
-                blocks += 1
+            try:
+                for cid, data in sections:
+                    batch.put(data, Cid.from_bytes(cid))
+                    blocks += 1
+            except (ManifestError, BlockError):
+                # What came before was checked, and need not be fetched.
+                batch.commit()
+                raise
     except CidError:
         raise ManifestError(
             f"{source} holds UnixFS, which is written here and not read; the files "

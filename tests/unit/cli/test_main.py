@@ -85,6 +85,17 @@ def test_an_unknown_command_is_a_mistake_in_writing(capsys):
     assert capsys.readouterr().err.startswith("nunet-node: No such command")
 
 
+def test_a_group_without_a_command_shows_what_it_has(capsys):
+    assert run(["store"]) == 2
+    err = capsys.readouterr().err
+    assert "\n  verify " in err
+    assert "\\x0a" not in err
+
+    assert run(["--json", "store"]) == 2
+    shown, _ = documents(capsys)
+    assert "needs a command" in shown[0]["error"]["message"]
+
+
 def test_a_mistake_in_writing_is_a_document_under_json(capsys):
     assert run(["--json", "status"]) == 2
     shown, err = documents(capsys)

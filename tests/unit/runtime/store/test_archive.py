@@ -82,3 +82,16 @@ def test_a_wrong_archive_is_refused(store, root, tmp_path):
         import_archive(other, tmp_path / "tree.car")
     with pytest.raises(TargetRefusedError, match="cannot read"):
         import_archive(store, tmp_path / "missing")
+
+
+@pytest.mark.parametrize("end", ["cut off", "bent"])
+def test_what_came_before_an_archive_broke_off_is_kept(store, root, tmp_path, end):
+    export_tree(store, root, tmp_path / "tree.car")
+    data = bytearray((tmp_path / "tree.car").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "tree.car").write_bytes(data[:-1] if end == "cut off" else data)
+    with BlockStore(tmp_path / "other") as other:
+        with pytest.raises((BlockError, ManifestError)):
+            import_archive(other, tmp_path / "tree.car")
+        assert set(other.cids()) < blocks_under(store, root)
+        assert other.has(root)

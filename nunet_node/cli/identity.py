@@ -14,9 +14,11 @@ from typing import Any
 import click
 import trio
 
+from nunet_node.cli.options import NAME, PATH, WORD, Parsed, checked
 from nunet_node.cli.output import Settings, table
 from nunet_node.identity.did import Did, DidDocument, is_web, parse_did, resolve
 from nunet_node.identity.errors import (
+    InvalidDidError,
     LockedError,
     MethodNotSupportedError,
     WalletError,
@@ -32,6 +34,7 @@ from nunet_node.identity.wallet import (
     open_wallet,
     read_wallet,
 )
+from nunet_node.jobs.job_file.values import parse_name
 from nunet_node.network.did_web import fetch_document
 from nunet_node.runtime.home import Home, HomeError, open_home
 from nunet_node.runtime.wallet.key_files import resealed
@@ -45,7 +48,7 @@ DEFAULT_NAME = "default"
 
 
 @click.group("did", invoke_without_command=True)
-@click.option("--identity", "name", metavar="NAME", help="Which one. [default]")
+@click.option("--identity", "name", type=NAME, help="Which one. [default]")
 @click.pass_context
 def did_command(ctx: click.Context, name: str | None) -> None:
     """Show your DID, making an identity at first use."""
@@ -59,6 +62,27 @@ def did_command(ctx: click.Context, name: str | None) -> None:
     settings.note("next: nunet-node submit SCRIPT.py, or nunet-node did --help")
 
 
+def _web(text: str) -> Did:
+    did = parse_did(text) if text.startswith("did:") else did_of_place(text)
+    if not is_web(did):
+        raise InvalidDidError(f"{did} is a key's; name the host that publishes it")
+    return parse_did(did)
+
+
+def _command(text: str) -> list[str]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise WalletError(f"{text!r} is no command: {error}") from None
+    if not words:
+        raise WalletError("is empty; name a program")
+    return words
+
+
+def _who(text: str) -> str:
+    return parse_did(text) if text.startswith("did:") else parse_name(text)
+
+
 _PASSPHRASE = click.option(
     "--passphrase",
     "sealed",
@@ -68,7 +92,7 @@ _PASSPHRASE = click.option(
 
 
 @did_command.command("create")
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option(
     "--curve",
     type=click.Choice(list(SECRET_KEYS)),
@@ -78,13 +102,18 @@ _PASSPHRASE = click.option(
 )
 @click.option(
     "--signer",
-    metavar="COMMAND",
+    type=Parsed(_command, "COMMAND"),
     help="A program that signs for --did, in the place of a key here.",
 )
-@click.option("--did", "did", metavar="DID", help="Whose signatures it makes.")
+@click.option(
+    "--did",
+    "did",
+    type=Parsed(checked(parse_did), "DID"),
+    help="Whose signatures it makes.",
+)
 @click.option(
     "--web",
-    metavar="HOST[/PATH]",
+    type=Parsed(_web, "HOST[/PATH]"),
     help="Be the did:web of this host, which has to publish the document.",
 )
 @_PASSPHRASE
@@ -92,7 +121,7 @@ _PASSPHRASE = click.option(
 def create(settings: Settings, /, name: str, **given: Any) -> None:
     """Make a new identity called NAME."""
     home = open_home(settings.home)
-    web = None if given["web"] is None else _web(given["web"])
+    web = given["web"]
     if given["signer"] is not None or given["did"] is not None:
         if given["signer"] is None or given["did"] is None:
             raise click.UsageError("--signer and --did go together")
@@ -112,7 +141,12 @@ def create(settings: Settings, /, name: str, **given: Any) -> None:
 
 
 @did_command.command("show")
-@click.argument("who", default=DEFAULT_NAME, metavar="[NAME or DID]")
+@click.argument(
+    "who",
+    default=DEFAULT_NAME,
+    metavar="[NAME or DID]",
+    type=Parsed(_who, "NAME or DID"),
+)
 @click.option("--document", is_flag=True, help="Print its DID document, in JSON.")
 @click.option(
     "--web", is_flag=True, help="Ask the server of a did:web, which then knows of us."
@@ -148,8 +182,8 @@ def list_(settings: Settings) -> None:
 
 
 @did_command.command("import")
-@click.argument("file")
-@click.option("--name", metavar="NAME", help="Call it so, instead of as it was.")
+@click.argument("file", type=WORD)
+@click.option("--name", type=NAME, help="Call it so, instead of as it was.")
 @_PASSPHRASE
 @click.pass_obj
 def import_(settings: Settings, file: str, name: str | None, sealed: bool) -> None:  # noqa: FBT001 - click passes by name
@@ -174,8 +208,8 @@ def import_(settings: Settings, file: str, name: str | None, sealed: bool) -> No
 
 
 @did_command.command("export")
-@click.argument("name", default=DEFAULT_NAME)
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("name", type=NAME, default=DEFAULT_NAME)
+@click.option("--out", metavar="FILE", type=PATH)
 @click.pass_obj
 def export(settings: Settings, name: str, out: Path | None) -> None:
     """Write identity NAME, with its secret key, to a new private file."""
@@ -255,26 +289,18 @@ def _new_passphrase(name: str) -> str:
     return given
 
 
-def _web(text: str) -> Did:
-    did = parse_did(text) if text.startswith("did:") else did_of_place(text)
-    if not is_web(did):
-        raise click.UsageError(f"--web is the name of a host, and not {text}")
-    return parse_did(did)
-
-
 def _keep_external(
-    home: Home, name: str, signer: str, did: str, web: Did | None
+    home: Home, name: str, signer: list[str], did: str, web: Did | None
 ) -> None:
     key_did = parse_did(did)
     if is_web(key_did):
         raise click.UsageError(
             f"--did is the DID of the program's key; say --web {key_did} beside it"
         )
-    command = shlex.split(signer)
     if web is None:
-        home.keep_external(name, key_did, command)
+        home.keep_external(name, key_did, signer)
     else:
-        home.keep_external(name, web, command, key_did)
+        home.keep_external(name, web, signer, key_did)
 
 
 def _resolved(who: str, *, web: bool) -> DidDocument:

@@ -14,7 +14,6 @@ Every error ends here as one line that names the thing and the remedy:
 """
 
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from typing import Final, NoReturn
 import click
 
 import nunet_node
-from nunet_node.cli.output import Settings
+from nunet_node.cli.output import Settings, forget, stand_up_streams
 from nunet_node.errors import MisuseError, PeerError
 
 FAILED: Final = 1
@@ -153,13 +152,13 @@ def _log_to_stderr(verbosity: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    code = run(words)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python would flush again at exit, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    stand_up_streams()
+    code = run(list(sys.argv[1:] if arguments is None else arguments))
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            forget(stream)
     sys.exit(code)
 
 

@@ -5,12 +5,14 @@ job file; a wrong value is a mistake in writing the command, exit code 2.
 """
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from nunet_node.errors import PeerError
 from nunet_node.jobs.job_file.network import parse_network
+from nunet_node.jobs.job_file.values import parse_name
 from nunet_node.network.discovery import (
     parse_announced_address,
     parse_listen_address,
@@ -47,6 +49,39 @@ def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
     return read
 
 
+class _NamedPath(click.Path):
+    """A path; the empty word, as of an unset variable, names none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Return the path, or end the command if the word is empty."""
+        if value == "":
+            self.fail("is empty; name a file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Word(click.ParamType[str]):
+    """A word that says something."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the word, or end the command if it is empty."""
+        if value == "":
+            self.fail(f"is empty; name a {self.name.lower()}", param, ctx)
+        return str(value)
+
+
+PATH: Final = _NamedPath(path_type=Path)
+WORD: Final = _Word("FILE")
+NAME: Final = Parsed(parse_name, "NAME")
+
+JOB: Final = click.argument("job", metavar="JOB", type=_Word("JOB"))
+
 LISTEN = click.option(
     "--listen",
     multiple=True,
@@ -71,7 +106,7 @@ BOOTSTRAP = click.option(
 IDENTITY = click.option(
     "--identity",
     default="default",
-    metavar="NAME",
+    type=NAME,
     show_default=True,
     help="Which of your identities asks.",
 )

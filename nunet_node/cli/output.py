@@ -2,16 +2,21 @@
 
 Rule: under ``--json`` standard output carries JSON documents alone, one a line, and
 everything for people goes to standard error. Text that a peer chose is shown with
-its control characters made visible, so that no peer can drive the terminal.
+its control characters made visible, so that no peer can drive the terminal. What a
+stream cannot carry, such as a file name that is not UTF-8, is shown escaped.
 """
 
 import codecs
+import contextlib
+import io
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import msgspec
 
@@ -40,8 +45,7 @@ class Settings:
     def document(self, value: object) -> None:
         """Print a JSON document, if JSON is wanted."""
         if self.json:
-            sys.stdout.write(_ENCODER.encode(value).decode() + "\n")
-            sys.stdout.flush()
+            _write_utf_8(sys.stdout, _json(value) + b"\n")
 
     def say(self, text: str) -> None:
         """Print what a person asked for: to standard output unless it is JSON's."""
@@ -50,15 +54,28 @@ class Settings:
         stream.flush()
 
     def note(self, text: str) -> None:
-        """Print what a person should know beside what was asked for."""
+        """Print what a person should know beside what was asked for.
+
+        Where nobody can read it, on a full disk, say, that changes nothing.
+        """
         lines = (line.translate(_SHOWN) for line in text.split("\n"))
-        sys.stderr.write("\n".join(lines) + "\n")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write("\n".join(lines) + "\n")
+            sys.stderr.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            forget(sys.stderr)
 
     def fail(self, code: str, message: str) -> None:
-        """Print an error: a sentence for people, a document for programs."""
-        self.document({"error": {"code": code, "message": message}})
-        self.note(f"nunet-node: {visible(message)}")
+        """Print an error: a sentence for people, a document for programs.
+
+        It raises nothing: the exit code says the same where neither can be read.
+        """
+        with contextlib.suppress(OSError):
+            self.document({"error": {"code": code, "message": message}})
+        with contextlib.suppress(OSError):
+            self.note(f"nunet-node: {visible(message)}")
 
 
 class Bar:
@@ -110,6 +127,75 @@ class Echo:
         else:
             out.buffer.write(data)
         out.flush()
+
+
+def stand_up_streams() -> None:
+    """Let a stream that was closed lead nowhere, and none stumble over a character.
+
+    A descriptor that stays closed would be the next file's or connection's, and what
+    is printed would go there.
+    """
+    for wanted, name in enumerate(("stdin", "stdout", "stderr")):
+        if _is_closed(wanted):
+            # The lowest free number is taken, and those before this one are taken.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            mode = "w" if wanted else "r"
+            setattr(sys, name, open(wanted, mode, closefd=False))  # noqa: SIM115 - a descriptor, for the process's life
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def forget(stream: TextIO) -> None:
+    """Send what a stream could not be rid of nowhere.
+
+    Python would try to write it again at exit, and complain.
+    """
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()
+
+
+def _is_closed(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return True
+    return False
+
+
+def _write_utf_8(stream: TextIO, line: bytes) -> None:
+    """Write a line of JSON: that is UTF-8 in any locale, RFC 8259, section 8.1."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.flush()
+        stream.buffer.write(line)
+    else:
+        stream.write(line.decode())
+    stream.flush()
+
+
+def _json(value: object) -> bytes:
+    try:
+        return _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        plain = msgspec.to_builtins(value, builtin_types=(Decimal,))
+        return _ENCODER.encode(_spelled(plain))
+
+
+def _spelled(value: Any) -> Any:
+    """Return plain data whose every text is Unicode: a stray byte as an escape."""
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case Mapping():
+            return {_spelled(name): _spelled(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_spelled(each) for each in value]
+        case _:
+            return value
 
 
 def visible(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from nunet_node.cli.options import PATH
 from nunet_node.cli.output import Settings
 from nunet_node.jobs.job_file import (
     JobFile,
@@ -20,6 +21,7 @@ from nunet_node.jobs.job_file import (
     schema,
 )
 from nunet_node.jobs.job_file.bacalhau import import_bacalhau
+from nunet_node.jobs.job_file.plain_yaml import YAML_BYTES_MAX
 from nunet_node.jobs.job_file.template import TEMPLATE
 from nunet_node.quantities import cpu_text, size_text
 
@@ -32,7 +34,7 @@ def spec_command() -> None:
 
 
 @spec_command.command("init")
-@click.argument("file", type=click.Path(path_type=Path), default=Path(SPEC_FILE))
+@click.argument("file", type=PATH, default=Path(SPEC_FILE))
 @click.pass_obj
 def init(settings: Settings, file: Path) -> None:
     """Write a commented job file to FILE [job.yaml]; an existing one is kept."""
@@ -52,7 +54,7 @@ def schema_() -> None:
 
 
 @spec_command.command("validate")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.pass_obj
 def validate(settings: Settings, file: Path) -> None:
     """Check FILE and the paths it names, without submitting it."""
@@ -84,12 +86,13 @@ def import_() -> None:
 
 
 @import_.command("bacalhau")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.pass_obj
 def import_bacalhau_(settings: Settings, file: Path) -> None:
     """Print the job file for the Bacalhau job in FILE; say what is not in it."""
+    text = _text_of(file)
     try:
-        made = import_bacalhau(_text_of(file))
+        made = import_bacalhau(text)
     except JobFileError as error:
         raise JobFileError(f"{file}: {error}") from None
     settings.document({"job_file": made.text, "left_out": list(made.left_out)})
@@ -117,8 +120,13 @@ def load_job_file(path: Path) -> JobFile:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise JobFileError(f"{path}: not UTF-8 text") from None
+        with path.open("rb") as file:
+            data = file.read(YAML_BYTES_MAX + 1)
     except OSError as error:
         raise JobFileError(f"{path}: {error.strerror}") from None
+    if len(data) > YAML_BYTES_MAX:
+        raise JobFileError(f"{path}: larger than {YAML_BYTES_MAX} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise JobFileError(f"{path}: not UTF-8 text") from None

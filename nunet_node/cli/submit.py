@@ -5,11 +5,7 @@ output carries what the job writes to its own, so that a pipe sees the job alone
 what happens to it is told on standard error.
 """
 
-import contextlib
-import signal
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +14,20 @@ import trio
 
 from nunet_node.cli.array import submit_array
 from nunet_node.cli.identity import DEFAULT_NAME, ensure_identity
-from nunet_node.cli.options import BOOTSTRAP, NETWORK, Parsed, checked
-from nunet_node.cli.output import Echo, Settings
-from nunet_node.cli.progress import Teller, exit_code_of, fetch_shown, warn_of_seal
+from nunet_node.cli.jobs.watching import closing, watch
+from nunet_node.cli.options import BOOTSTRAP, NAME, NETWORK, PATH, Parsed, checked
+from nunet_node.cli.output import Settings
+from nunet_node.cli.progress import Teller, exit_code_of, warn_of_seal
 from nunet_node.cli.spec import load_job_file
-from nunet_node.client import Client, JobHandle, open_client, order_document
-from nunet_node.errors import PeerError
+from nunet_node.client import JobHandle, open_client, order_document
 from nunet_node.identity.did import parse_did
-from nunet_node.jobs.job_file import JobFile, JobFileError, engine_of, name_of
+from nunet_node.jobs.job_file import (
+    JobFile,
+    JobFileError,
+    engine_of,
+    job_spec,
+    name_of,
+)
 from nunet_node.jobs.job_file.gpu import parse_gpu
 from nunet_node.jobs.job_file.options import COUNT_MAX
 from nunet_node.jobs.job_file.secrets import parse_secret
@@ -34,7 +36,6 @@ from nunet_node.jobs.job_file.values import (
     parse_env,
     parse_input,
     parse_isolation,
-    parse_name,
     parse_output,
     parse_retention_s,
     parse_run_s,
@@ -43,21 +44,14 @@ from nunet_node.jobs.job_file.values import (
     suffix,
 )
 from nunet_node.jobs.specification import REPLICAS_MAX, ResultKind
-from nunet_node.protocol.messages import READ, WATCH
-from nunet_node.protocol.order import Order
+from nunet_node.protocol.messages import WATCH
 from nunet_node.quantities import parse_price_micro_ntx, parse_size_bytes
-from nunet_node.results.errors import SealError
 from nunet_node.runtime.home import open_home
-from nunet_node.storage.errors import TargetRefusedError
+from nunet_node.runtime.wallet.secrets import checked_sources
 from nunet_node.storage.materialise import check_place, check_target
 
 _RAW: Final = "nunet_node.submit.raw"
 _SPEC_SUFFIXES: Final = (".yaml", ".yml")
-INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C, as of any program."""
-
-_LOGS_GRACE_S: Final = 10
-"""How long the last lines of an ended job may take to come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +164,8 @@ class _RawCommand(click.Command):
     type=Parsed(parse_price_micro_ntx, "NTX"),
     help="NTX for a CPU-hour, at most. [any]",
 )
-@click.option("--name", type=Parsed(parse_name, "NAME"), help="What to call the job.")
-@click.option("--identity", metavar="NAME", help="Which of your identities asks.")
+@click.option("--name", type=NAME, help="What to call the job.")
+@click.option("--identity", type=NAME, help="Which of your identities asks.")
 @click.option(
     "--owner",
     type=Parsed(checked(parse_did), "DID"),
@@ -180,7 +174,7 @@ class _RawCommand(click.Command):
 @click.option("--detach", is_flag=True, help="Return once a provider has the job.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Where the result goes. [./NAME, or ./JOB]",
 )
@@ -227,7 +221,7 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> _Plan:
         identity=given["identity"],
     )
     work = _described(words, options)
-    _check_inputs(work)
+    _check(work)
     return _Plan(
         work=work,
         identity=work.identity or DEFAULT_NAME,
@@ -264,10 +258,11 @@ def _dashes_before(words: tuple[str, ...]) -> bool:
     return at > 0 and raw[at - 1] == "--"
 
 
-def _check_inputs(work: JobFile) -> None:
+def _check(work: JobFile) -> None:
     for each in work.all_inputs():
         if each.is_here and not Path(each.path).exists():
             raise JobFileError(f"input {each.path} does not exist")
+    checked_sources(job_spec(work, inputs=None, inputs_bytes=0), work)
 
 
 async def _submit(settings: Settings, plan: _Plan) -> int:
@@ -285,7 +280,7 @@ async def _submit(settings: Settings, plan: _Plan) -> int:
             return await _detach(settings, handle)
         if plan.detach:
             return await _detach(settings, handle)
-        return await _watch(settings, plan, client, handle)
+        return await watch(settings, client, handle, plan.out)
 
 
 async def _detach(settings: Settings, handle: JobHandle) -> int:
@@ -294,106 +289,7 @@ async def _detach(settings: Settings, handle: JobHandle) -> int:
     if not settings.json:
         settings.say(handle.job)
     if order.ended:
-        settings.note(_closing(order, ended=handle.order.ended))
+        settings.note(closing(order, ended=handle.order.ended))
         return exit_code_of(order)
     settings.note(f"next: nunet-node wait {handle.job}")
     return 0
-
-
-async def _watch(
-    settings: Settings, plan: _Plan, client: Client, handle: JobHandle
-) -> int:
-    if not await until_ended(handle, partial(_show_output, settings, handle)):
-        settings.document(order_document(handle.order))
-        settings.note(
-            f"detached; the job goes on. Watch it with: nunet-node wait {handle.job}"
-            if handle.order.in_custody
-            else "detached before any provider had the job; "
-            f"go on with: nunet-node wait {handle.job}"
-        )
-        return INTERRUPTED
-    if handle.order.result is not None:
-        await _fetch(settings, plan, client, handle)
-    order = handle.verdict
-    settings.document(order_document(order))
-    settings.note(_closing(order, ended=handle.order.ended))
-    return exit_code_of(order)
-
-
-async def _fetch(
-    settings: Settings, plan: _Plan, client: Client, handle: JobHandle
-) -> None:
-    """Fetch the result, unless it is for somebody else alone."""
-    theirs = handle.order.owner != client.identity.did
-    try:
-        if client.may(handle, READ):
-            path = await fetch_shown(settings, handle, free_target(plan.out, handle))
-            settings.note(f"result verified: {path}")
-            return
-    except TargetRefusedError:
-        settings.note(f"the result waits: nunet-node get {handle.job} --out DIR")
-        raise
-    except SealError:
-        if not theirs:
-            raise
-    settings.note(
-        f"the result is {handle.order.owner}'s: nunet-node get '{handle.order.link}'"
-    )
-
-
-def free_target(out: Path | None, handle: JobHandle) -> Path:
-    """Return where a result goes: as said, else under its name if that is free."""
-    if out is not None:
-        return out
-    spec = handle.order.spec
-    named = Path(spec.name) if spec else Path(handle.job)
-    taken = named.exists() and (not named.is_dir() or any(named.iterdir()))
-    return Path(handle.job) if taken else named
-
-
-def _closing(order: Order, *, ended: bool) -> str:
-    why = f": {order.reason}" if order.reason else ""
-    command = "status" if ended else "wait"
-    return f"{order.state}{why}\nnext: nunet-node {command} {order.job}"
-
-
-async def until_ended(
-    handle: JobHandle, show: Callable[[], Awaitable[None]] | None = None
-) -> bool:
-    """Wait for the end of a job, showing its output meanwhile.
-
-    Returns:
-        Whether it has ended, or its provider counts as lost; False after Ctrl-C.
-    """
-    ended = False
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_interrupted, nursery.cancel_scope)
-        shown = trio.Event()
-        nursery.start_soon(_show, show, shown)
-        await handle.ended_or_silent()
-        with trio.move_on_after(_LOGS_GRACE_S if handle.order.ended else 0):
-            await shown.wait()
-        ended = True
-        nursery.cancel_scope.cancel()
-    return ended
-
-
-async def _show(show: Callable[[], Awaitable[None]] | None, shown: trio.Event) -> None:
-    # A log that cannot be read is no reason to stop waiting for the job.
-    with contextlib.suppress(PeerError):
-        if show is not None:
-            await show()
-    shown.set()
-
-
-async def _interrupted(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGINT) as signals:
-        async for _ in signals:
-            scope.cancel()
-            return
-
-
-async def _show_output(settings: Settings, handle: JobHandle) -> None:
-    echo = Echo(settings)
-    async for piece in handle.output():
-        echo.write(piece.stream, piece.data)

@@ -210,7 +210,8 @@ def run_inside(
     """Start a program of `nunet_node.executors.inside` by itself.
 
     It inherits three streams and the descriptors it is given, nothing else, and no
-    variable of ours.
+    variable of ours. It has a process group of its own: Ctrl-C at the node's terminal
+    is for the node, which drains, and not for the jobs that it waits for.
     """
     boot = _BOOT.format(module)
     return subprocess.Popen(  # noqa: S603 - our own child program
@@ -221,6 +222,7 @@ def run_inside(
         pass_fds=inherited,
         env={},
         cwd="/",
+        process_group=0,
     )
 
 

@@ -332,7 +332,10 @@ def why_not(address: Address) -> str:
                 f" stop it, or listen elsewhere: {address.transport()} with another"
                 " port, or port 0 for any free one"
             )
-        return f"cannot listen on {address.transport()}: {error.strerror}"
+        return (
+            f"cannot listen on {address.transport()}: {error.strerror}; "
+            "name another address or port with --listen"
+        )
     return f"cannot listen on {address.transport()}"
 
 

@@ -288,16 +288,18 @@ def open_home(
     environment = os.environ if environment is None else environment
     named = environment.get(HOME_VARIABLE)
     path = chosen or (Path(named) if named else platformdirs.user_data_path("nunet"))
-    path = path.expanduser().absolute()
     try:
+        # Where we stand may have been removed.
+        path = path.expanduser().absolute()
         _make_private(path)
         _check_private(path)
         for name in _DIRECTORIES:
             make_directory(path / name)
         _check_writable(path)
     except OSError as error:
+        inner = f"{error.filename}: " if error.filename not in {None, str(path)} else ""
         raise HomeError(
-            f"cannot use {path} as a home: {why(error)}; "
+            f"cannot use {path} as a home: {inner}{why(error)}; "
             f"choose another with --home DIR or {HOME_VARIABLE}"
         ) from None
     return Home(path.resolve())

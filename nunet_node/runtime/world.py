@@ -191,6 +191,9 @@ class World:
         try:
             listeners = await self._bulk.door.listen(hosts, port)
         except NetworkError as error:
+            if port:
+                # A door that was asked for by its number has been told to others.
+                raise
             _log.warning("%s; results are fetched by streams", error)
             return
         self._tasks.start_soon(self._bulk.door.run, listeners)

@@ -10,13 +10,13 @@ from typing import Final
 import click
 
 from nunet_node.capability.held.terms import link_of
-from nunet_node.cli.jobs.named import JOB, with_job
+from nunet_node.cli.jobs.named import with_job
 from nunet_node.cli.jobs.public import get_public, own_job, root_of
 from nunet_node.cli.jobs.telling import now_s, when
-from nunet_node.cli.options import BOOTSTRAP, IDENTITY, Parsed
+from nunet_node.cli.jobs.watching import free_target
+from nunet_node.cli.options import BOOTSTRAP, IDENTITY, JOB, PATH, Parsed
 from nunet_node.cli.output import Echo, Settings
 from nunet_node.cli.progress import fetch_shown
-from nunet_node.cli.submit import free_target
 from nunet_node.client import JobHandle, order_document
 from nunet_node.jobs.statements import LogReceipt
 from nunet_node.protocol.replicas.events import LogCopyGranted
@@ -80,7 +80,7 @@ def logs_command(
 @JOB
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Where the result goes. [./NAME, or ./JOB]",
 )

@@ -5,9 +5,7 @@ knows where its jobs are; elsewhere a link says it, or the network is asked.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
-import click
 import trio
 
 from nunet_node.cli.identity import ensure_identity
@@ -15,8 +13,6 @@ from nunet_node.cli.output import Settings
 from nunet_node.cli.progress import Teller
 from nunet_node.client import JobHandle, open_client
 from nunet_node.runtime.home import open_home
-
-JOB: Final = click.argument("job", metavar="JOB")
 
 Use = Callable[[JobHandle], Awaitable[int]]
 """What a command does with a job; returns the exit code."""

@@ -10,12 +10,12 @@ from typing import Final
 import click
 import trio
 
-from nunet_node.cli.jobs.named import JOB, with_job
+from nunet_node.cli.jobs.named import with_job
 from nunet_node.cli.jobs.telling import next_after, now_s, status_text, when
-from nunet_node.cli.options import BOOTSTRAP, IDENTITY
+from nunet_node.cli.jobs.watching import INTERRUPTED, until_ended
+from nunet_node.cli.options import BOOTSTRAP, IDENTITY, JOB
 from nunet_node.cli.output import Settings, table
 from nunet_node.cli.progress import exit_code_of
-from nunet_node.cli.submit import INTERRUPTED, until_ended
 from nunet_node.client import (
     Copy,
     JobHandle,

@@ -11,11 +11,13 @@ from typing import Final
 
 import click
 
+from nunet_node.cli.options import JOB, PATH
 from nunet_node.cli.output import Settings, table
 from nunet_node.client import ResultMissingError, UnknownJobError
 from nunet_node.client.lookup import find_order
 from nunet_node.jobs.specification import ResultKind
 from nunet_node.quantities import size_text
+from nunet_node.results.errors import ManifestError
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.ledger import read_orders
 from nunet_node.runtime.store.archive import (
@@ -27,7 +29,7 @@ from nunet_node.runtime.store.archive import (
 from nunet_node.runtime.store.care import Checked, check, clear, held
 from nunet_node.storage.blocks import BlockStore, StoreUsage
 
-_FILE: Final = click.argument("file", type=click.Path(path_type=Path))
+_FILE: Final = click.argument("file", type=PATH)
 
 
 @click.group("store", epilog="Next: nunet-node store stat")
@@ -127,7 +129,7 @@ def gc_command(settings: Settings) -> None:
 
 
 @store_command.command("export", epilog="Next: nunet-node store import FILE")
-@click.argument("job", metavar="JOB")
+@JOB
 @_FILE
 @click.pass_obj
 def export_command(settings: Settings, job: str, file: Path) -> None:
@@ -156,7 +158,11 @@ def export_command(settings: Settings, job: str, file: Path) -> None:
 def import_command(settings: Settings, file: Path) -> None:
     """Store the blocks of an archive (CARv1), so that they need not be fetched."""
     with _store(open_home(settings.home).blocks) as store:
-        _tell(settings, import_archive(store, file))
+        try:
+            archived = import_archive(store, file)
+        except ManifestError as error:
+            raise ManifestError(f"{file}: {error}") from None
+        _tell(settings, archived)
     settings.note("next: nunet-node get JOB")
 
 

@@ -15,7 +15,7 @@ from nunet_node.capability.command import ROOT, parse_command
 from nunet_node.capability.held.explaining import describe, until
 from nunet_node.capability.held.terms import Terms, sealed_key_of
 from nunet_node.cli.identity import ensure_identity
-from nunet_node.cli.options import BOOTSTRAP, IDENTITY, Parsed, checked
+from nunet_node.cli.options import BOOTSTRAP, IDENTITY, JOB, PATH, Parsed, checked
 from nunet_node.cli.output import Settings, table, visible
 from nunet_node.cli.progress import short
 from nunet_node.cli.trust.documents import WEB, documents_of, documents_of_token
@@ -47,7 +47,7 @@ from nunet_node.storage.files import why, write_new
 
 _DID: Final = Parsed(checked(parse_did), "DID")
 _OUT: Final = click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there too."
+    "--out", type=PATH, metavar="FILE", help="Write it there too."
 )
 _TO: Final = click.option("--to", required=True, type=_DID, help="Who gets it.")
 _EXPIRES: Final = click.option(
@@ -137,7 +137,7 @@ def delegate_command(settings: Settings, /, **given: Any) -> None:
 
 
 @click.command("share")
-@click.argument("job", metavar="JOB")
+@JOB
 @_TO
 @_EXPIRES
 @_OUT

@@ -20,7 +20,7 @@ from nunet_node.capability.delegation import Delegation
 from nunet_node.capability.held.explaining import LinkStory, explain
 from nunet_node.capability.held.parcel import read_links
 from nunet_node.capability.proof_chain import Act
-from nunet_node.cli.options import BOOTSTRAP, Parsed, checked
+from nunet_node.cli.options import BOOTSTRAP, WORD, Parsed, checked
 from nunet_node.cli.output import Settings, visible
 from nunet_node.cli.trust.documents import WEB, documents_of_token
 from nunet_node.client import ClientError, open_client
@@ -32,7 +32,7 @@ from nunet_node.runtime.wallet import tokens
 FILE_NAME_MAX: Final = 255
 """Longest name of a file; a longer word is the token itself."""
 
-FILE: Final = click.argument("file", metavar="FILE")
+FILE: Final = click.argument("file", metavar="FILE", type=WORD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

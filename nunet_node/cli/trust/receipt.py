@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from nunet_node.capability.held.explaining import moment
+from nunet_node.cli.options import PATH
 from nunet_node.cli.output import Settings, visible
 from nunet_node.errors import PeerError
 from nunet_node.identity.errors import WrongIssuerError
@@ -29,7 +30,7 @@ def receipt_command() -> None:
 
 
 @receipt_command.command("verify")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.pass_obj
 def verify_command(settings: Settings, file: Path) -> int:
     """Check the receipt in FILE, or in a fetched result; say what it proves.
@@ -41,7 +42,7 @@ def verify_command(settings: Settings, file: Path) -> int:
         signed = open_receipt(_read(path))
     except PeerError as error:
         settings.document({"valid": False, "code": error.code, "reason": str(error)})
-        settings.note(visible(f"not a valid receipt: {error}"))
+        settings.note(visible(f"{path}: not a valid receipt: {error}"))
         return 1
     settings.document(document(signed))
     if not settings.json:

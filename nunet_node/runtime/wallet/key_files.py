@@ -120,8 +120,9 @@ def read_key_wallet(path: Path) -> Wallet:
     if path.stat().st_mode & _OTHERS_ANY:
         raise HomeError(f"others can read {path}; run `chmod 600 {path}`")
     try:
-        return read_wallet(data.decode())
-    except (PeerError, UnicodeDecodeError) as error:
+        # What is not text at all is refused as what it is then: not JSON.
+        return read_wallet(data.decode(errors="replace"))
+    except PeerError as error:
         raise HomeError(
             f"{path} cannot be used: {error}; restore it, or move it away"
         ) from None
@@ -142,5 +143,7 @@ def read_small(path: Path) -> bytes:
         raise HomeError(f"cannot read {path}: {why(error)}") from None
     try:
         return os.read(file, SMALL_FILE_BYTES_MAX)
+    except OSError as error:
+        raise HomeError(f"cannot read {path}: {why(error)}") from None
     finally:
         os.close(file)

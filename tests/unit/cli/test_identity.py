@@ -198,3 +198,17 @@ def test_a_program_signs_for_a_did_web_with_the_key_that_it_names(did):
     assert did("create", "hw", *words)[1]["did"] == "did:web:example.org"
     _, shown = did("show", "hw", "--document")
     assert shown["authentication"][0].endswith(key_did.removeprefix("did:key:"))
+
+
+@pytest.mark.parametrize("words", [("show", "a/b"), ("export", ""), ("import", "")])
+def test_a_word_that_names_nothing_is_a_mistake_in_writing(did, words):
+    code, told = did(*words)
+    assert (code, told["error"]["code"]) == (2, "usage")
+
+
+@pytest.mark.parametrize("signer", ["", "a 'b"])
+def test_a_signer_that_is_no_command_is_a_mistake_in_writing(did, signer):
+    key_did = did("create", "key")[1]["did"]
+    code, told = did("create", "hw", "--signer", signer, "--did", key_did)
+    assert (code, told["error"]["code"]) == (2, "usage")
+    assert "--signer" in told["error"]["message"]

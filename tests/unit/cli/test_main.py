@@ -180,3 +180,26 @@ def test_a_home_that_cannot_be_used_is_named(tmp_path, capsys):
     err = capsys.readouterr().err
     assert str(blocked) in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "code"),
+    [
+        ("--version", ">&-", 0),
+        ("--version", "<&- >&- 2>&-", 0),
+        ("frobnicate", "2>&-", 2),
+        ("--json frobnicate", ">&-", 2),
+        ("--json frobnicate", ">/dev/full 2>&1", 2),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_costs_no_traceback(words, where, code):
+    script = f'exec "$0" -m nunet_node {words} {where}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert "bug" not in done.stderr

@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from nunet_node.cli.options import Parsed, checked
+from nunet_node.cli.options import NAME, PATH, WORD, Parsed, checked
 from nunet_node.quantities import parse_size_bytes
 
 
@@ -21,3 +21,16 @@ def test_a_wrong_value_is_a_mistake_in_writing():
 
 def test_a_checked_text_stays_as_it_was_written():
     assert checked(parse_size_bytes)("1KiB") == "1KiB"
+
+
+@pytest.mark.parametrize("kind", [PATH, WORD])
+def test_an_empty_word_names_no_file(kind):
+    with pytest.raises(click.UsageError, match="is empty; name a file"):
+        kind.convert("", None, None)
+    assert str(kind.convert("a", None, None)) == "a"
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "-", "x" * 65, "\udcff"])
+def test_what_could_not_name_a_file_names_no_identity(name):
+    with pytest.raises(click.UsageError, match="is not a name: 64 letters"):
+        NAME.convert(name, None, None)

@@ -1,5 +1,6 @@
 """Standard output carries what was asked for, and nothing that drives a terminal."""
 
+import contextlib
 import io
 import json
 import sys
@@ -7,7 +8,15 @@ from decimal import Decimal
 
 import pytest
 
-from nunet_node.cli.output import Bar, Echo, Settings, fields, table, visible
+from nunet_node.cli.output import (
+    Bar,
+    Echo,
+    Settings,
+    fields,
+    forget,
+    table,
+    visible,
+)
 
 
 def test_json_goes_to_standard_output_and_people_s_text_does_not(capsys):
@@ -152,3 +161,40 @@ def test_no_bar_is_drawn_for_programs_or_into_files(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stderr", screen)
     Bar(Settings(json=True))(1, 2)
     assert screen.getvalue() == ""
+
+
+def test_a_name_that_is_no_text_is_still_one_document(capsys):
+    stray = b"caf\xe9".decode(errors="surrogateescape")
+    Settings(json=True).document([{stray: Decimal("0.25"), "path": (stray, None)}])
+
+    out, _ = capsys.readouterr()
+    assert json.loads(out) == [{"caf\\udce9": 0.25, "path": ["caf\\udce9", None]}]
+
+
+def test_json_is_utf_8_in_every_locale(screens, monkeypatch):
+    out, _ = screens(is_terminal=False)
+    out.reconfigure(encoding="ascii")
+    Settings(json=True).document({"name": "caf\u00e9"})
+
+    assert json.loads(out.shown) == {"name": "caf\u00e9"}
+
+
+def test_what_nobody_can_read_changes_nothing(monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, open("/dev/full", "w"))  # noqa: SIM115
+    settings = Settings(json=True)
+
+    settings.note("next: x")
+    settings.fail("usage", "wrong")
+
+    sys.stderr.close()
+    forget(sys.stdout)
+    sys.stdout.close()
+
+
+def test_a_stream_that_takes_text_alone_gets_its_documents():
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        Settings(json=True).document({"x": 1})
+
+    assert json.loads(told.getvalue()) == {"x": 1}

@@ -64,3 +64,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, data, capsys):
 
     assert run(["spec", "validate", "j.yaml"]) == 2
     assert "j.yaml" in capsys.readouterr().err
+
+
+def test_no_more_of_a_file_is_read_than_a_job_file_may_have(tmp_path, capsys):
+    with (tmp_path / "j.yaml").open("wb") as file:
+        file.truncate(1 << 40)
+
+    assert run(["spec", "validate", "j.yaml"]) == 2
+    assert "j.yaml: larger than" in capsys.readouterr().err
+
+
+def test_a_foreign_job_that_is_not_there_is_named_once(tmp_path, capsys):
+    assert run(["spec", "import", "bacalhau", "nope.yaml"]) == 2
+    assert capsys.readouterr().err.count("nope.yaml") == 1

@@ -5,8 +5,9 @@ import os
 import click
 import pytest
 
+from nunet_node.cli.jobs.watching import free_target
 from nunet_node.cli.main import run
-from nunet_node.cli.submit import _plan, free_target, submit_command
+from nunet_node.cli.submit import _plan, submit_command
 from nunet_node.errors import PeerError
 from nunet_node.jobs.job_file import FileInput, job_spec
 from nunet_node.jobs.specification import Engine
@@ -170,3 +171,12 @@ def test_a_result_is_named_after_its_job_unless_the_name_is_taken(tmp_path):
     (tmp_path / "n/x").write_text("")
     assert str(free_target(None, handle)) == "j" * 32
     assert str(free_target(tmp_path / "mine", handle)) == str(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--secret", "TOKEN=@nowhere"), ("--secret", "TOKEN=@."), ("--secret", "NOT_SET")],
+)
+def test_a_secret_that_is_not_there_is_found_before_anything_is_sent(words):
+    with pytest.raises(PeerError, match=r"^secret "):
+        plan(*words, "job.py")

@@ -158,3 +158,13 @@ def test_the_child_searches_no_path_of_its_own():
     entries = ready.import_path().split("\n")
     assert "" not in entries
     assert (Path(entries[0]) / "nunet_node").is_dir()
+
+
+async def test_ctrl_c_at_the_node_s_terminal_reaches_no_child():
+    await need("process")
+    async with some_executors() as executors, executors.warmed():
+        warm = executors._warm
+        assert warm is not None
+        children = [warm._process.pid, *(each.pid for each in await ready_ones(warm))]
+        groups = {os.getpgid(pid) for pid in children}
+    assert os.getpgid(0) not in groups

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -151,3 +152,31 @@ def test_scratch_lies_where_job_users_can_pass(tmp_path):
         scratch.rmdir()
     else:
         assert scratch.parent == home.path
+
+
+def test_what_stands_in_the_way_in_a_home_is_named(tmp_path):
+    (tmp_path / "home").mkdir(mode=0o700)
+    (tmp_path / "home/tokens").write_text("")
+    with pytest.raises(HomeError, match="home/tokens: File exists"):
+        open_home(tmp_path / "home")
+
+
+def test_a_home_below_a_directory_that_is_gone_names_the_remedy(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(HomeError, match="--home DIR or NUNET_HOME"):
+        open_home(Path("home"))
+
+
+@pytest.mark.parametrize("data", [None, b"\xff\x00"])
+def test_what_is_no_key_is_named(tmp_path, data):
+    home = open_home(tmp_path / "home")
+    path = tmp_path / "home/node.key"
+    if data is None:
+        path.mkdir(mode=0o700)
+    else:
+        path.write_bytes(data)
+        path.chmod(0o600)
+    with pytest.raises(HomeError, match=r"home/node\.key"):
+        home.node_key()

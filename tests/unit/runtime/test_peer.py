@@ -14,6 +14,7 @@ from nunet_node.identity.keys import SigningKey
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import Engine, JobSpec, Network, Timeouts
 from nunet_node.network.memory import MemoryNetwork
+from nunet_node.network.port import ListenFailed
 from nunet_node.protocol.effects import (
     CancelConfirmed,
     CommandRefused,
@@ -456,3 +457,13 @@ async def test_others_are_told_what_is_announced_and_the_home_where_it_is(town):
         assert peer.addresses() == (f"{outside}/p2p/{peer.peer_id}",)
         running = open_home(town.tmp_path / "provider").running_node()
         assert running.addresses != peer.addresses()
+
+
+async def test_a_bulk_port_that_was_asked_for_by_number_is_had_or_nothing_starts(town):
+    [taken] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with taken:
+        port = taken.socket.getsockname()[1]
+        here = ("/ip4/127.0.0.1/tcp/0",)
+        with pytest.raises(ListenFailed, match=str(port)):
+            async with town.node(provides=False, listen=here, bulk_port=port):
+                pass

@@ -76,3 +76,10 @@ def test_only_a_known_job_is_exported(run, tmp_path):
     assert code == 3
     assert said[0]["error"]["code"] == "job.unknown"
     assert not (tmp_path / "a.car").exists()
+
+
+def test_what_is_no_archive_is_named(run, tmp_path):
+    (tmp_path / "a.car").write_bytes(b"none")
+    code, said = run("import", tmp_path / "a.car")
+    assert code == 1
+    assert "a.car: the archive ends" in said[0]["error"]["message"]

@@ -2,10 +2,13 @@
 
 Rule: the target does not change before every block was read, checked and synced.
 The tree is written into a private directory beside the target and takes its name in
-one step; an interrupted writing leaves only a directory that says what it is. The
-files are their owner's alone: results are private until someone decides otherwise.
+one step; a writing that was killed leaves only a directory that says what it is, and
+the next one to the same target removes it. The files are their owner's alone: results
+are private until someone decides otherwise.
 """
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -25,6 +28,10 @@ from nunet_node.wire.cid import Cid
 FLUSH_BYTES: Final = 8 << 20
 """Bytes after which the kernel is asked to begin writing them, so that the sync at the
 end finds little to wait for."""
+
+PARTS_MAX: Final = 64
+"""Left directories that one writing removes, and tries at a new one; more come about
+only where something kills every writing, and are removed by the next ones."""
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _PLAIN: Final = 0o600
@@ -137,7 +144,8 @@ def _whole(target: Path) -> Iterator[Path]:
     """Yield a directory beside the target, which becomes it if all goes well."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        root = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
+        _remove_left(target)
+        root, held = _new_part(target)
     except OSError as error:
         raise TargetRefusedError(f"cannot make {target}: {why(error)}") from error
     try:
@@ -149,6 +157,62 @@ def _whole(target: Path) -> Iterator[Path]:
         raise TargetRefusedError(f"cannot write {target}: {why(error)}") from error
     finally:
         shutil.rmtree(root, ignore_errors=True)
+        os.close(held)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.part-"
+
+
+def _new_part(target: Path) -> tuple[Path, int]:
+    """Return a new directory, and what keeps others from removing it until closed."""
+    for _ in range(PARTS_MAX):
+        root = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+        # Another writing may take it for a left one before it is locked.
+        with contextlib.suppress(FileNotFoundError):
+            held = _open_directory(root)
+            if _is_locked(held) is not False and root.exists():
+                return root, held
+            os.close(held)
+    raise BlockingIOError(f"others remove what is made beside {target}")
+
+
+def _remove_left(target: Path) -> None:
+    """Remove what writings that were killed left; those that go on keep theirs."""
+    names = sorted(
+        each.name
+        for each in os.scandir(target.parent)
+        if each.name.startswith(_prefix(target))
+    )
+    for name in names[:PARTS_MAX]:
+        # What cannot be opened is not ours, or a link; what is locked is not left.
+        with contextlib.suppress(OSError):
+            held = _open_directory(target.parent / name)
+            try:
+                if _is_locked(held) and os.fstat(held).st_uid == os.geteuid():
+                    shutil.rmtree(target.parent / name, ignore_errors=True)
+            finally:
+                os.close(held)
+
+
+def _open_directory(path: Path) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags)
+
+
+def _is_locked(directory: int) -> bool | None:
+    """Lock an open directory until it is closed, in whatever way (flock(2)).
+
+    Returns:
+        Whether it is ours now; None where the file system has no locks.
+    """
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def _write_file(root: Path, file: NewFile) -> None:

@@ -208,3 +208,39 @@ def test_a_killed_writer_leaves_no_target(tmp_path, blocks):
     )
     assert child.returncode == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_writing(tmp_path, store, tree):
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "out"), "5"]
+    for _ in range(2):
+        subprocess.run(words, check=False)
+    assert len(list(tmp_path.glob(".out.part-*"))) == 1
+    (tmp_path / ".other.part-abcdefgh").mkdir()
+
+    materialise(tree, store.get, tmp_path / "out")
+
+    assert list(tmp_path.glob(".out.part-*")) == []
+    assert (tmp_path / ".other.part-abcdefgh").exists()
+
+
+def test_a_writing_that_goes_on_keeps_what_it_has(tmp_path, store, tree):
+    def get(cid):
+        if not (tmp_path / "out").exists():
+            materialise(tree, store.get, tmp_path / "out")
+        return store.get(cid)
+
+    with pytest.raises(TargetRefusedError):
+        materialise(tree, get, tmp_path / "out")
+
+    assert contents(tmp_path / "out")["run"] == b"#!"
+    assert list(tmp_path.glob(".out.part-*")) == []
+
+
+def test_a_link_that_looks_like_something_left_is_not_followed(tmp_path, store, tree):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kept").write_text("kept")
+    (tmp_path / ".out.part-aaaaaaaa").symlink_to(tmp_path / "mine")
+
+    materialise(tree, store.get, tmp_path / "out")
+
+    assert (tmp_path / "mine" / "kept").read_text() == "kept"

@@ -98,7 +98,7 @@ async def gather(
                 await trio.to_thread.run_sync(write)
             await sources.stored.wait()
         except HaulEndedError as error:
-            failure = sources.failure or error
+            failure = sources.unstored or sources.failure or error
         except PeerError as error:
             failure = error
         nursery.cancel_scope.cancel()
@@ -118,6 +118,8 @@ class _Sources:
 
     def __init__(self, host: Host, haul: Haul, listener: Listener) -> None:
         self.failure: PeerError | None = None
+        self.unstored: StoreUnavailableError | None = None
+        """Why nothing can be stored any more, which is no peer's doing."""
         self.stored = trio.Event()
         self._host = host
         self._haul = haul
@@ -130,7 +132,7 @@ class _Sources:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._haul.store)
         except StoreUnavailableError as error:
-            self.failure = error
+            self.unstored = error
             self._haul.end(str(error))
         self.stored.set()
 

@@ -17,6 +17,7 @@ from nunet_node.runtime.exchange.requests import (
     Want,
     answer,
 )
+from nunet_node.storage.errors import StoreUnavailableError
 from nunet_node.wire.limits import BLOCK_BYTES_MAX
 from nunet_node.wire.schema import decode_record, encode_record
 from tests.runtime_kit import store_files
@@ -285,3 +286,23 @@ async def test_a_peer_that_is_found_on_the_way_replaces_one_that_lies(
             (liar.peer_id,), root, tmp_path / "out", listener=listener
         )
     assert is_there(tmp_path / "out")
+
+
+async def test_a_full_disk_here_is_told_as_such_and_not_as_a_peer_s_fault(
+    stores, root, tmp_path, monkeypatch
+):
+    theirs, ours = stores
+    real, batches = ours.batch, []
+
+    def batch(**more):
+        batches.append(more)
+        if len(batches) > 2:
+            raise StoreUnavailableError("the disk is full")
+        return real(**more)
+
+    async with fetching(ours, 1) as ((peer,), transfers):
+        peer.serve(BLOCKS_PROTOCOL, having(theirs, lambda _cid: True))
+        monkeypatch.setattr(ours, "batch", batch)
+        with pytest.raises(StoreUnavailableError, match="the disk is full"):
+            await transfers.fetch([peer.peer_id], root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

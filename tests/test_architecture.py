@@ -1,13 +1,19 @@
-"""The walls between rooms: imports point down, and the core touches no world."""
+"""The walls between rooms: imports point down, and the core touches no world.
+
+And the map of them, `ARCHITECTURE.md`, has every room and nothing that is not there.
+"""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "nunet_node"
 PYPROJECT = ROOT / "pyproject.toml"
+MAP = ROOT / "ARCHITECTURE.md"
 
 
 def _contracts() -> dict[str, dict]:
@@ -31,10 +37,9 @@ def test_every_import_contract_holds():
 def test_every_room_has_a_floor_in_the_layers():
     floors = " ".join(_contracts()["layers"]["layers"])
     named = set(floors.translate(str.maketrans("|:()", "    ")).split())
-    package = ROOT / "nunet_node"
     rooms = {
         path.stem
-        for path in package.iterdir()
+        for path in PACKAGE.iterdir()
         if (path.is_dir() and (path / "__init__.py").exists())
         or (path.suffix == ".py" and path.stem != "__init__")
     }
@@ -59,6 +64,26 @@ def test_the_core_imports_no_forbidden_module_even_inside_a_function():
         if name in forbidden
     ]
     assert trespasses == []
+
+
+def test_every_room_is_on_the_map():
+    rooms = {path.parent for path in PACKAGE.rglob("__init__.py")} - {PACKAGE}
+    named = {f"{room.relative_to(PACKAGE).as_posix()}/" for room in rooms}
+    assert not named - _on_the_map()
+
+
+def test_everything_on_the_map_is_there():
+    missing = [
+        name
+        for name in _on_the_map()
+        if not (PACKAGE / name).exists() and not (ROOT / name).exists()
+    ]
+    assert not missing
+
+
+def _on_the_map() -> set[str]:
+    names = re.findall(r"`([\w./]+(?:/|\.py|\.md|\.toml))`", MAP.read_text())
+    return set(names)
 
 
 def _sources(module: str) -> list[Path]:

@@ -223,3 +223,18 @@ def test_every_decision_admits_its_negative_consequences():
 def test_no_two_decisions_share_a_number():
     numbers = [p.name[:4] for p in (ROOT / "docs/decisions").glob("[0-9]*.md")]
     assert len(numbers) == len(set(numbers))
+
+
+def test_a_decision_that_was_superseded_says_so():
+    decisions = {p.name[:4]: p for p in (ROOT / "docs/decisions").glob("[0-9]*.md")}
+    status = re.compile(r"^Status: .*$", re.MULTILINE)
+    said = {}
+    for number, path in decisions.items():
+        found = status.search(path.read_text())
+        assert found, path.name
+        said[number] = found[0]
+    for number, words in said.items():
+        for old in re.findall(r"supersedes (\d{4})", words):
+            assert f"superseded by {number}" in said[old], old
+        for new in re.findall(r"superseded by (\d{4})", words):
+            assert f"supersedes {number}" in said[new], new

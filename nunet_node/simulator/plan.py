@@ -9,7 +9,13 @@ from typing import Final
 
 import msgspec
 
-from nunet_node.simulator.scenario import Faults, Scenario, Work
+from nunet_node.simulator.scenario import (
+    Faults,
+    Scenario,
+    ScenarioError,
+    Work,
+    parse_scenario,
+)
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
@@ -133,6 +139,33 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     happenings: tuple[Anything, ...]
     boots_ns: tuple[int, ...] = ()
     """When each machine boots; all within the first second unless it is said."""
+
+
+def read_plan(data: bytes) -> Plan:
+    """Read a plan that was kept as JSON.
+
+    Raises:
+        ScenarioError: it is none, or names a machine that is not in it.
+    """
+    try:
+        plan = msgspec.json.decode(data, type=Plan)
+    except msgspec.DecodeError as error:
+        raise ScenarioError(f"not a plan: {error}") from None
+    scenario = parse_scenario(msgspec.to_builtins(plan.scenario))
+    for each in plan.happenings:
+        if not _names_who_is_there(scenario, each):
+            raise ScenarioError(f"not a plan: nobody is there: {each}"[:200])
+    return plan
+
+
+def _names_who_is_there(scenario: Scenario, happening: Anything) -> bool:
+    fleet, faults = scenario.fleet, scenario.faults
+    submitter, user = getattr(happening, "submitter", 0), getattr(happening, "user", 0)
+    users = [fleet.users_per_submitter] * fleet.submitters
+    users += [1] * faults.spammers + [faults.sybil_users] * faults.sybils
+    machine = getattr(happening, "machine", 0)
+    there = 0 <= submitter < len(users) and 0 <= user < users[submitter]
+    return there and 0 <= machine < scenario.machines
 
 
 def make_plan(scenario: Scenario, seed: int) -> Plan:

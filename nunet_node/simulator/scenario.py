@@ -16,10 +16,23 @@ from nunet_node.quantities import Count
 
 Permille = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=30 * 86400)]
-Numbers = Annotated[tuple[int, ...], msgspec.Meta(min_length=1, max_length=64)]
-
 MACHINES_MAX = 100_000
 """Machines of one run: ten times the largest size that a scenario here asks for."""
+
+JOBS_MAX = 1_000_000
+"""Jobs of one run: an hour of three hundred a second."""
+
+SEEDS_MAX = 100_000
+"""Seeds of one sweep: a week of the quickest scenario."""
+
+PerHour = Annotated[int, msgspec.Meta(ge=0, le=3600)]
+"""How often something happens in an hour; once a second is as good as always."""
+Numbers = Annotated[
+    tuple[Annotated[int, msgspec.Meta(ge=1)], ...],
+    msgspec.Meta(min_length=1, max_length=64),
+]
+Prices = Annotated[tuple[Count, ...], msgspec.Meta(min_length=1, max_length=64)]
+Jobs = Annotated[int, msgspec.Meta(ge=0, le=JOBS_MAX)]
 
 
 class ScenarioError(PeerError):
@@ -47,7 +60,7 @@ class Fleet(_Part, frozen=True):
     """Identities behind one submitting peer: more than one is a Sybil."""
     cpus: Numbers = (4,)
     """Processors of the providers, in turn."""
-    prices_micro_ntx: Numbers = (0,)
+    prices_micro_ntx: Prices = (0,)
     """Prices of the providers, in turn."""
     store_bytes: Count = 0
     """Room of each provider for copies of others' results."""
@@ -81,17 +94,17 @@ class Links(_Part, frozen=True):
 class Work(_Part, frozen=True):
     """The jobs, and when they come."""
 
-    jobs: Count = 20
+    jobs: Jobs = 20
     every_ms: Annotated[int, msgspec.Meta(ge=1)] = 1_000
     """Mean time between jobs; the times are random, as if nobody knew of others."""
-    burst_jobs: Count = 0
+    burst_jobs: Jobs = 0
     """Jobs that come besides, all in one second."""
     burst_at_s: Seconds = 30
     cpus: Numbers = (1,)
     run_ms: Annotated[int, msgspec.Meta(ge=1)] = 5_000
     """Mean time that a job runs, exponentially distributed, at most tenfold."""
-    run_s_max: Annotated[int, msgspec.Meta(ge=1)] = 60
-    queue_s: Annotated[int, msgspec.Meta(ge=1)] = 600
+    run_s_max: Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)] = 60
+    queue_s: Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)] = 600
     attempts: Annotated[int, msgspec.Meta(ge=1, le=16)] = 3
     fails_permille: Permille = 20
     cancelled_permille: Permille = 50
@@ -116,26 +129,26 @@ class Faults(_Part, frozen=True):
     delay_permille: Permille = 0
     """Frames that are held up by up to `delay_ms_max`."""
     delay_ms_max: Count = 5_000
-    crashes_per_hour: Count = 0
+    crashes_per_hour: PerHour = 0
     """Of each machine, at any step: before or after its facts are on disk, or between
     two effects. It returns with its journal."""
     down_s_max: Seconds = 60
     vanish_permille: Permille = 0
     """Providers that go for good, all at `vanish_at_s`."""
     vanish_at_s: Seconds = 60
-    partitions_per_hour: Count = 0
+    partitions_per_hour: PerHour = 0
     """Of kinds in turn: halves, one way, and halves with a bridge."""
     partition_s_max: Seconds = 60
-    clock_jumps_per_hour: Count = 0
+    clock_jumps_per_hour: PerHour = 0
     """Of each machine's wall clock."""
     clock_jump_s_max: Seconds = 3_600
-    disk_full_per_hour: Count = 0
+    disk_full_per_hour: PerHour = 0
     """Of each machine; nothing can be written then."""
     disk_full_s_max: Seconds = 60
-    stops_per_hour: Count = 0
+    stops_per_hour: PerHour = 0
     """Of each machine: its process is stopped by a signal, and told to go on later."""
     stop_s_max: Seconds = 60
-    engine_lost_per_hour: Count = 0
+    engine_lost_per_hour: PerHour = 0
     """Of each provider: its engine stops being ready."""
     slow_permille: Permille = 0
     slow_times: Annotated[int, msgspec.Meta(ge=1)] = 10
@@ -164,9 +177,9 @@ class Faults(_Part, frozen=True):
     trickling_permille: Permille = 0
     """Machines that read `trickle_bytes_per_s` of each session, and no more."""
     trickle_bytes_per_s: Annotated[int, msgspec.Meta(ge=1)] = 100
-    spammers: Count = 0
+    spammers: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     """Machines that publish `spam_per_s` adverts each."""
-    spam_per_s: Count = 10
+    spam_per_s: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
     sybils: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     """Submitting peers of one person, besides the others."""
     sybil_users: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
@@ -181,17 +194,17 @@ class Scenario(_Part, frozen=True):
     name: str = "unnamed"
     question: str = ""
     seed: Count = 1
-    run_s: Annotated[int, msgspec.Meta(ge=1)] = 120
+    run_s: Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)] = 120
     """Virtual time in which faults happen; after it they are healed."""
-    settle_s: Annotated[int, msgspec.Meta(ge=1)] = 7_200
+    settle_s: Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)] = 7_200
     """Longest time in which everything must have ended once the faults are over."""
     real_signatures: bool = False
     compare: bool = False
     """Plays the same without Sybils and slow readers as well, and measures how long
     all others wait."""
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[Annotated[int, msgspec.Meta(ge=2, le=MACHINES_MAX)], ...] = ()
     """Machines in all, for each run of a sweep; the kinds keep their proportions."""
-    seeds: Annotated[int, msgspec.Meta(ge=1)] = 1
+    seeds: Annotated[int, msgspec.Meta(ge=1, le=SEEDS_MAX)] = 1
     """Seeds of a sweep, from `seed` on."""
     fleet: Fleet = Fleet()
     links: Links = Links()
@@ -223,7 +236,9 @@ def load_scenario(path: Path) -> Scenario:
     try:
         plain = tomllib.loads(path.read_text(encoding="utf-8"))
         return parse_scenario({"name": path.stem, **plain})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ScenarioError) as error:
         raise ScenarioError(f"{path}: {error}") from None
 
 
@@ -242,6 +257,8 @@ def parse_scenario(plain: dict[str, Any]) -> Scenario:
     if scenario.faults.copied_permille and scenario.links.gossip != "overlay":
         # The oracle has one place for each key.
         raise ScenarioError("faults.copied_permille needs links.gossip 'overlay'")
+    if scenario.work.replicas and not scenario.real_signatures:
+        raise ScenarioError("work.replicas needs real_signatures = true")
     if scenario.machines > MACHINES_MAX:
         raise ScenarioError(f"{scenario.machines} machines, limit {MACHINES_MAX}")
     return scenario

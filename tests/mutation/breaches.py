@@ -65,8 +65,8 @@ BREACHES: Final = (
         "room is given that is not there",
         ("I4",),
         "../jobs/scheduler.py",
-        "        if job.need.fits(free) and _keeps(promise, job):",
-        "        if True:",
+        "        given = given_of(job.need, free, rooms)\n",
+        "        given = given_of(job.need, total, rooms)\n",
     ),
     Breach(
         "anybody may command what is about a job",

@@ -4,7 +4,7 @@ Both sides are given the same plan, the moments at which the real processes were
 ready included, and both are measured by what nodes tell (`watch.course`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,8 @@ KEPT_FAULTS: Final = (
     "vanish_at_s",
     "partitions_per_hour",
     "partition_s_max",
+    "stops_per_hour",
+    "stop_s_max",
 )
 """What can be done to real processes from outside."""
 
@@ -54,7 +56,7 @@ def comparable(scenario: Scenario, nodes: int, seed: int) -> p.Plan:
     kept = [
         happening
         for happening in plan.happenings
-        if not isinstance(happening, p.Crashed)
+        if not isinstance(happening, p.Crashed | p.Stopped)
         or happening.machine < fair.fleet.providers
     ]
     return msgspec.structs.replace(plan, happenings=tuple(kept))
@@ -71,8 +73,17 @@ def left_out(scenario: Scenario) -> list[str]:
     ]
 
 
-async def both_sides(plan: p.Plan, homes: Path, say: Say) -> Mapping[str, Any]:
-    """Play a plan on real processes, and then simulated; return both measures."""
+async def both_sides(
+    plan: p.Plan, homes: Path, say: Say, spared: Sequence[str] = ()
+) -> Mapping[str, Any]:
+    """Play a plan on real processes, and then simulated; return both measures.
+
+    Args:
+        plan: what both can follow.
+        homes: where the processes live.
+        say: is told how it goes.
+        spared: the faults that were left out, for the document.
+    """
     real = RealRun(plan, homes, say)
     own = await real.play()
     run_us = {str(h.number): h.run_ms * 1000 for h in _placed(plan)}
@@ -82,7 +93,7 @@ async def both_sides(plan: p.Plan, homes: Path, say: Say) -> Mapping[str, Any]:
         "scenario": plan.scenario.name,
         "nodes": plan.scenario.machines,
         "seed": plan.seed,
-        "left_out": left_out(plan.scenario),
+        "left_out": list(spared),
         "boots_ns": boots,
         "begun_ns": real.begun_ns,
         "real": {**measured, **own},
@@ -129,6 +140,7 @@ def simulated_measures(plan: p.Plan) -> Mapping[str, Any]:
         "frames": seen.frames,
         "frame_bytes": seen.frame_bytes,
         "fetched": outcome.measures["results_fetched"],
+        "stops": run.trouble.stops,
         "gone_noticed_us": percentiles(_noticed(plan, run, seen)),
         "broken": _broken(outcome),
     }

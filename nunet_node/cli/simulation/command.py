@@ -23,12 +23,18 @@ from nunet_node.cli.simulation.beside import (
     beside_rows,
     both_sides,
     comparable,
+    left_out,
 )
 from nunet_node.errors import PeerError
-from nunet_node.simulator.plan import Plan, make_plan
+from nunet_node.simulator.plan import Plan, make_plan, read_plan
 from nunet_node.simulator.report.page import HEAD, document, page, plots, rows
 from nunet_node.simulator.run import Outcome, Run
-from nunet_node.simulator.scenario import Scenario, ScenarioError, load_scenario
+from nunet_node.simulator.scenario import (
+    MACHINES_MAX,
+    Scenario,
+    ScenarioError,
+    load_scenario,
+)
 from nunet_node.simulator.shrink import shrink
 from nunet_node.simulator.sweep import Point, play_all, points
 from nunet_node.simulator.watch.transcript import Transcript
@@ -45,7 +51,7 @@ class PromiseBrokenError(PeerError):
 @click.command("simulate", epilog="Scenarios: simulations/*.toml")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--seed", type=click.IntRange(0), help="[the scenario's]")
-@click.option("--nodes", type=click.IntRange(2), help="Machines in all.")
+@click.option("--nodes", type=click.IntRange(2, MACHINES_MAX), help="Machines in all.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -68,6 +74,9 @@ def simulate_command(settings: Settings, /, file: Path, **options: Any) -> None:
     """Simulate a network as FILE describes it, or play a kept plan again."""
     settings = replace(settings, json=settings.json or options["as_json"])
     out = options["out"]
+    if out is not None:
+        # Before an hour of work, not after it.
+        out.mkdir(parents=True, exist_ok=True)
     if options["real"]:
         _beside(settings, _scenario(file, options["seed"], None), options["real"], out)
         return
@@ -105,10 +114,10 @@ def _beside(
     """Play a scenario on real processes and on simulated ones, and compare."""
     plan = comparable(scenario, nodes, scenario.seed)
     with tempfile.TemporaryDirectory(prefix="nunet-simulate-") as homes:
-        both = trio.run(both_sides, plan, Path(homes), settings.note)
+        spared = left_out(scenario)
+        both = trio.run(both_sides, plan, Path(homes), settings.note, spared)
     settings.document(both)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         (out / f"real-{plan.scenario.machines}.json").write_bytes(_json(both))
     if not settings.json:
         settings.say(table(BESIDE_HEAD, beside_rows(both)))
@@ -119,8 +128,10 @@ def _beside(
 def _plan(file: Path, seed: int | None, nodes: int | None) -> Plan:
     if file.suffix == ".json":
         try:
-            return msgspec.json.decode(file.read_bytes(), type=Plan)
-        except (OSError, msgspec.DecodeError) as error:
+            return read_plan(file.read_bytes())
+        except OSError as error:
+            raise ScenarioError(f"{file}: {error.strerror}") from None
+        except ScenarioError as error:
             raise ScenarioError(f"{file}: {error}") from None
     scenario = _scenario(file, seed, nodes)
     return make_plan(scenario, scenario.seed)
@@ -158,7 +169,6 @@ def _write(
 ) -> None:
     if out is None:
         return
-    out.mkdir(parents=True, exist_ok=True)
     documents = [
         {"seed": point.seed, "machines": point.scenario.machines, **document(outcome)}
         for point, outcome in played

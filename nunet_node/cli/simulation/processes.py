@@ -120,11 +120,21 @@ class Processes:
         if child is not None and child.process.returncode is None:
             child.process.kill()
 
+    def pause(self, machine: Machine) -> None:
+        """Stop a machine's process where it is; its jobs go on."""
+        self._signal(machine, signal.SIGSTOP)
+
+    def go_on(self, machine: Machine) -> None:
+        """Let a process that was paused go on."""
+        self._signal(machine, signal.SIGCONT)
+
     async def stop(self) -> None:
         """End all processes, in order if they let us."""
         living = [each for each in self._all if each.poll() is None]
         for process in living:
             process.send_signal(signal.SIGTERM)
+            # One that is paused hears of it only when it goes on.
+            process.send_signal(signal.SIGCONT)
         with trio.move_on_after(STOP_S):
             for process in living:
                 await process.wait()
@@ -132,6 +142,11 @@ class Processes:
             if process.poll() is None:
                 process.kill()
                 await process.wait()
+
+    def _signal(self, machine: Machine, number: signal.Signals) -> None:
+        child = self.children.get(machine.index)
+        if child is not None and child.process.poll() is None:
+            child.process.send_signal(number)
 
     async def _listen(self, child: Child) -> None:
         waiting, stdout = b"", child.process.stdout

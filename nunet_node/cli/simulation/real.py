@@ -40,6 +40,9 @@ BOOTSTRAP: Final = 3
 
 Say = Callable[[str], None]
 
+Trouble = p.Crashed | p.Vanished | p.Parted | p.Stopped
+"""What is done to the processes, and to what is between them."""
+
 
 @dataclass(slots=True)
 class RealRun:
@@ -57,9 +60,11 @@ class RealRun:
     boots_ns: dict[int, int] = field(default_factory=dict)
     begun_ns: int = 0
     fetched: int = 0
+    stops: int = 0
     traffic: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     _addresses: list[str] = field(default_factory=list)
     _ports: dict[int, int] = field(default_factory=dict)
+    _paused: set[int] = field(default_factory=set)
     _known: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
@@ -169,12 +174,14 @@ class RealRun:
             )
             await self.processes.tell(child, working)
         for happening in found:
-            if isinstance(happening, p.Crashed | p.Vanished | p.Parted):
+            if isinstance(happening, Trouble):
                 await trio.sleep_until(self._moment(happening.at_ns))
                 nursery.start_soon(self._trouble, happening)
         last_ns = found[-1].at_ns if found else 0
         await trio.sleep_until(self._moment(last_ns))
         self.proxy.heal()
+        for machine in self.providers:
+            self.processes.go_on(machine)
         for child in users:
             over = await child.until("over", plan.scenario.settle_s)
             self.traffic[child.machine.index] = over
@@ -183,13 +190,16 @@ class RealRun:
         left_ns = self.begun_ns + at_ns - time.monotonic_ns()
         return trio.current_time() + left_ns / p.NS_PER_S
 
-    async def _trouble(self, happening: p.Crashed | p.Vanished | p.Parted) -> None:
+    async def _trouble(self, happening: Trouble) -> None:
         if isinstance(happening, p.Parted):
             self.proxy.cut(happening, len(self.machines))
             await trio.sleep(happening.for_ns / p.NS_PER_S)
             self.proxy.mend(happening)
             return
         machine = self.machines[happening.machine]
+        if isinstance(happening, p.Stopped):
+            await self._pause(machine, happening.for_ns)
+            return
         if machine.gone or (isinstance(happening, p.Crashed) and not machine.up):
             return
         machine.up, machine.gone = False, isinstance(happening, p.Vanished)
@@ -200,6 +210,18 @@ class RealRun:
         if isinstance(happening, p.Crashed):
             await trio.sleep(happening.down_ns / p.NS_PER_S)
             await self._return(machine)
+
+    async def _pause(self, machine: Machine, for_ns: int) -> None:
+        """Stop a process for a while, unless it is down or stopped already."""
+        if not machine.up or machine.index in self._paused:
+            return
+        self._paused.add(machine.index)
+        self.stops += 1
+        self.processes.pause(machine)
+        self.say(f"{machine.name} was stopped")
+        await trio.sleep(for_ns / p.NS_PER_S)
+        self._paused.discard(machine.index)
+        self.processes.go_on(machine)
 
     async def _return(self, machine: Machine) -> None:
         if machine.gone:
@@ -250,5 +272,6 @@ class RealRun:
             "connections": self.proxy.connections,
             "wire_bytes": self.proxy.carried_bytes,
             "fetched": self.fetched,
+            "stops": self.stops,
             "gone_noticed_us": percentiles(noticed),
         }

@@ -127,13 +127,25 @@ class Overlay:
         self._remember(message)
         self._spread(origin.index, self.connected[origin.index], message)
 
-    def left(self, machine: int) -> None:
-        """Let the neighbours of a machine that is gone mend their meshes."""
-        for other in self.connected[machine]:
-            if machine in self.mesh[other]:
-                self.mesh[other].remove(machine)
-                self._beat(other)
+    def left(self, machine: int, *, silently: bool) -> None:
+        """Forget a machine that died.
+
+        Args:
+            machine: the one that died.
+            silently: its neighbours do not know yet, so whatever they send it goes
+                nowhere until each of them gives it up.
+        """
+        for other in () if silently else self.connected[machine]:
+            self.forsaken(machine, other)
         self.mesh[machine] = []
+
+    def forsaken(self, machine: int, other: int) -> None:
+        """Let one neighbour that gave a machine up mend its mesh."""
+        if machine in self.mesh[other]:
+            self.mesh[other].remove(machine)
+            self._beat(other)
+        if other in self.mesh[machine]:
+            self.mesh[machine].remove(other)
 
     def returned(self, machine: int) -> None:
         """Let a machine that is back find its place again."""
@@ -155,9 +167,11 @@ class Overlay:
             if len(mesh) >= DEGREE:
                 return
             theirs = self.mesh[other]
-            if self._machines[other].up and len(theirs) < DEGREE_MAX:
+            # Who has not noticed that it was away has it in its mesh still.
+            known = machine in theirs
+            if self._machines[other].up and (known or len(theirs) < DEGREE_MAX):
                 mesh.append(other)
-                theirs.append(machine)
+                theirs.extend([] if known else [machine])
 
     def _remember(self, message: Message) -> None:
         recent, oldest_ns = self._recent, self._agenda.now_ns - SEEN_NS

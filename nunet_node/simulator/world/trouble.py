@@ -164,7 +164,7 @@ class Trouble:
         if machine.index not in self._forsaken:
             self._forsaken.add(machine.index)
             self.missed += 1
-            world.overlay.left(machine.index)
+        world.overlay.forsaken(machine.index, other.index)
         world.wires.forsake(machine, other)
         world.give(other, ins.PeerGone(peer_id=machine.peer_id))
         world.give(machine, ins.PeerGone(peer_id=other.peer_id))

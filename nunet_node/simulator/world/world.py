@@ -200,7 +200,7 @@ class World:
         self.transfers.broken(machine)
         heard = self.wires.break_links(machine, silent=silent)
         machine.lose_memory()
-        self.overlay.left(machine.index)
+        self.overlay.left(machine.index, silently=silent)
         close = {o.index: o for o in heard}
         if self.oracle is None:
             for index in self.overlay.connected[machine.index]:
@@ -343,6 +343,7 @@ class World:
     def _gone(self, about: tuple[Machine, int, Machine]) -> None:
         other, boot, machine = about
         if other.boot == boot and not machine.up:
+            self.overlay.forsaken(machine.index, other.index)
             self.give(other, ins.PeerGone(peer_id=machine.peer_id))
 
     def _revive(self, about: tuple[Machine, int]) -> None:

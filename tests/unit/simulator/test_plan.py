@@ -1,9 +1,18 @@
 """A plan is drawn from the seed alone, and is data."""
 
 import msgspec
+import pytest
 
-from nunet_node.simulator.plan import Cancelled, Parted, Placed, Plan, make_plan
-from nunet_node.simulator.scenario import Faults, Scenario, Work
+from nunet_node.simulator.plan import (
+    Cancelled,
+    Crashed,
+    Parted,
+    Placed,
+    Plan,
+    make_plan,
+    read_plan,
+)
+from nunet_node.simulator.scenario import Faults, Scenario, ScenarioError, Work
 
 BUSY = Scenario(
     work=Work(jobs=50, burst_jobs=20, cancelled_permille=500),
@@ -15,6 +24,7 @@ BUSY = Scenario(
         stops_per_hour=60,
         engine_lost_per_hour=60,
         vanish_permille=500,
+        copied_permille=500,
     ),
 )
 
@@ -22,6 +32,25 @@ BUSY = Scenario(
 def test_a_seed_gives_one_plan():
     assert make_plan(BUSY, 1) == make_plan(BUSY, 1)
     assert make_plan(BUSY, 1).happenings != make_plan(BUSY, 2).happenings
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (Crashed, {"machine": 12}),
+        (Placed, {"submitter": 4}),
+        (Placed, {"user": 1}),
+        (Cancelled, {"submitter": -1}),
+    ],
+)
+def test_a_plan_that_names_who_is_not_there_is_none(kind, wrong):
+    plan = make_plan(BUSY, 1)
+    assert read_plan(msgspec.json.encode(plan)) == plan
+    first = next(each for each in plan.happenings if isinstance(each, kind))
+    bent = msgspec.structs.replace(first, **wrong)
+    data = msgspec.json.encode(msgspec.structs.replace(plan, happenings=(bent,)))
+    with pytest.raises(ScenarioError, match="nobody is there"):
+        read_plan(data)
 
 
 def test_every_job_is_placed_once_and_cancelled_after_that():
@@ -50,6 +79,7 @@ def test_every_kind_of_trouble_occurs():
         "ClockJumped",
         "DiskFilled",
         "Stopped",
+        "Copied",
         "EngineLost",
     }
     parted = [

@@ -31,6 +31,16 @@ def test_what_no_process_can_be_made_to_do_is_left_out_and_named():
     assert max(crashed) < plan.scenario.fleet.providers
 
 
+def test_stops_are_played_by_providers():
+    faults = Faults(stops_per_hour=600, stop_s_max=9, trickling_permille=1)
+    stopping = msgspec.structs.replace(STORMY, faults=faults)
+    plan = comparable(stopping, 6, 1)
+    stopped = [h.machine for h in plan.happenings if isinstance(h, p.Stopped)]
+    assert stopped
+    assert max(stopped) < plan.scenario.fleet.providers
+    assert left_out(stopping) == ["trickling_permille"]
+
+
 def test_a_simulation_is_measured_by_what_its_nodes_tell():
     calm = msgspec.structs.replace(STORMY, faults=Faults())
     plan = comparable(calm, 4, 1)

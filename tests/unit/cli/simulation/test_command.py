@@ -130,6 +130,15 @@ def test_a_broken_promise_names_its_replay_and_keeps_the_smallest_plan(
         ("[fleet]\nprovders = 3", "provders"),
         ("[links]\ngossip = 'pigeons'", "overlay"),
         ("run_s = ", "small.toml"),
+        ("nobody = 1", "small.toml"),
+        ("sizes = [0]", "sizes"),
+        ("seeds = 1000000000", "seeds"),
+        ("[fleet]\nproviders = 1000000000", "providers"),
+        ("[fleet]\ncpus = [0]", "cpus"),
+        ("[work]\njobs = 1000000000", "jobs"),
+        ("[work]\nreplicas = 1", "real_signatures"),
+        ("[faults]\nspam_per_s = 0", "spam_per_s"),
+        ("[faults]\ncrashes_per_hour = 1000000000", "crashes_per_hour"),
     ],
 )
 def test_a_scenario_that_is_written_wrong_is_named(scenario, capsys, text, named):
@@ -141,3 +150,21 @@ def test_a_scenario_that_is_written_wrong_is_named(scenario, capsys, text, named
 def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
     assert run(["simulate", str(tmp_path / "absent.toml")]) == 2
     assert "absent.toml" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_is_said_before_the_run(
+    scenario, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("")
+    words = ["simulate", str(scenario), "--out", str(tmp_path / "file/out")]
+    assert run(words) == 1
+    told = capsys.readouterr()
+    assert "file/out" in told.err
+    assert "digest" not in told.err
+
+
+def test_a_plan_that_is_none_is_named(tmp_path, capsys):
+    plan = tmp_path / "plan.json"
+    plan.write_text("{}")
+    assert run(["simulate", str(plan)]) == 2
+    assert "plan.json: not a plan" in capsys.readouterr().err

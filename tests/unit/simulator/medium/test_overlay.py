@@ -50,6 +50,33 @@ class Gossip:
         ]
 
 
+def test_who_died_silently_stays_in_a_mesh_until_that_neighbour_gives_it_up():
+    gossip = Gossip(30)
+    overlay = gossip.overlay
+    for machine in range(30):
+        overlay.returned(machine)
+    first, *others = overlay.mesh[0]
+    gossip.machines[0].up = False
+    overlay.left(0, silently=True)
+    assert all(0 in overlay.mesh[other] for other in (first, *others))
+    overlay.forsaken(0, first)
+    gossip.agenda.run(2 * 10**9)
+    assert 0 not in overlay.mesh[first]
+    assert all(0 in overlay.mesh[other] for other in others)
+
+
+def test_who_is_back_before_it_was_given_up_is_in_each_mesh_once():
+    gossip = Gossip(30)
+    overlay = gossip.overlay
+    for machine in range(30):
+        overlay.returned(machine)
+    overlay.left(0, silently=True)
+    overlay.returned(0)
+    assert overlay.mesh[0]
+    for other in overlay.mesh[0]:
+        assert overlay.mesh[other].count(0) == 1
+
+
 def test_everybody_hears_a_message_once():
     gossip = Gossip(200)
     gossip.say(3, b"news")
@@ -74,7 +101,7 @@ def test_meshes_stay_within_their_bounds_as_machines_come_and_go():
     gossip = Gossip(100)
     for gone in range(0, 100, 3):
         gossip.machines[gone].up = False
-        gossip.overlay.left(gone)
+        gossip.overlay.left(gone, silently=False)
     gossip.say(1, b"news")
     for machine in gossip.machines:
         mesh = gossip.overlay.mesh[machine.index]

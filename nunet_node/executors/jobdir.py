@@ -231,6 +231,10 @@ def remove_tree(root: Path) -> None:
             if not is_folder:
                 (folder / name).unlink()
                 continue
+            # Most are empty, and cost one call.
+            with contextlib.suppress(OSError):
+                (folder / name).rmdir()
+                continue
             moved = root / f".removing-{mark}-{len(found)}"
             # The owner of a closed directory may open it again, and must, to move it.
             (folder / name).chmod(0o700)

@@ -29,6 +29,7 @@ from typing import Final
 import trio
 
 import nunet_node
+from nunet_node.executors.sandbox import cgroups
 from nunet_node.executors.sandbox.cgroups import ControlGroup
 
 READY_MAX: Final = 2
@@ -39,8 +40,8 @@ FORK_S: Final = 10
 FAILURES_MAX: Final = 8
 """Warm processes that fail before the first fork of the last, and then no more are
 started: what kills each of them would only cost every job a tenth of a second."""
-_PID_BYTES_MAX: Final = 16
-"""A process id has at most seven digits."""
+_WORD_BYTES_MAX: Final = 16
+"""A process id has at most seven digits, and one more tells whether it has a group."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _BOOT: Final = (
     "import sys; sys.path[:] = sys.argv.pop(1).split('\\n');"
@@ -48,7 +49,7 @@ _BOOT: Final = (
 )
 _log = logging.getLogger("nunet_node.executors.ready")
 
-MakeGroup = Callable[[], ControlGroup | None]
+NameGroup = Callable[[], ControlGroup | None]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -101,9 +102,9 @@ class Warm:
     One that dies or hangs is replaced, by whoever finds out.
     """
 
-    def __init__(self, make_group: MakeGroup) -> None:
+    def __init__(self, name_group: NameGroup) -> None:
         """Use `warmed` instead."""
-        self._make_group = make_group
+        self._name_group = name_group
         self._ready: deque[Ready] = deque()
         self._wanted = trio.Event()
         self._failures = 0
@@ -139,15 +140,15 @@ class Warm:
         self._end_process()
 
     async def _made(self) -> Ready | None:
-        process, group = self._process, self._make_group()
+        process, group = self._process, self._name_group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             # A child that is under way is ours to reap.
             with trio.CancelScope(shield=True), theirs:
-                files = [] if group is None else group.procs_files
-                _send(self._channel, files, (theirs.fileno(),))
+                places = [] if group is None else group.places
+                _send(self._channel, places, (theirs.fileno(),))
                 theirs.close()
-                pid = await _first_word(ours)
+                pid, made = await _first_words(ours)
         except OSError as error:
             ours.close()
             if group is not None:
@@ -155,6 +156,9 @@ class Warm:
             self._replace(process, error)
             return None
         self._failures = 0
+        if group is not None and not made:
+            cgroups.refused(group)
+            group = None
         return Ready(pid=pid, group=group, desk=ours)
 
     def _replace(self, failed: subprocess.Popen[bytes], error: OSError) -> None:
@@ -175,10 +179,10 @@ class Warm:
 
 
 @contextlib.asynccontextmanager
-async def warmed(make_group: MakeGroup) -> AsyncIterator[Warm]:
+async def warmed(name_group: NameGroup) -> AsyncIterator[Warm]:
     """Keep a warm process, and children ready, for as long as the context lasts."""
     adopt_orphans()
-    warm = Warm(make_group)
+    warm = Warm(name_group)
     try:
         async with trio.open_nursery() as keeping:
             keeping.start_soon(warm.keep_ready)
@@ -249,12 +253,13 @@ def _send(channel: socket.socket, words: list[str], fds: tuple[int, ...]) -> Non
     channel.sendmsg([json.dumps(words).encode()], [rights], flags)
 
 
-async def _first_word(desk: socket.socket) -> int:
+async def _first_words(desk: socket.socket) -> tuple[int, bool]:
+    """Return the number of the child, and whether it made its group."""
     with trio.move_on_after(FORK_S):
         await trio.lowlevel.wait_readable(desk.fileno())
-        word = desk.recv(_PID_BYTES_MAX)
-        if word:
-            return int(word)
+        pid, _, made = desk.recv(_WORD_BYTES_MAX).partition(b" ")
+        if pid:
+            return int(pid), made == b"1"
     raise ChildProcessError("the warm process did not fork")
 
 

@@ -81,6 +81,8 @@ class Watched:
     wall_ms: int = 0
     returncode: int = -signal.SIGKILL
     ended: bool = False
+    reaped: bool = False
+    """The child's number may be another process's from now on."""
     doomed: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -305,7 +307,7 @@ async def _measure(watched: Watched) -> None:
 
 async def _measure_once(watched: Watched) -> None:
     """Look once at the tree and the directory, and stop the job if it has too much."""
-    tree, disk = await trio.to_thread.run_sync(_look, watched)
+    tree, disk, oom_kills = await trio.to_thread.run_sync(_look, watched)
     watched.memory_peak_bytes = max(watched.memory_peak_bytes, tree.memory_bytes)
     watched.cpu_ms = max(watched.cpu_ms, tree.cpu_ms)
     bounds = watched.bounds
@@ -317,7 +319,7 @@ async def _measure_once(watched: Watched) -> None:
         watched.stop("files")
     if watched.group is not None:
         # The kernel has killed one process; half a job is no use to anyone.
-        too_much_memory = watched.group.oom_kills() > 0
+        too_much_memory = oom_kills > 0
     else:
         too_much_memory = tree.memory_bytes > bounds.memory_bytes
     if too_much_memory and not watched.ended:
@@ -326,14 +328,19 @@ async def _measure_once(watched: Watched) -> None:
         watched.stop("cpu")
 
 
-def _look(watched: Watched) -> tuple[meter.TreeUse, meter.DiskUse]:
+def _look(watched: Watched) -> tuple[meter.TreeUse, meter.DiskUse, int]:
+    """Return what the tree and the directory hold, and how often the kernel killed."""
+    tree = _tree_use(watched)
     folders = (watched.job_dir.path, watched.job_dir.tmp_path)
-    return (
-        meter.tree_use(
-            watched.child.pid, watched.device, grouped=watched.group is not None
-        ),
-        meter.disk_use(folders, watched.bounds.files_max),
-    )
+    disk = meter.disk_use(folders, watched.bounds.files_max)
+    return tree, disk, 0 if watched.group is None else watched.group.oom_kills()
+
+
+def _tree_use(watched: Watched) -> meter.TreeUse:
+    if watched.reaped:
+        return meter.TreeUse()
+    grouped = watched.group is not None
+    return meter.tree_use(watched.child.pid, watched.device, grouped=grouped)
 
 
 async def _bury(watched: Watched) -> None:
@@ -345,6 +352,7 @@ async def _bury(watched: Watched) -> None:
     await trio.lowlevel.wait_readable(watched.child.handle)
     _hear_late(watched)
     watched.returncode, spent_ms = watched.child.reaped()
+    watched.reaped = True
     watched.cpu_ms = max(watched.cpu_ms, spent_ms)
     with trio.move_on_after(SETTLE_S):
         if watched.init_handle is not None:

@@ -51,6 +51,8 @@ class Ledger:
     sequence: int = 0
     standing: Standing = field(default_factory=Standing)
     """Which delegations are void, and what was used up under which."""
+    _in_order: tuple[Job, ...] | None = field(default=None, compare=False, repr=False)
+    """The active jobs as they were last put in order; None since one changed."""
 
     def apply(self, fact: Fact) -> None:
         """Change the state by one fact; decide nothing.
@@ -84,6 +86,7 @@ class Ledger:
 
     def put(self, name: JobId, job: Job | None) -> None:
         """Set a job's record, or drop it; what is active follows."""
+        self._in_order = None
         if job is None:
             self.jobs.pop(name, None)
         else:
@@ -102,8 +105,11 @@ class Ledger:
 
     def active_jobs(self) -> tuple[Job, ...]:
         """Return the jobs that have not ended, in order of acceptance."""
-        jobs = (self.jobs[name] for name in self.active)
-        return tuple(sorted(jobs, key=lambda job: job.sequence))
+        if self._in_order is None:
+            # A turn asks dozens of times, and changes a job or two.
+            jobs = (self.jobs[name] for name in self.active)
+            self._in_order = tuple(sorted(jobs, key=lambda job: job.sequence))
+        return self._in_order
 
 
 @dataclass(slots=True)

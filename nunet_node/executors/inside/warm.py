@@ -4,10 +4,10 @@ Loading takes longer than most small jobs run; a fork of what is loaded takes a
 millisecond. A forked child is the node's own from its first moment: the kernel is
 asked for a sibling (CLONE_PARENT in clone(2)). Where that cannot be, a process between
 them ends at once, and the kernel gives the orphan to the node, its nearest subreaper.
-So the node kills, reaps and outlives it just as if it had started it. The child joins
-its control group, which takes the kernel many milliseconds, and waits at its desk, a
-socket, for the one job that it is for. This process has one thread, holds no secret,
-and ends with the node.
+So the node kills, reaps and outlives it just as if it had started it. The child makes
+its control group and joins it, which takes the kernel many milliseconds, and waits at
+its desk, a socket, for the one job that it is for. This process has one thread, holds
+no secret, and ends with the node.
 """
 
 import array
@@ -49,12 +49,12 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     while received := _receive(channel):
-        groups, descriptors = received
+        places, descriptors = received
         sibling = _sibling()
         between = os.fork() if sibling < 0 else None
         if 0 in {sibling, between}:
             channel.close()
-            _begin(node, groups, descriptors[0], is_orphan=sibling < 0)
+            _begin(node, places, descriptors[0], is_orphan=sibling < 0)
         for descriptor in descriptors:
             os.close(descriptor)
         if between is not None:
@@ -87,12 +87,12 @@ def _receive(channel: socket.socket) -> tuple[list[str], list[int]] | None:
     return (json.loads(words), list(numbers)) if words else None
 
 
-def _begin(node: int, groups: list[str], desk: int, *, is_orphan: bool) -> None:
+def _begin(node: int, places: list[str], desk: int, *, is_orphan: bool) -> None:
     """Be the node's child, by way of an orphan if need be; does not return."""
     try:
         if is_orphan:
             _become_orphan()
-        _wait_at(socket.socket(fileno=desk), node, groups)
+        _wait_at(socket.socket(fileno=desk), node, places)
     finally:
         os._exit(1)
 
@@ -106,11 +106,13 @@ def _become_orphan() -> None:
         time.sleep(_ADOPTION_PAUSE_S)
 
 
-def _wait_at(desk: socket.socket, node: int, groups: list[str]) -> None:
-    """Join the groups, say so, and wait for the one job that this child is for."""
+def _wait_at(desk: socket.socket, node: int, places: list[str]) -> None:
+    """Make and join the groups, say so, and wait for the one job that this is for."""
     confine.die_with(node)
-    confine.join_cgroups(groups)
-    desk.send(str(os.getpid()).encode())
+    made = confine.made_cgroups(places)
+    if made:
+        confine.join_cgroups([f"{place}/cgroup.procs" for place in places])
+    desk.send(f"{os.getpid()} {int(made)}".encode())
     received = _receive(desk)
     if received is None:
         os._exit(0)

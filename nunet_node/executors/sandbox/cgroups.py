@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from nunet_node.executors.inside import confine
+
 REMOVALS_MAX: Final = 100
 """Most tries to remove an emptied group; a later sweep removes what stays."""
 _REMOVAL_PAUSE_S: Final = 0.02
@@ -43,9 +45,14 @@ class ControlGroup:
     folders: dict[str, Path]
 
     @property
+    def places(self) -> list[str]:
+        """The directories that it is, one in each hierarchy."""
+        return sorted({str(path) for path in self.folders.values()})
+
+    @property
     def procs_files(self) -> list[str]:
         """The files into which a process writes ``0`` to join."""
-        return sorted({str(path / "cgroup.procs") for path in self.folders.values()})
+        return [f"{place}/cgroup.procs" for place in self.places]
 
     def limit(self, limits: GroupLimits) -> bool:
         """Set limits; False where the kernel refuses them, perhaps halfway."""
@@ -99,23 +106,33 @@ class ControlGroup:
         return not any(folder.exists() for folder in self.folders.values())
 
 
-def create() -> ControlGroup | None:
-    """Make a group without limits, or None where this host does not let us."""
-    name = f"{_PREFIX}-{os.getpid()}-{next(_serial)}"
+def named() -> ControlGroup | None:
+    """Return a group that is yet to be made, or None where this host does not let us.
+
+    Whoever cannot make it says so by `refused`.
+    """
     parents = _parents()
     if not parents:
         _parents.cache_clear()
         return None
-    group = ControlGroup(folders={key: at / name for key, at in parents.items()})
-    try:
-        for folder in set(group.folders.values()):
-            folder.mkdir()
-    except OSError:
-        # Somebody may have moved us, or taken the right back.
-        _parents.cache_clear()
-        group.remove()
-        return None
-    return group
+    name = f"{_PREFIX}-{os.getpid()}-{next(_serial)}"
+    return ControlGroup(folders={key: at / name for key, at in parents.items()})
+
+
+def refused(group: ControlGroup) -> None:
+    """Take away what there is of a group that could not be made."""
+    # Somebody may have moved us, or taken the right back.
+    _parents.cache_clear()
+    group.remove()
+
+
+def create() -> ControlGroup | None:
+    """Make a group without limits, or None where this host does not let us."""
+    group = named()
+    if group is None or confine.made_cgroups(group.places):
+        return group
+    refused(group)
+    return None
 
 
 def limited(limits: GroupLimits) -> ControlGroup | None:

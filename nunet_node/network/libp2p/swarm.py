@@ -64,6 +64,8 @@ LOOPBACK: Final = "loopback"
 HANDSHAKE_S: Final = 10
 """Longest that an incoming connection may take to prove who it is."""
 
+_UNHEARD: Final = frozenset({"opened_stream", "closed_stream"})
+
 _log = logging.getLogger("nunet_node.network")
 
 
@@ -115,6 +117,14 @@ class SafeSwarm(Swarm):  # type: ignore[misc] # the library is untyped
                     await stream.reset()
 
         super().set_stream_handler(guarded)
+
+    async def _notify(self, method: str, *args: Any) -> None:
+        """Tell of connections; nobody here listens for streams.
+
+        The library starts a task for each who might, four times in a stream's life.
+        """
+        if method not in _UNHEARD:
+            await super()._notify(method, *args)
 
     async def _handle_inbound_connection(self, channel: Any, maddr: Any) -> None:
         source = source_of(channel)

@@ -1,5 +1,6 @@
 import os
 import signal
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,25 @@ async def test_a_child_that_is_ready_has_joined_its_group_and_is_used_once():
         assert (await run_true(executors)).isolation.endswith("+cgroup")
         assert first.given
         assert first not in warm._ready
+
+
+async def test_a_child_waits_without_a_group_where_none_can_be_made(monkeypatch):
+    await need("process")
+    async with some_executors() as executors, executors.warmed():
+        warm = executors._warm
+        assert warm is not None
+        (first, *_) = await ready_ones(warm)
+        if first.group is None:
+            pytest.skip("this host gives us no control groups")
+        name = Path(first.group.places[0]).name
+        monkeypatch.setattr(cgroups, "_serial", repeat(name.rpartition("-")[2]))
+        without = await warm._made()
+        assert without is not None
+        assert without.group is None
+        assert without.alive()
+        without.dismiss()
+        # What is another's is left alone.
+        assert first.group.pids() == [first.pid]
 
 
 async def test_children_that_wait_end_with_what_made_them():

@@ -83,6 +83,10 @@ class Links(_Part, frozen=True):
     `docs/calibration.md`."""
     gossip_us: Count = 0
     """What handling takes for each advert that a machine hears."""
+    connect_us: Count = 0
+    """What a new connection takes to be agreed on, at both ends together."""
+    start_us: Count = 0
+    """What it takes to start a job, and to keep its result, each."""
     cores: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
     """Processors that all machines share, as processes on one computer do, so that
     handling has to wait; each machine has enough of its own if it is 0."""

@@ -7,7 +7,6 @@ the liveness probe notices (`nunet_node.network.liveness`: eight to twenty secon
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from heapq import heapreplace
 from itertools import cycle
 from random import Random
 from typing import Final
@@ -56,8 +55,8 @@ class Paths:
     """Each partition under way, with the side of every machine; the bridge has 2."""
 
     _bases_ns: list[list[int]] = field(default_factory=list)
-    _free_ns: list[int] = field(default_factory=list)
-    """When each of the shared processors has nothing left to do, as a heap."""
+    _free_ns: dict[int, int] = field(default_factory=dict)
+    """When each machine has nothing left to handle, where processors are shared."""
     _risky: bool = False
     jitter_ns: Callable[[], int] = field(init=False)
     """What comes on top of the least delay of the next packet."""
@@ -66,7 +65,6 @@ class Paths:
         links, regions = self.links, range(self.links.regions)
         faults = self.faults
         self._risky = bool(faults.loss_permille or faults.duplicate_permille)
-        self._free_ns = [0] * links.cores
         apart = [min(gap, links.regions - gap) for gap in regions]
         least_ns = [(links.near_us + gap * links.far_us) * NS_PER_US for gap in apart]
         self._bases_ns = [[least_ns[abs(a - b)] for b in regions] for a in regions]
@@ -110,13 +108,20 @@ class Paths:
             after_ns += chance.randrange(faults.delay_ms_max + 1) * NS_PER_MS
         return after_ns
 
-    def handled_ns(self, now_ns: int, cost_us: int) -> int:
-        """Return how long it takes until something is handled that costs so much."""
-        cost_ns, free_ns = cost_us * NS_PER_US, self._free_ns
-        if not free_ns:
+    def handled_ns(self, now_ns: int, cost_us: int, machine: Machine) -> int:
+        """Return how long it takes until a machine has handled what costs so much.
+
+        Each handles one thing at a time. Where processors are shared, they are shared
+        alike by all that have something to do, as processes share them.
+        """
+        cost_ns, cores, index = cost_us * NS_PER_US, self.links.cores, machine.index
+        if not cores or not cost_ns:
             return cost_ns
-        done_ns = max(now_ns, free_ns[0]) + cost_ns
-        heapreplace(free_ns, done_ns)
+        begins_ns = max(now_ns, self._free_ns.get(index, 0))
+        busy = sum(free_ns > now_ns for free_ns in self._free_ns.values())
+        shares = max(cores, busy + (begins_ns == now_ns))
+        done_ns = begins_ns + cost_ns * shares // cores
+        self._free_ns[index] = done_ns
         return done_ns - now_ns
 
     @property

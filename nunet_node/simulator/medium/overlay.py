@@ -254,7 +254,8 @@ class Overlay:
         if len(waiting) == 1:
             self._beat(receiver)
         if self._cost_us:
-            after_ns = self._paths.handled_ns(self._agenda.now_ns, self._cost_us)
+            now_ns, cost_us = self._agenda.now_ns, self._cost_us
+            after_ns = self._paths.handled_ns(now_ns, cost_us, machine)
             self._agenda.after(after_ns, self._again, (receiver, message))
         else:
             self.deliver(machine, message)

@@ -91,7 +91,10 @@ class Wires:
         ):
             self._agenda.after(DIAL_NS, self._failed, about)
             return
-        self._agenda.after(rounds * round_ns, self._opened, (*about, other))
+        after_ns = rounds * round_ns
+        if rounds > STREAM_ROUND_TRIPS:
+            after_ns += self._handled_ns(self._paths.links.connect_us, machine)
+        self._agenda.after(after_ns, self._opened, (*about, other))
 
     def send(self, machine: Machine, effect: fx.Send) -> None:
         """Send a frame, behind those that were sent before it."""
@@ -256,12 +259,13 @@ class Wires:
             self.end(link, machine, self._paths.notice_ns())
             self.end(link, other, self._paths.notice_ns())
             return
-        after_ns += self._paths.handled_ns(
-            self._agenda.now_ns, self._paths.links.frame_us
-        )
+        after_ns += self._handled_ns(self._paths.links.frame_us, other)
         arrives_ns = max(link.free_ns[side], self._agenda.now_ns + after_ns)
         link.free_ns[side] = arrives_ns
         self._agenda.at(arrives_ns, self._arrived, (link, other, data))
+
+    def _handled_ns(self, cost_us: int, machine: Machine) -> int:
+        return self._paths.handled_ns(self._agenda.now_ns, cost_us, machine)
 
     def _arrived(self, about: tuple[Link, Machine, bytes]) -> None:
         link, machine, _ = about

@@ -12,6 +12,7 @@ from typing import Final
 from nunet_node.jobs.specification import JobId, JobSpec
 from nunet_node.protocol import effects as fx
 from nunet_node.protocol import inputs as ins
+from nunet_node.simulator.medium.links import Paths
 from nunet_node.simulator.plan import NS_PER_MS, NS_PER_S
 from nunet_node.simulator.world.agenda import Agenda
 from nunet_node.simulator.world.machine import Machine
@@ -40,13 +41,14 @@ class Execution:
     """The executors and stores of every machine."""
 
     agenda: Agenda
+    paths: Paths
     give: Give
     result_bytes: int
 
     def start(self, machine: Machine, order: fx.StartJob) -> None:
         """Run a job: it starts, it ends by itself or by its time limit."""
         machine.running[order.job] = order
-        begun_ns = START_NS * machine.traits.slow_times
+        begun_ns = START_NS * machine.traits.slow_times + self._handled_ns(machine)
         started = ins.JobStarted(job=order.job, attempt=order.attempt)
         self._later(machine, begun_ns, order, started)
         run_ns, exit_code = _words(order.spec)
@@ -87,11 +89,16 @@ class Execution:
             size_bytes=self.result_bytes,
         )
         about = (machine, machine.boot, order, stored)
-        self.agenda.after(STORE_NS, self._stored, about)
+        self.agenda.after(STORE_NS + self._handled_ns(machine), self._stored, about)
 
     def discard(self, machine: Machine, order: fx.DiscardScratch) -> None:
         """Forget what a job left, and end its storing."""
         machine.storing.pop(order.job, None)
+
+    def _handled_ns(self, machine: Machine) -> int:
+        """Return what the processors need for it, if they are shared."""
+        cost_us = self.paths.links.start_us
+        return self.paths.handled_ns(self.agenda.now_ns, cost_us, machine)
 
     def _later(
         self, machine: Machine, after_ns: int, order: fx.StartJob, given: ins.Input

@@ -68,7 +68,8 @@ class World:
             StrictReader() if scenario.real_signatures else TrustingReader()
         )
         self.wires = Wires(self.agenda, self.paths, self.reader, peers, self.give)
-        self.execution = Execution(self.agenda, self.give, scenario.work.result_bytes)
+        size = scenario.work.result_bytes
+        self.execution = Execution(self.agenda, self.paths, self.give, size)
         self.transfers = Transfers(self.agenda, self.paths, peers, self.give)
         self.copies = Copies(self.agenda, self.paths, peers, self.give)
         overlay_chance = Random(f"{plan.seed}:overlay")
@@ -328,7 +329,9 @@ class World:
             return 0
         rounds = CONNECT_ROUND_TRIPS + STREAM_ROUND_TRIPS
         round_ns = self.paths.delay_ns(machine, up[0])
-        return rounds * (round_ns + self.paths.delay_ns(up[0], machine))
+        cost_us = len(up) * self.plan.scenario.links.connect_us
+        costs_ns = self.paths.handled_ns(self.agenda.now_ns, cost_us, machine)
+        return rounds * (round_ns + self.paths.delay_ns(up[0], machine)) + costs_ns
 
     def join(self, machine: Machine) -> None:
         """Let a machine ask its neighbours what they have heard."""

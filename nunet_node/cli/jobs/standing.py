@@ -21,12 +21,15 @@ from nunet_node.client import (
     JobHandle,
     NoNetworkError,
     ProviderUnreachableError,
+    UnknownJobError,
     job_document,
     open_client,
     order_document,
     status_document,
 )
+from nunet_node.client.fetching.copies import known_by
 from nunet_node.jobs.statements import Report
+from nunet_node.protocol.order import Order
 from nunet_node.runtime.home import Home, open_home
 from nunet_node.runtime.ledger import read_orders
 
@@ -96,14 +99,11 @@ def status_command(
     """Say where JOB stands, and why: its history, its queue place, who bid."""
 
     async def use(handle: JobHandle) -> int:
-        report = await _report(settings, handle)
-        copies = None if report else await _copies(settings, handle)
-        settings.document(
-            status_document(handle.order, report, copies=copies, now_s=now_s())
-        )
+        order, report, copies = await _asked(settings, handle)
+        settings.document(status_document(order, report, copies=copies, now_s=now_s()))
         if not settings.json:
-            settings.say(status_text(handle.order, report, copies))
-        settings.note(f"next: {next_after(handle.order, report)}")
+            settings.say(status_text(order, report, copies))
+        settings.note(f"next: {next_after(order, report)}")
         if report is not None:
             await handle.catch_up(report)
         return 0
@@ -173,32 +173,38 @@ def cancel_command(
     return with_job(settings, job, bootstrap, identity, use, tell=True)
 
 
-async def _report(settings: Settings, handle: JobHandle) -> Report | None:
-    """Ask the provider where the job stands, if that can have changed."""
+async def _asked(
+    settings: Settings, handle: JobHandle
+) -> tuple[Order, Report | None, Sequence[Copy] | None]:
+    """Ask a job's provider where it stands; or else who keeps copies of its result."""
     order = handle.order
     copied = order.result is not None and bool(order.spec and order.spec.replicas)
     settled = order.award is None or (order.ended and not copied)
     if order.owner is not None and settled:
-        return None
+        return order, None, None
     try:
-        return await handle.report()
-    except ProviderUnreachableError as error:
-        if order.owner is None:
+        report = await handle.report()
+    except (ProviderUnreachableError, UnknownJobError) as error:
+        copies = await _copies(settings, handle)
+        if order.owner is None and not copies:
             raise
-        settings.note(f"{error}; this is what was known last")
-        return None
+        said = "its receipt says" if order.owner is None else "was known last"
+        settings.note(f"{error}; this is what {said}")
+        return known_by(order, copies or ()), None, copies
+    return handle.order, report, None
 
 
 async def _copies(settings: Settings, handle: JobHandle) -> Sequence[Copy] | None:
     """Ask for a result's copies where its provider cannot say of them."""
     order = handle.order
-    if order.result is None or not (order.spec and order.spec.replicas):
+    wanted = order.spec.replicas if order.spec else None
+    if wanted == 0 or (order.result is None and wanted is not None):
         return None
     try:
         copies = await handle.copies()
     except NoNetworkError as error:
         settings.note(str(error))
         return None
-    if len(copies) < order.spec.replicas:
+    if len(copies) < (wanted or 0):
         settings.note("there may be more copies, with holders that were not heard")
     return copies

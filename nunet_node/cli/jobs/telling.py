@@ -69,14 +69,15 @@ def _kept_text(retention: dict[str, Any] | None) -> str | None:
 
 
 def _copies_text(retention: dict[str, Any] | None) -> str | None:
-    if retention is None or not retention["replicas_wanted"]:
+    if retention is None or retention["replicas_wanted"] == 0:
         return None
-    held = retention["replicas"]
-    if held is None:
-        return f"{retention['replicas_wanted']} wanted"
+    held, wanted = retention["replicas"], retention["replicas_wanted"]
+    if held is None or not (held or wanted):
+        return f"{wanted} wanted" if wanted else None
     who = f": {', '.join(map(short, held))}" if held else ""
+    much = f" of {wanted}" if wanted else ""
     found = " found" if retention["replicas_told_by"] == "holders" else ""
-    return f"{len(held)} of {retention['replicas_wanted']}{found}{who}"
+    return f"{len(held)}{much}{found}{who}"
 
 
 def next_after(order: Order, report: Report | None) -> str:

@@ -6,9 +6,9 @@ from being asked.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import trio
@@ -16,6 +16,7 @@ import trio
 from nunet_node.client.errors import ClientError
 from nunet_node.identity.did import Did
 from nunet_node.jobs.statements import Receipt
+from nunet_node.protocol.order import Order
 
 HURRY_S: Final = 2
 """How long one peer may be silent before the next one is asked, too: most answer in a
@@ -48,6 +49,20 @@ class ReadElsewhere:
 
 
 OnElsewhere = Callable[[ReadElsewhere], None]
+
+
+def known_by(order: Order, copies: Sequence[Copy]) -> Order:
+    """Return an order of which nothing is known here, as far as a receipt tells."""
+    if order.owner is not None or not copies:
+        return order
+    said = copies[0].receipt
+    return replace(
+        order,
+        owner=said.owner,
+        state=said.state,
+        exit_code=said.exit_code,
+        result=said.result,
+    )
 
 
 async def ask_in_turn(

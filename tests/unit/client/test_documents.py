@@ -10,7 +10,7 @@ from nunet_node.client.documents import (
     order_document,
     status_document,
 )
-from nunet_node.client.fetching.copies import Copy
+from nunet_node.client.fetching.copies import Copy, known_by
 from nunet_node.identity.keys import SigningKey
 from nunet_node.identity.statement import open_statement, seal
 from nunet_node.jobs.lifecycle import State
@@ -234,3 +234,15 @@ def test_that_nobody_was_asked_for_copies_is_not_that_there_are_none():
     assert (unasked["replicas"], unasked["replicas_told_by"]) == (None, None)
     assert (none_found["replicas"], none_found["replicas_told_by"]) == ([], "holders")
     assert unasked["until"] == none_found["until"] == 107
+
+
+def test_a_receipt_tells_of_a_job_of_which_nothing_else_does():
+    copies = [Copy(holder=PROVIDER.did, receipt=receipt(900))]
+    told = known_by(Order(job=JOB, award=award()), copies)
+    shown = status_document(told, copies=copies, now_s=50)
+    assert (shown["state"], shown["owner"]) == ("completed", OWNER)
+    assert shown["result"]["cid"] == str(Cid.of_dag_cbor(b"result"))
+    assert shown["retention"]["until"] == 900
+
+    assert known_by(kept_job(), copies) == kept_job()
+    assert known_by(Order(job=JOB), []) == Order(job=JOB)

@@ -40,3 +40,11 @@ def test_copies_that_holders_told_of_are_only_those_that_were_found():
     assert text("holders") == "1 of 2 found: …z6Mk1234"
     assert text("provider") == "1 of 2: …z6Mk1234"
     assert _copies_text({**shown, "replicas": None}) == "2 wanted"
+
+
+def test_of_a_job_from_elsewhere_only_what_was_found_is_said():
+    nothing = {"replicas_wanted": None, "replicas": None, "replicas_told_by": None}
+    assert _copies_text(nothing) is None
+    assert _copies_text({**nothing, "replicas": []}) is None
+    some = {**nothing, "replicas": ["did:key:z6Mk1234"], "replicas_told_by": "holders"}
+    assert _copies_text(some) == "1 found: …z6Mk1234"

@@ -58,6 +58,11 @@ LISTEN_S: Final = 5
 PATIENCE_S: Final = 3
 """How long a provider may be silent before those are asked, too, who keep copies."""
 
+NOBODY_HEARD: Final = (
+    "nobody is heard who might have a copy: name a peer that runs with --bootstrap "
+    "MULTIADDR"
+)
+
 _A = TypeVar("_A", ReportReceived, LogsGranted, ReadGranted, LogCopyGranted)
 _W = TypeVar("_W", bound=Input)
 
@@ -192,13 +197,13 @@ class Questions:
                     failures.append(error)
                 raise
 
-        wishes = (*silent, *(await self.holders() if self._wants_copies else ()))
+        holders = await self.holders() if self._wants_copies else ()
         award = self._order.award
-        for granted in await self._in_turn(wishes, ask, 1):
+        for granted in await self._in_turn((*silent, *holders), ask, 1):
             if award is None or granted.peer_id != award.peer_id:
                 on_elsewhere(ReadElsewhere(holder=did_of_peer_id(granted.peer_id)))
             return granted
-        raise failures[0]
+        raise self._lonely(failures[0]) if not holders else failures[0]
 
     async def copies(self, root: Cid) -> Sequence[str]:
         """Return the peers that have a copy of a result and grant it to us."""
@@ -214,10 +219,7 @@ class Questions:
             NoNetworkError: nobody is heard who might have one.
         """
         if not await self.holders():
-            raise NoNetworkError(
-                "nobody is heard who might have a copy; name a peer that runs with "
-                "--bootstrap MULTIADDR"
-            )
+            raise NoNetworkError(NOBODY_HEARD)
         spec = self._order.spec
         found = await self._granted(spec.replicas if spec else NEAREST_MAX, LOOK_S)
         return [
@@ -255,6 +257,13 @@ class Questions:
             )
             for heard in nearest(self._job, offers, NEAREST_MAX)
         ]
+
+    def _lonely(self, failure: ClientError) -> ClientError:
+        """Return a failure with what may help if nobody was heard but its cause."""
+        silent = isinstance(failure, ProviderUnreachableError)
+        if not silent or not self._wants_copies:
+            return failure
+        return ProviderUnreachableError(f"{failure}; {NOBODY_HEARD}")
 
     async def _granted(
         self, answers_max: int, within_s: float = math.inf

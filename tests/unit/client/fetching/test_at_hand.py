@@ -1,5 +1,6 @@
 """What was fetched once needs nobody any more, and is believed no more than before."""
 
+import shutil
 from contextlib import asynccontextmanager
 
 import pytest
@@ -40,7 +41,7 @@ class Lone:
             ) as client:
                 yield client
 
-    async def run_a_job(self):
+    async def run_a_job(self, **said):
         home = open_home(self.tmp_path / "provider")
         settings = PeerSettings(
             home=home,
@@ -50,7 +51,7 @@ class Lone:
             gossip=True,
             drain_s=0,
         )
-        work = JobFile(command=("/bin/sh", "-c", "echo out; echo made > made"))
+        work = JobFile(command=("/bin/sh", "-c", "echo out; echo made > made"), **said)
         async with (
             open_peer(settings, network=self.opener) as peer,
             self.client(*peer.addresses()) as client,
@@ -113,3 +114,13 @@ async def test_a_damaged_block_is_not_used_and_nothing_is_written(lone):
         await lone.fetch("again")
 
     assert not (lone.tmp_path / "again").exists()
+
+
+async def test_if_there_may_be_copies_it_is_said_how_they_are_found(tmp_path):
+    await need("process")
+    lone = Lone(tmp_path, memory_opener(MemoryNetwork()))
+    await lone.run_a_job(replicas=1)
+    shutil.rmtree(tmp_path / "user/blocks")
+
+    with pytest.raises(ProviderUnreachableError, match="--bootstrap"):
+        await lone.fetch("again")

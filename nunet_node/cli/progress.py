@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nunet_node.cli.output import Bar, Settings, visible
-from nunet_node.client import JobHandle, ReadElsewhere
+from nunet_node.client import JobHandle, ProviderSilent, ReadElsewhere
 from nunet_node.errors import PeerError
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
@@ -37,6 +37,8 @@ OWN_FAILURE: Final = 125
 
 EXIT_CODE_MAX: Final = 255
 """Largest exit code that a process can pass on."""
+
+SILENT: Final = "no answer yet from its provider; waiting some seconds more"
 
 _EXIT_CODES: Final = {
     State.COMPLETED: 0,
@@ -98,7 +100,7 @@ async def fetch_shown(settings: Settings, handle: JobHandle, target: Path) -> Pa
         bar.clear()
         settings.note(f"peer {peer_id} is dropped, others are asked: {why}")
 
-    def elsewhere(where: ReadElsewhere) -> None:
+    def elsewhere(where: ReadElsewhere | ProviderSilent) -> None:
         bar.clear()
         settings.note(_elsewhere_text(where))
 
@@ -115,7 +117,9 @@ async def fetch_shown(settings: Settings, handle: JobHandle, target: Path) -> Pa
     return path
 
 
-def _elsewhere_text(where: ReadElsewhere) -> str:
+def _elsewhere_text(where: ReadElsewhere | ProviderSilent) -> str:
+    if isinstance(where, ProviderSilent):
+        return SILENT
     if where.holder:
         return f"its provider does not answer; {where.holder} has a copy"
     if where.has_receipt:

@@ -26,7 +26,7 @@ from nunet_node.client.errors import (
     ResultMissingError,
     UnknownJobError,
 )
-from nunet_node.client.fetching.copies import Copy, ReadElsewhere
+from nunet_node.client.fetching.copies import Copy, ProviderSilent, ReadElsewhere
 from nunet_node.client.handle import JobHandle, LogPiece, OnEvent
 from nunet_node.client.identities import DEFAULT_IDENTITY
 from nunet_node.client.session import Client, open_client
@@ -45,6 +45,7 @@ __all__ = [
     "LogPiece",
     "NoNetworkError",
     "OnEvent",
+    "ProviderSilent",
     "ProviderUnreachableError",
     "ReadElsewhere",
     "ResultMissingError",

@@ -23,8 +23,10 @@ from nunet_node.client.errors import (
 from nunet_node.client.fetching.copies import (
     HURRY_S,
     LOOK_S,
+    PATIENCE_S,
     Copy,
     OnElsewhere,
+    ProviderSilent,
     ReadElsewhere,
     ask_in_turn,
 )
@@ -33,7 +35,7 @@ from nunet_node.identity.keys import AbsentKey
 from nunet_node.identity.peer_id import did_of_peer_id
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
-from nunet_node.jobs.statements import LogReceipt, Receipt
+from nunet_node.jobs.statements import LogReceipt, Receipt, Report
 from nunet_node.protocol.effects import (
     Challenged,
     CommandRefused,
@@ -43,8 +45,8 @@ from nunet_node.protocol.effects import (
     ReadGranted,
     ReportReceived,
 )
-from nunet_node.protocol.inputs import Input, ReadWanted
-from nunet_node.protocol.messages import LOGS, READ
+from nunet_node.protocol.inputs import Input, ReadWanted, ReportWanted
+from nunet_node.protocol.messages import LOGS, READ, STATUS
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.replicas.choosing import NEAREST_MAX, nearest
 from nunet_node.protocol.replicas.events import LogCopyGranted, ReplicaWanted
@@ -54,9 +56,6 @@ from nunet_node.wire.cid import Cid
 
 LISTEN_S: Final = 5
 """How long the network is listened to for who keeps copies."""
-
-PATIENCE_S: Final = 3
-"""How long a provider may be silent before those are asked, too, who keep copies."""
 
 NOBODY_HEARD: Final = (
     "nobody is heard who might have a copy: name a peer that runs with --bootstrap "
@@ -170,24 +169,35 @@ class Questions:
             case _:
                 raise UnknownJobError(self._job)
 
+    async def report(self, on_silence: Callable[[], None]) -> Report:
+        """Return where the job stands, of its provider; raises as `ask`."""
+        wish = ReportWanted(job=self._job)
+        with trio.move_on_after(PATIENCE_S * self._haste) as patience:
+            answer = await self.ask(wish, STATUS, ReportReceived)
+        if patience.cancelled_caught:
+            on_silence()
+            answer = await self.ask(wish, STATUS, ReportReceived)
+        return answer.report
+
     async def read(self, on_elsewhere: OnElsewhere) -> ReadGranted:
         """Return leave to read the result, of its provider or of whoever has a copy.
 
         Args:
-            on_elsewhere: told if it is a copy's.
+            on_elsewhere: told if the provider is silent, or it is a copy's.
 
         Raises:
             ClientError: what the provider said, if nobody has a copy either.
         """
         wish = ReadWanted(job=self._job)
         failures: list[ClientError] = []
-        patience_s = PATIENCE_S if self._wants_copies else math.inf
-        with trio.move_on_after(patience_s * self._haste) as patience:
+        with trio.move_on_after(PATIENCE_S * self._haste) as patience:
             try:
                 return await self.ask(wish, READ, ReadGranted)
             except (ProviderUnreachableError, UnknownJobError) as error:
                 failures.append(error)
         silent = (wish,) if patience.cancelled_caught else ()
+        if silent:
+            on_elsewhere(ProviderSilent())
 
         async def ask(each: ReadWanted | ReplicaWanted) -> ReadGranted:
             try:

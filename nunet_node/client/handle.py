@@ -34,14 +34,12 @@ from nunet_node.protocol.effects import (
     News,
     OrderChanged,
     ProviderUnreachable,
-    ReportReceived,
 )
 from nunet_node.protocol.inputs import (
     CancelWanted,
-    ReportWanted,
     ResultWritten,
 )
-from nunet_node.protocol.messages import CANCEL, STATUS
+from nunet_node.protocol.messages import CANCEL
 from nunet_node.protocol.order import Order
 from nunet_node.runtime.exchange.bulk.gathering import Listener, OnDropped
 from nunet_node.runtime.exchange.fetching import Progress
@@ -166,17 +164,17 @@ class JobHandle:
                     lambda order: order.ended or _place(order.notice) >= newest
                 )
 
-    async def report(self) -> Report:
+    async def report(self, on_silence: Callable[[], None] = lambda: None) -> Report:
         """Ask the job's provider where it stands.
+
+        Args:
+            on_silence: called if it has not answered for some seconds.
 
         Raises:
             UnknownJobError: it has no such job, or it is not ours.
             ProviderUnreachableError: it does not answer.
         """
-        answer = await self._questions.ask(
-            ReportWanted(job=self.job), STATUS, ReportReceived
-        )
-        return answer.report
+        return await self._questions.report(on_silence)
 
     async def copies(self) -> Sequence[Copy]:
         """Return who keeps a copy of the result, by asking those who may.
@@ -274,7 +272,8 @@ class JobHandle:
                 there until everything is verified.
             on_progress: called with the bytes that have come, and all there are.
             on_dropped: called with a peer that sent wrong bytes, and what it was.
-            on_elsewhere: told where it comes from, if that is not its provider.
+            on_elsewhere: told where it comes from, if that is not its provider, and
+                that its provider is silent.
 
         Raises:
             ResultMissingError: there is none, or not yet; says what the state is.

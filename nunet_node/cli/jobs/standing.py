@@ -15,7 +15,7 @@ from nunet_node.cli.jobs.telling import next_after, now_s, status_text, when
 from nunet_node.cli.jobs.watching import INTERRUPTED, until_ended
 from nunet_node.cli.options import BOOTSTRAP, IDENTITY, JOB
 from nunet_node.cli.output import Settings, table
-from nunet_node.cli.progress import exit_code_of
+from nunet_node.cli.progress import SILENT, exit_code_of
 from nunet_node.client import (
     Copy,
     JobHandle,
@@ -183,7 +183,7 @@ async def _asked(
     if order.owner is not None and settled:
         return order, None, None
     try:
-        report = await handle.report()
+        report = await handle.report(lambda: settings.note(SILENT))
     except (ProviderUnreachableError, UnknownJobError) as error:
         copies = await _copies(settings, handle)
         if order.owner is None and not copies:

@@ -22,6 +22,9 @@ HURRY_S: Final = 2
 """How long one peer may be silent before the next one is asked, too: most answer in a
 tenth of that, and one that is gone takes ten seconds to be given up."""
 
+PATIENCE_S: Final = 3
+"""How long a provider may be silent before somebody is told, and others are asked."""
+
 LOOK_S: Final = 20
 """How long copies are looked for in all: two dials that nobody answers."""
 
@@ -48,7 +51,13 @@ class ReadElsewhere:
     """Whether the provider's signed receipt comes with it."""
 
 
-OnElsewhere = Callable[[ReadElsewhere], None]
+@dataclass(frozen=True, slots=True)
+class ProviderSilent:
+    """A job's provider has not answered for a while, and is still waited for."""
+
+
+OnElsewhere = Callable[[ReadElsewhere | ProviderSilent], None]
+"""Told when a result does not simply come from its provider."""
 
 
 def known_by(order: Order, copies: Sequence[Copy]) -> Order:

@@ -6,8 +6,10 @@ from typing import ClassVar
 import pytest
 import trio.testing
 
-from nunet_node.client.errors import CommandRefusedError
+from nunet_node.client.errors import CommandRefusedError, ProviderUnreachableError
+from nunet_node.client.fetching.copies import PATIENCE_S
 from nunet_node.client.handle import JobHandle
+from nunet_node.identity.keys import AbsentKey
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import Notice
@@ -22,6 +24,8 @@ from nunet_node.protocol.messages import CANCEL, READ
 from nunet_node.protocol.order import Award, Order
 
 JOB = JobId("a" * 32)
+HAND = AbsentKey(did="o", algorithm=0)
+"""A person signs, in another program, and is not to be asked twice."""
 
 
 class _Peer:
@@ -119,6 +123,8 @@ async def test_waiting_ends_when_the_provider_counts_as_lost(nursery):
 
 
 class _Told(_Holding):
+    users: ClassVar = {}
+
     async def tell(self, _wish):
         await trio.lowlevel.checkpoint()
 
@@ -164,3 +170,24 @@ def test_what_holders_answer_is_no_news_of_the_job():
         handle.hear(Challenged(job=JOB, command=READ, provider=provider))
 
     assert [news.provider for news in told] == ["p", "p"]
+
+
+@pytest.mark.parametrize(("signer", "silences"), [(None, 1), (HAND, 0)])
+async def test_a_provider_that_is_silent_is_told_of_and_waited_for(
+    nursery, autojump_clock, monkeypatch, signer, silences
+):
+    monkeypatch.setattr(_Told, "users", {"o": signer})
+    handle = JobHandle(_Told(replace(awarded(), owner="o")), JOB, None)
+    told, ended = [], []
+
+    async def ask():
+        with pytest.raises(ProviderUnreachableError):
+            await handle.report(lambda: told.append(trio.current_time()))
+        ended.append(trio.current_time())
+
+    nursery.start_soon(ask)
+    await trio.sleep(2 * PATIENCE_S)
+    assert (len(told), ended) == (silences, [])
+    handle.hear(unreachable(lost=False))
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(ended) == 1

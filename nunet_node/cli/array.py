@@ -1,17 +1,21 @@
 """``submit`` of a job with a ``count``: every partition, and what became of each.
 
 Rule: the command's end says of the whole what it says of one job: 0 if every partition
-completed, else the code of the first that did not.
+completed, else the code of the first that did not. Ctrl-C leaves what was submitted to
+go on, as it does with one job, and the same command takes it up again.
 """
 
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import trio
+
+from nunet_node.cli.jobs.watching import INTERRUPTED, interrupted
 from nunet_node.cli.output import Settings
 from nunet_node.cli.progress import exit_code_of, warn_of_seal
 from nunet_node.client import Client
-from nunet_node.client.array import Partition, run_array
+from nunet_node.client.array import Partition, part_of, run_array
 from nunet_node.client.handle import JobHandle
 from nunet_node.jobs.job_file import JobFile, name_of
 
@@ -26,14 +30,25 @@ async def submit_array(
     """Run an array, and return how the command ends."""
     place = out or Path(name_of(work))
     settings.note(f"{work.count} partitions of {name_of(work)}, gathered in {place}")
-    parts = await run_array(
-        client,
-        work,
-        place,
-        owner=owner,
-        on_submitted=_SealWarning(settings, client).hear,
-        on_end=partial(_tell, settings),
-    )
+    warning = _SealWarning(settings, client)
+    parts: list[Partition] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(interrupted, nursery.cancel_scope)
+        parts += await run_array(
+            client,
+            work,
+            place,
+            owner=owner,
+            on_submitted=warning.hear,
+            on_end=partial(_tell, settings),
+        )
+        nursery.cancel_scope.cancel()
+    if not parts:
+        settings.note(
+            "detached; what was submitted goes on, and the same command takes it up "
+            f"again. To end one: nunet-node cancel {name_of(part_of(work, 0))}"
+        )
+        return INTERRUPTED
     ends = [_document(part) for part in parts]
     settings.document({"count": len(parts), "partitions": ends})
     failed = [part for part in parts if not part.done]

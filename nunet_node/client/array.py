@@ -3,17 +3,20 @@
 Rule: a partition is an ordinary job, with its own id, provider, retries and receipt;
 only its name and two variables differ. So only what failed is run again, and an array
 that was broken off goes on where it was: a partition whose result lies in its place is
-not run again.
+not run again, and one whose job still goes on is waited for. What lies in one place is
+of one array: parts of a whole that was divided otherwise are no parts of this one.
 """
 
-from collections.abc import Awaitable, Callable
+import contextlib
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from nunet_node.client.errors import ClientError
 from nunet_node.client.handle import JobHandle
 from nunet_node.client.session import Client
 from nunet_node.errors import PeerError
@@ -24,8 +27,16 @@ from nunet_node.protocol.order import Order
 
 IN_FLIGHT_MAX: Final = 24
 """Partitions submitted at once; a provider lets 32 jobs of one owner wait."""
+KEPT: Final = ".array"
+"""Where an array keeps into how many parts it is divided, and its jobs that go on."""
 INDEX: Final = "NUNET_PARTITION_INDEX"
 COUNT: Final = "NUNET_PARTITION_COUNT"
+
+
+class DividedOtherwiseError(ClientError):
+    """What lies in an array's place are parts of a whole that had other ones."""
+
+    code = "array.divided"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +82,10 @@ async def run_array(
 
     Returns:
         The partitions in their order. One that fails stops no other.
+
+    Raises:
+        DividedOtherwiseError: ``out`` has partitions of another number of them.
+        OSError: ``out`` cannot be made.
     """
     count = work.count or 1
     found: dict[int, Partition] = {}
@@ -78,11 +93,12 @@ async def run_array(
 
     async def one(index: int) -> None:
         async with places:
-            submit = partial(client.submit, part_of(work, index), owner=owner)
-            found[index] = await _run(submit, index, out / str(index), on_submitted)
+            part = part_of(work, index)
+            job = _Job(client, part, owner, out / KEPT / str(index), on_submitted)
+            found[index] = await _run(job, index, out / str(index))
         on_end(found[index])
 
-    await trio.to_thread.run_sync(partial(out.mkdir, parents=True, exist_ok=True))
+    await trio.to_thread.run_sync(_prepare, out, count)
     async with trio.open_nursery() as nursery:
         for index in range(count):
             nursery.start_soon(one, index)
@@ -100,22 +116,82 @@ def part_of(work: JobFile, index: int) -> JobFile:
     )
 
 
-async def _run(
-    submit: Callable[[], Awaitable[JobHandle]],
-    index: int,
-    target: Path,
-    on_submitted: OnSubmitted,
-) -> Partition:
+def _prepare(out: Path, count: int) -> None:
+    """Make the place of an array, unless it is that of another one."""
+    (out / KEPT).mkdir(parents=True, exist_ok=True)
+    kept = out / KEPT / "count"
+    try:
+        before = kept.read_text()
+    except FileNotFoundError:
+        kept.write_text(str(count))
+        return
+    if before != str(count):
+        raise DividedOtherwiseError(
+            f"{out} has results of an array of {before[:8]} partitions, not {count}; "
+            "remove them, or name another directory with --out"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The job of one partition, which may have been submitted before."""
+
+    client: Client
+    part: JobFile
+    owner: str | None
+    kept: Path
+    """The file that names it for as long as its result is not in its place."""
+    on_submitted: OnSubmitted
+
+    async def begun(self) -> JobHandle:
+        """Return the job that goes on, or a new one.
+
+        Raises:
+            PeerError: it cannot be submitted.
+        """
+        handle = await self._earlier()
+        if handle is None:
+            handle = await self.client.submit(self.part, owner=self.owner)
+            self.kept.write_text(f"{handle.job} {self._digest}")
+        self.on_submitted(handle)
+        return handle
+
+    async def _earlier(self) -> JobHandle | None:
+        """Return the job that was submitted for this very work, if it may complete."""
+        try:
+            job, _, digest = self.kept.read_text().partition(" ")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        if digest != self._digest:
+            return None
+        with contextlib.suppress(PeerError):
+            handle = await self.client.find(job)
+            await handle.follow()
+            if not handle.order.ended or handle.order.state is State.COMPLETED:
+                return handle
+        return None
+
+    @property
+    def _digest(self) -> str:
+        work = f"{self.part!r} {self.owner}"
+        return hashlib.sha256(work.encode()).hexdigest()
+
+
+async def _run(job: _Job, index: int, target: Path) -> Partition:
     if await trio.to_thread.run_sync(target.is_dir):
         # A result appears in its place in one step, so it is whole.
         return Partition(index=index, order=None, path=target)
+    if await trio.to_thread.run_sync(target.exists):
+        trouble = f"{target} is in the way of its result"
+        return Partition(index=index, order=None, path=None, trouble=trouble)
     order: Order | None = None
     try:
-        handle = await submit()
-        on_submitted(handle)
+        handle = await job.begun()
         order = await handle.ended_or_silent()
         done = order.state is State.COMPLETED
         path = await handle.fetch(target) if done else None
-    except PeerError as error:
+    except (PeerError, OSError) as error:
         return Partition(index=index, order=order, path=None, trouble=str(error))
+    if path is not None:
+        job.kept.unlink(missing_ok=True)
     return Partition(index=index, order=order, path=path)

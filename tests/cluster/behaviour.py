@@ -122,6 +122,16 @@ class Behaviour:
         assert refused["state"] == "refused"
         assert f"{cluster.largest_cpus} CPU" in refused["reason"]
 
+    def test_jobs_that_no_machine_could_hold_together_run_together(self, user, node):
+        small = ("--memory", "16MiB", "--disk", "16MiB")
+        every = [running(user, node, *small) for _ in range(3)]
+        processes = [held.process() for held in every]
+        assert all(process.is_running() for process in processes)
+        for held in every:
+            held.tell()
+        for held in every:
+            node.moved(held.job, "completed")
+
     def test_a_job_has_the_gpus_that_the_cluster_gave_it(self, user):
         words = ("--gpu", "2,model=A100,vram=40GiB", "--name", "both")
         user.submit(*words, "--", "printenv", VARIABLE).must()

@@ -1,10 +1,15 @@
-"""A real Slurm on this machine: munge, a controller, and two machines of our own."""
+"""A real Slurm on this machine: munge, a controller, and two machines of our own.
+
+Where it can be, jobs are in control groups of Slurm's: its limits on memory, processors
+and devices hold then, and our own sandboxes are inside of them.
+"""
 
 import contextlib
 import os
 import secrets
 import shutil
 import socket
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +39,7 @@ SlurmdPidFile={top}/%n.pid
 SlurmctldLogFile={top}/controller.log
 SlurmdLogFile={top}/%n.log
 ProctrackType=proctrack/{tracking}
-TaskPlugin=task/none
+TaskPlugin={tasks}
 SwitchType=switch/none
 MpiDefault=none
 SelectType=select/cons_tres
@@ -48,11 +53,20 @@ NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMe
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=120 MaxMemPerNode=1400 State=UP
 """
 _GPUS = """\
-NodeName=n1 Name=gpu Type=T4 File=/dev/null
-NodeName=n2 Name=gpu Type=A100 File=/dev/null
-NodeName=n2 Name=gpu Type=A100 File=/dev/zero
+NodeName=n1 Name=gpu Type=T4 File={nodes[0]}
+NodeName=n2 Name=gpu Type=A100 File={nodes[1]}
+NodeName=n2 Name=gpu Type=A100 File={nodes[2]}
 """
-"""Slurm asks only that there are nodes, whatever they lead to."""
+_GROUPS = """\
+CgroupPlugin=cgroup/v1
+CgroupMountpoint={hierarchies}
+ConstrainRAMSpace=yes
+ConstrainCores=yes
+ConstrainDevices=yes
+"""
+_HIERARCHIES = Path("/sys/fs/cgroup")
+_GROUPED = ("freezer", "cpuset", "memory", "devices")
+"""What Slurm needs; with version 2 it also needs systemd."""
 
 
 def missing() -> list[str]:
@@ -115,6 +129,7 @@ def slurm(top: Path) -> Iterator[Slurm]:
     """Run Slurm for as long as the block; `SLURM_CONF` names it meanwhile."""
     with contextlib.ExitStack() as stack:
         made = Slurm(top, stack)
+        stack.callback(_remove_groups)
         _configure(top)
         before = os.environ.get("SLURM_CONF")
         os.environ["SLURM_CONF"] = str(top / "slurm.conf")
@@ -147,16 +162,48 @@ def slurm(top: Path) -> Iterator[Slurm]:
 def _configure(top: Path) -> None:
     for name in ("state", *(f"spool-{each}" for each in CPUS)):
         (top / name).mkdir()
-    privileged = os.geteuid() == 0
+    grouped = _can_group()
+    tracking = "linuxproc" if os.geteuid() == 0 else "pgid"
     text = _CONFIGURATION.format(
         top=top,
         host=socket.gethostname().partition(".")[0],
         user=psutil.Process().username(),
         ports=free_ports(3),
-        tracking="linuxproc" if privileged else "pgid",
+        tracking="cgroup" if grouped else tracking,
+        tasks="task/cgroup,task/affinity" if grouped else "task/none",
     )
     (top / "slurm.conf").write_text(text)
-    (top / "gres.conf").write_text(_GPUS)
+    (top / "cgroup.conf").write_text(_GROUPS.format(hierarchies=_HIERARCHIES))
+    (top / "gres.conf").write_text(_GPUS.format(nodes=_device_nodes(top, grouped)))
+
+
+def _can_group() -> bool:
+    """Tell whether Slurm can have control groups here."""
+    return all(
+        os.access(_HIERARCHIES / each / "cgroup.procs", os.W_OK) for each in _GROUPED
+    )
+
+
+def _device_nodes(top: Path, grouped: bool) -> list[Path]:
+    """Return nodes of three GPUs; whatever they lead to, Slurm keeps jobs from them."""
+    if not grouped:
+        return [Path("/dev/null"), Path("/dev/null"), Path("/dev/zero")]
+    nodes = [top / f"gpu{number}" for number in range(3)]
+    for number, node in enumerate(nodes):
+        # Those of NVIDIA's driver, far beyond any that a machine has.
+        os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(195, 200 + number))
+    return nodes
+
+
+def _remove_groups() -> None:
+    """Remove the control groups that Slurm leaves behind, which are empty."""
+    for controller in _GROUPED:
+        for name in CPUS:
+            top = _HIERARCHIES / controller / f"slurm_{name}"
+            below = sorted(top.rglob("*/"), reverse=True) if top.is_dir() else []
+            for group in (*below, top):
+                with contextlib.suppress(OSError):
+                    group.rmdir()
 
 
 def _restore(before: str | None) -> None:

@@ -98,7 +98,7 @@ async def until_ended(
     """
     ended = False
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_interrupted, nursery.cancel_scope)
+        nursery.start_soon(interrupted, nursery.cancel_scope)
         shown = trio.Event()
         nursery.start_soon(_show, show, shown)
         await handle.ended_or_silent()
@@ -117,7 +117,8 @@ async def _show(show: Callable[[], Awaitable[None]] | None, shown: trio.Event) -
     shown.set()
 
 
-async def _interrupted(scope: trio.CancelScope) -> None:
+async def interrupted(scope: trio.CancelScope) -> None:
+    """Cancel a scope at the first Ctrl-C."""
     with trio.open_signal_receiver(signal.SIGINT) as signals:
         async for _ in signals:
             scope.cancel()

@@ -2,8 +2,18 @@
 
 from dataclasses import replace
 
+import pytest
+import trio
+
 from nunet_node.client import JobFile
-from nunet_node.client.array import COUNT, INDEX, part_of, run_array
+from nunet_node.client.array import (
+    COUNT,
+    INDEX,
+    KEPT,
+    DividedOtherwiseError,
+    part_of,
+    run_array,
+)
 from nunet_node.jobs.job_file import FileInput
 from nunet_node.jobs.job_file.secrets import parse_secret
 from nunet_node.jobs.lifecycle import State
@@ -66,3 +76,62 @@ async def test_partitions_run_apart_and_only_the_failed_is_run_again(town, tmp_p
 def _with_marker(tmp_path):
     marker = FileInput(path=str(tmp_path / "marker"), dest="marker")
     return replace(HALVES, inputs=(marker,))
+
+
+async def test_an_array_that_was_broken_off_goes_on_with_the_jobs_it_had(
+    town, tmp_path
+):
+    work = replace(HALVES, command=("sh", "-c", f"echo ${INDEX} > part"))
+    out = tmp_path / "out"
+    submitted = []
+    async with town.client() as client:
+        with trio.CancelScope() as scope:
+
+            def break_off(handle):
+                submitted.append(handle.job)
+                if len(submitted) == 3:
+                    scope.cancel()
+
+            await run_array(client, work, out, on_submitted=break_off)
+        assert scope.cancelled_caught
+    async with town.client() as client:
+        again = []
+        parts = await run_array(
+            client, work, out, on_submitted=lambda handle: again.append(handle.job)
+        )
+        assert sorted(again) == sorted(submitted)
+        assert all(part.done for part in parts)
+        assert set(await client.orders()) == set(submitted)
+    assert [each.name for each in (out / KEPT).iterdir()] == ["count"]
+
+
+async def test_a_job_of_other_work_is_not_taken_for_a_partition_s(town, tmp_path):
+    out = tmp_path / "out"
+    async with town.client() as client:
+        await run_array(client, HALVES, out)
+        changed = replace(HALVES, command=("sh", "-c", "echo changed > part"))
+        parts = await run_array(client, changed, out)
+    assert all(part.done for part in parts)
+    assert (out / "1/outputs/part").read_text() == "changed\n"
+    assert (out / "0/outputs/part").read_text() == "0/3\n"
+
+
+@pytest.mark.parametrize("count", [2, 4])
+async def test_parts_of_another_whole_are_no_parts_of_this_one(town, tmp_path, count):
+    (tmp_path / KEPT).mkdir()
+    (tmp_path / KEPT / "count").write_text("3")
+    async with town.client() as client:
+        with pytest.raises(DividedOtherwiseError, match="of 3 partitions, not"):
+            await run_array(client, replace(HALVES, count=count), tmp_path)
+        assert await client.orders() == {}
+
+
+async def test_what_is_in_the_way_of_a_result_is_seen_before_anything_runs(
+    town, tmp_path
+):
+    (tmp_path / "0").write_text("")
+    async with town.client() as client:
+        [part] = await run_array(client, replace(HALVES, count=1), tmp_path)
+        assert "in the way" in part.trouble
+        assert not part.done
+        assert await client.orders() == {}

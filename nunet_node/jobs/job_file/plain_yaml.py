@@ -59,14 +59,17 @@ class Value:
         """Return what is written here.
 
         Raises:
-            JobFileError: it is a list, a map, or nothing at all.
+            JobFileError: it is a list, a map, nothing at all, or no text in UTF-8.
         """
         node = self.node
         if not isinstance(node, yaml.ScalarNode):
             raise self.wrong(f"expected text, not a {_kind(node)}")
         if node.tag == _NULL:
             raise self.wrong("no value given; leave the whole line out")
-        return str(node.value)
+        text = str(node.value)
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise self.wrong("half of a surrogate pair is no letter")
+        return text
 
     def items(self) -> list["Value"]:
         """Return the values of a list.

@@ -237,7 +237,15 @@ def test_a_path_that_looks_like_something_else_stays_a_path():
     assert read_job_file(made.text).inputs[0].path == "./job:x"
 
 
-@pytest.mark.parametrize("text", ["[" * 9999, '{"a":' * 500, "\ufeff{}", "{}", "null"])
+@pytest.mark.parametrize(
+    "text", ["[" * 9999, '{"a":' * 500, "\ufeff{}", "{}", "null", '{"Job": {}}']
+)
 def test_json_that_is_no_job_is_refused(text):
     with pytest.raises(JobFileError):
         import_bacalhau(text)
+
+
+def test_half_of_a_letter_in_json_is_refused():
+    said = json.dumps(DESCRIBED).replace('"echo"', '"\\ud800"')
+    with pytest.raises(JobFileError, match="surrogate"):
+        import_bacalhau(said)

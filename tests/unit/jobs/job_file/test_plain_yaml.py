@@ -73,3 +73,11 @@ def test_a_list_is_no_map_and_a_map_no_list():
         value["a"].pairs()
     with pytest.raises(JobFileError, match="expected a list"):
         value["b"].items()
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '"a\\udfffb"', '["\\udc00"]'])
+def test_half_of_a_letter_is_no_text(text):
+    value = read_yaml(f"a: {text}").pairs()["a"]
+    value = value if text.startswith('"') else value.items()[0]
+    with pytest.raises(JobFileError, match=r"line 1: a.*surrogate"):
+        value.text()

@@ -21,7 +21,7 @@ from nunet_node.protocol.inputs import (
     SessionId,
 )
 from nunet_node.protocol.messages import ChallengeWanted, RevocationsWanted
-from nunet_node.protocol.provider import keeping
+from nunet_node.protocol.provider import keeping, moving
 from nunet_node.protocol.provider.commands import (
     Asked,
     issue_challenge,
@@ -92,9 +92,9 @@ class ProviderRole:
     def timer(self, turn: Turn, name: str, nodes_known: int) -> bool:
         """Do what a timer of the provider was set for."""
         what, _, job = name.partition(":")
-        if what == keeping.QUEUE_TIMER:
+        if what == moving.QUEUE_TIMER:
             keeping.queue_timed_out(self.desk, turn, JobId(job))
-        elif what == keeping.STAGING_TIMER:
+        elif what == moving.STAGING_TIMER:
             keeping.staging_timed_out(self.desk, turn, JobId(job))
         elif what == ADVERT_TIMER:
             self.window.show(self.desk, turn, nodes_known)

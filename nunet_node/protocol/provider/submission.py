@@ -48,7 +48,7 @@ from nunet_node.protocol.facts import (
     ProofUsed,
 )
 from nunet_node.protocol.messages import KEEP, WATCH, Stated
-from nunet_node.protocol.provider import keeping
+from nunet_node.protocol.provider import keeping, moving
 from nunet_node.protocol.provider.custody import Job
 from nunet_node.protocol.provider.desk import Desk
 from nunet_node.protocol.provider.offering import why_not
@@ -317,7 +317,7 @@ def _accept(
         notice=b"",
         reason=queue.reason if queue else "",
     )
-    keeping.move(desk, turn, moved)
+    moving.move(desk, turn, moved)
 
 
 def _queue(desk: Desk, turn: Turn, args: SubmitArgs, tag: int) -> Queue | None:

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from nunet_node.jobs.lifecycle import State
-from nunet_node.jobs.specification import Retry, RetryCause, Timeouts
+from nunet_node.jobs.specification import Retry, RetryCause
 from nunet_node.protocol import inputs as ins
 from nunet_node.protocol.effects import LogsGranted, StartJob
-from nunet_node.protocol.provider.keeping import STAGING_S_MIN
 from nunet_node.results.logs.chain import LogHead
 from tests.unit.protocol.world import (
     INPUT,
@@ -188,48 +187,6 @@ def test_a_queued_job_starts_by_itself_when_room_appears(provider, user):
     assert provider.jobs[job].state is State.RUNNING
 
 
-def test_the_queue_time_out_ends_the_wait_with_a_reason(world, provider, user):
-    place(user, spec(cpus=2), b"1" * 16)
-    job = place(user, spec(cpus=2, timeouts=Timeouts(run_s=60, queue_s=9)), b"2" * 16)
-    world.run(for_s=8)
-    assert provider.jobs[job].state is State.QUEUED
-
-    world.run(for_s=2)
-
-    assert user.orders[job].state is State.TIMED_OUT
-    assert "queue" in user.orders[job].reason
-
-
-def test_the_queue_time_out_goes_on_over_a_restart(world, provider, user):
-    place(user, spec(cpus=2, timeouts=Timeouts(run_s=99)), b"1" * 16)
-    waits = spec(cpus=2, timeouts=Timeouts(run_s=60, queue_s=20))
-    job = place(user, waits, b"2" * 16)
-    world.run(for_s=15)
-    provider.kill()
-    provider.capacity = capacity(1)
-    provider.restart()
-    assert provider.jobs[job].state is State.QUEUED
-
-    world.run(for_s=6)
-
-    assert provider.jobs[job].state is State.TIMED_OUT
-
-
-def test_an_attempt_that_is_queued_again_may_wait_its_whole_time(world, provider, user):
-    retry = Retry(attempts=2, on=(RetryCause.LOST,))
-    timeouts = Timeouts(run_s=600, queue_s=30)
-    job = place(user, spec(cpus=2, retry=retry, timeouts=timeouts))
-    world.run(for_s=100)
-    provider.kill()
-    provider.boot_node()
-    provider.give(ins.NodeStarted())
-    world.run(for_s=5)
-    provider.give(provider.capacity)
-
-    assert provider.jobs[job].state is not State.TIMED_OUT
-    assert provider.jobs[job].attempt == 2
-
-
 def test_a_job_whose_engine_is_being_prepared_is_queued_and_then_starts(world):
     provider, user = world.peer(1), world.peer(2)
     provider = world.peer(3, cpus=2)
@@ -243,18 +200,6 @@ def test_a_job_whose_engine_is_being_prepared_is_queued_and_then_starts(world):
     world.run()
 
     assert user.orders[job].state is State.RUNNING
-
-
-def test_inputs_that_never_come_free_the_room(world, provider, user):
-    world._deliver = lambda *_: None
-    job = place(user, spec(inputs=INPUT))
-    assert provider.jobs[job].state is State.ALLOCATED
-
-    world.run(for_s=STAGING_S_MIN + 1)
-
-    assert provider.jobs[job].state is State.FAILED
-    assert "inputs" in provider.jobs[job].reason
-    assert provider.reserved().cpu_millis == 0
 
 
 def test_inputs_that_find_no_place_end_the_job_and_say_why(world, provider, user):

@@ -4,7 +4,7 @@ import pytest
 
 from nunet_node.jobs.lifecycle import State
 from nunet_node.protocol import inputs as ins
-from nunet_node.protocol.provider.keeping import STAGING_S_MIN
+from nunet_node.protocol.provider.moving import STAGING_S_MIN
 from nunet_node.protocol.secrets import holding
 from tests.unit.protocol.world import World, place, spec
 

@@ -17,13 +17,13 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 
 import nunet_node
+from nunet_node.cli.loading import load
 from nunet_node.cli.output import Settings, forget, stand_up_streams
 from nunet_node.errors import MisuseError, PeerError
 
@@ -69,6 +69,11 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("demo.command", "Run a small network here and a real job on it."),
 }
 
+_JOINING: Final = frozenset(
+    {"up", "submit", "status", "wait", "logs", "get", "cancel", "nodes"}
+)
+"""Commands that join the network, whatever they are asked."""
+
 
 class _Commands(click.Group):
     """The commands, each imported when it is called."""
@@ -81,7 +86,8 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        module = import_module(f"nunet_node.cli.{_COMMANDS[cmd_name][0]}")
+        name = f"nunet_node.cli.{_COMMANDS[cmd_name][0]}"
+        module = load(name, joins=cmd_name in _JOINING)
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 

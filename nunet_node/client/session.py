@@ -43,7 +43,7 @@ from nunet_node.jobs.specification import (
     is_job_id,
     job_id_of,
 )
-from nunet_node.network.host import open_host
+from nunet_node.network.opening import open_host
 from nunet_node.protocol.effects import News, ProviderHeard
 from nunet_node.protocol.inputs import CustodianNamed
 from nunet_node.protocol.messages import STATUS, SUBMIT

@@ -23,7 +23,7 @@ from nunet_node.identity.keys import Signer
 from nunet_node.jobs.secrets import SecretSource
 from nunet_node.jobs.specification import SALT_BYTES, JobId, JobSpec
 from nunet_node.market.table import AdvertTable
-from nunet_node.network.host import open_host
+from nunet_node.network.opening import open_host
 from nunet_node.network.port import Host, HostSettings, lone_error
 from nunet_node.protocol.effects import Drained, News
 from nunet_node.protocol.inputs import (
@@ -61,7 +61,6 @@ from nunet_node.runtime.wallet.keyring import Keyring
 from nunet_node.runtime.wallet.reading import may_use
 from nunet_node.runtime.wallet.secrets import Unsealer
 from nunet_node.runtime.work.custody import Custody, LogHeads
-from nunet_node.runtime.work.offering import offering_of
 from nunet_node.runtime.work.scratch import held_scratch, sweep_others
 from nunet_node.runtime.world import Surroundings, World
 from nunet_node.storage.blocks import BlockStore
@@ -302,6 +301,9 @@ class Peer:
         warm = trio.Event()
         self._tasks.start_soon(_stay_warm, executors, warm)
         await warm.wait()
+        # Who provides nothing need not load what runs jobs.
+        from nunet_node.runtime.work.offering import offering_of  # noqa: PLC0415
+
         offering = offering_of(executors, scratch, provide, self.driver)
         await offering.start()
         self._tasks.start_soon(offering.keep_up)

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from nunet_node.capability.held.holdings import Holdings
-from nunet_node.executors.container.find import find_socket
-from nunet_node.executors.local import LocalExecutors
 from nunet_node.executors.port import Executors
 from nunet_node.executors.proxy.outside import Outside
 from nunet_node.executors.sandbox.devices import Device
@@ -120,6 +118,9 @@ def executors(settings: PeerSettings) -> Executors:
     """
     if settings.backend is not None:
         return settings.backend(settings.home.scratch(), settings.key.did)
+    from nunet_node.executors.container.find import find_socket  # noqa: PLC0415
+    from nunet_node.executors.local import LocalExecutors  # noqa: PLC0415
+
     provide = settings.provide or Provide()
     return LocalExecutors(
         settings.home.scratch(),

@@ -259,6 +259,8 @@ async def _cancel_at(signals: AsyncIterator[int], scope: trio.CancelScope) -> No
 
 def _settle() -> None:
     """Spare what is here for good: whoever collects garbage would go through it all."""
+    # Loading left some garbage, and spared it with all the rest.
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

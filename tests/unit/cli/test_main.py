@@ -70,6 +70,23 @@ def test_help_does_not_wait_for_the_network_stack():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_list_without_jobs_under_way_does_not_load_the_network(tmp_path):
+    script = (
+        "import sys\n"
+        "from nunet_node.cli.main import run\n"
+        f"assert run(['--home', {str(tmp_path)!r}, '--json', 'list']) == 0\n"
+        "print([m for m in ('libp2p', 'wasmtime') if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_command_that_joins_the_network_is_one():
+    assert main._COMMANDS.keys() >= main._JOINING
+
+
 def test_the_package_runs_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "nunet_node", "--version"],

@@ -179,11 +179,11 @@ def _new_part(target: Path) -> tuple[Path, int]:
 
 def _remove_left(target: Path) -> None:
     """Remove what writings that were killed left; those that go on keep theirs."""
-    names = sorted(
-        each.name
-        for each in os.scandir(target.parent)
-        if each.name.startswith(_prefix(target))
-    )
+    names: list[str] = []
+    # Where one may write and not look, everything stays as it is.
+    with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
+        prefix = _prefix(target)
+        names = sorted(each.name for each in entries if each.name.startswith(prefix))
     for name in names[:PARTS_MAX]:
         # What cannot be opened is not ours, or a link; what is locked is not left.
         with contextlib.suppress(OSError):

@@ -30,8 +30,8 @@ _LEGEND: Final = (
     "99th percentile. Messages and KiB are what all machines sent each other over "
     "sessions, for one job. Gossip is how long an advert took to a machine, beside the "
     "shortest path over mean delays. Fairness is Jain's index over the owners' mean "
-    "waits: 1 if all waited alike. Promises are the twelve that are checked after "
-    "every turn."
+    "waits: 1 if all waited alike. Promises are all that are checked "
+    "after every turn."
 )
 
 Played = Sequence[tuple[Point, Outcome]]
@@ -114,7 +114,8 @@ def page(scenario: Scenario, played: Played) -> str:
         f"<h1>{escape(scenario.name)}</h1><p>{escape(scenario.question)}</p>"
         f"{broken}{_table(HEAD, rows(played))}<p>{_LEGEND}</p>"
         f"{''.join(plots(played).values())}"
-        f"{_by_price(played)}{_by_owner(played)}<h2>Runs</h2>{states}</html>\n"
+        f"{_by_price(played)}{_by_owner(played)}{_others(played)}{_copies(played)}"
+        f"<h2>Runs</h2>{states}</html>\n"
     )
 
 
@@ -149,6 +150,36 @@ def _by_owner(played: Played) -> str:
     ]
     head = ("owner", "jobs begun", "wait p50 s", "p99 s", "longest s")
     return f"<h2>Waits of the busiest owners, first run</h2>{_table(head, cells)}"
+
+
+def _others(played: Played) -> str:
+    """Return how long whoever does no harm waits, and would wait without those."""
+    cells = [
+        [_label(point)]
+        + [
+            f"{outcome.measures[name][rank] / US_PER_S:.2f}"
+            if name in outcome.measures
+            else "-"
+            for name in ("waits_of_others_us", "waits_of_others_alone_us")
+            for rank in ("p50", "p99", "max")
+        ]
+        for point, outcome in played
+        if "waits_of_others_us" in outcome.measures
+    ]
+    head = ("", "p50 s", "p99 s", "longest s", "alone: p50 s", "p99 s", "longest s")
+    title = "<h2>Waits of all but those who do harm, and without those</h2>"
+    return title + _table(head, cells) if cells else ""
+
+
+def _copies(played: Played) -> str:
+    """Return how many homes ran twice, and how many jobs at both nodes."""
+    cells = [
+        (_label(point), f"{found['copied']}", f"{found['ran_at_both']}")
+        for point, found in ((point, outcome.measures) for point, outcome in played)
+        if "copied" in found
+    ]
+    head = ("", "homes that ran twice", "jobs that ran at both")
+    return f"<h2>Two nodes with one key</h2>{_table(head, cells)}" if cells else ""
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -152,6 +152,17 @@ def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
     assert "absent.toml" in capsys.readouterr().err
 
 
+def test_the_page_says_what_harm_cost_the_others(scenario, tmp_path):
+    text = SCENARIO.replace("seeds = 2", "seeds = 2\ncompare = true")
+    harm = "[faults]\nsybils = 1\ncopied_permille = 1000\ncopied_at_s = 5\n"
+    scenario.write_text(text + harm)
+    out = tmp_path / "out"
+    assert run(["simulate", str(scenario), "--out", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert "alone: p50 s" in page
+    assert "jobs that ran at both" in page
+
+
 def test_where_nothing_can_be_written_is_said_before_the_run(
     scenario, tmp_path, capsys
 ):

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from nunet_node.executors.jobdir import JobDir, file_mark
-from nunet_node.executors.port import DEPTH_MAX
+from nunet_node.executors.jobdir import DEPTH_MAX, JobDir, file_mark
 from nunet_node.results.errors import PathError
 from nunet_node.results.layout import OUTPUTS
 from nunet_node.results.paths import PATH_PARTS_MAX, check_path

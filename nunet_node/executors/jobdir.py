@@ -18,9 +18,9 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, ClassVar, Final
 
-from nunet_node.executors.port import DEPTH_MAX, InputPathError, ScratchError
+from nunet_node.errors import PeerError
 from nunet_node.executors.sandbox.cgroups import ControlGroup
 
 JOB_UID_FIRST: Final = 60_600
@@ -29,11 +29,25 @@ JOB_UIDS_MAX: Final = 500
 """Most jobs at once on one machine with ids of their own."""
 NAME_BYTES_MAX: Final = 255
 """Longest name in a path, as Linux file systems have it."""
+DEPTH_MAX: Final = 32
+"""Deepest directory inside a job; deeper trees hide from walks by path."""
 _UID_LOCKS: Final = Path("/run/nunet-node/uids")
 _PREFIX: Final = "job-"
 
 FileMark = tuple[int, int, int]
 """Inode, size and change time: a job cannot set the last one back."""
+
+
+class InputPathError(PeerError):
+    """An input names a place outside the job directory, or a place already taken."""
+
+    code: ClassVar[str] = "job.input-path"
+
+
+class ScratchError(PeerError):
+    """The scratch or cache directory cannot be trusted or used."""
+
+    code: ClassVar[str] = "executor.scratch"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -19,7 +19,7 @@ from nunet_node.executors import collect as collecting
 from nunet_node.executors import engines, jobdir
 from nunet_node.executors.collect import Collected, OutputsRefused
 from nunet_node.executors.images.cache import ImageCache
-from nunet_node.executors.jobdir import JobDir
+from nunet_node.executors.jobdir import InputPathError, JobDir, ScratchError
 from nunet_node.executors.modules import (
     MODULE_BYTES_MAX,
     ModuleCache,
@@ -31,10 +31,8 @@ from nunet_node.executors.port import (
     Capability,
     Engine,
     EngineError,
-    InputPathError,
     RunEnd,
     RunOrder,
-    ScratchError,
 )
 from nunet_node.executors.probing.examine import examine, unready
 from nunet_node.executors.probing.reaching import why_not_reaching

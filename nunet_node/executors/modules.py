@@ -24,7 +24,7 @@ import trio
 from nunet_node.errors import PeerError
 from nunet_node.executors import jobdir
 from nunet_node.executors.inside.preamble import is_component
-from nunet_node.executors.port import ScratchError
+from nunet_node.executors.jobdir import ScratchError
 from nunet_node.executors.sandbox import cgroups, seccomp
 from nunet_node.executors.sandbox.cgroups import GroupLimits
 from nunet_node.executors.supervise import Bounds, supervise

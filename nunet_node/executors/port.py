@@ -52,21 +52,6 @@ PROBE_IMAGE: Final = "nunet-node/probe"
 FILES_MAX: Final = 20_000
 """Most files and directories a job may hold; removing more takes seconds."""
 
-DEPTH_MAX: Final = 32
-"""Deepest directory inside a job; deeper trees hide from walks by path."""
-
-
-class InputPathError(PeerError):
-    """An input names a place outside the job directory, or a place already taken."""
-
-    code: ClassVar[str] = "job.input-path"
-
-
-class ScratchError(PeerError):
-    """The scratch or cache directory cannot be trusted or used."""
-
-    code: ClassVar[str] = "executor.scratch"
-
 
 class EngineError(PeerError):
     """The container engine refused, failed or is not there."""

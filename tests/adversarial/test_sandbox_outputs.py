@@ -12,8 +12,13 @@ from nunet_node.executors.collect import (
     OutputsRefused,
     collect_outputs,
 )
-from nunet_node.executors.jobdir import JobDir, open_job_dir, remove_job_dir
-from nunet_node.executors.port import DEPTH_MAX, InputPathError
+from nunet_node.executors.jobdir import (
+    DEPTH_MAX,
+    InputPathError,
+    JobDir,
+    open_job_dir,
+    remove_job_dir,
+)
 from nunet_node.results.layout import OUTPUTS
 from nunet_node.results.paths import check_path
 from tests.executors_kit import MIB, shell_job

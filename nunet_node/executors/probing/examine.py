@@ -12,7 +12,7 @@ from typing import Final, Protocol, get_args
 
 import trio
 
-from nunet_node.executors.jobdir import JobDir
+from nunet_node.executors.jobdir import JobDir, ScratchError
 from nunet_node.executors.port import (
     Barrier,
     Capability,
@@ -20,7 +20,6 @@ from nunet_node.executors.port import (
     Finding,
     RunEnd,
     RunOrder,
-    ScratchError,
 )
 from nunet_node.executors.probing.attacks import (
     DISK_BYTES,

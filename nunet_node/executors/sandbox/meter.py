@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nunet_node.executors.port import DEPTH_MAX
+from nunet_node.executors.jobdir import DEPTH_MAX
 from nunet_node.executors.sandbox.holdings import (
     Holdings,
     has_memory,

@@ -10,13 +10,14 @@ from nunet_node.executors import jobdir
 from nunet_node.executors.jobdir import (
     JOB_UID_FIRST,
     JOB_UIDS_MAX,
+    InputPathError,
     JobDir,
+    ScratchError,
     open_job_dir,
     remove_job_dir,
     remove_tree,
     sweep,
 )
-from nunet_node.executors.port import InputPathError, ScratchError
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="user ids are given by root")
 

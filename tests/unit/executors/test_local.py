@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from nunet_node.executors.jobdir import ScratchError
 from nunet_node.executors.local import LocalExecutors
-from nunet_node.executors.port import ENGINES, ScratchError
+from nunet_node.executors.port import ENGINES
 from tests.executors_kit import (
     MIB,
     an_order,

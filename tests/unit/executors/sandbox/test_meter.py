@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nunet_node.executors.port import DEPTH_MAX
+from nunet_node.executors.jobdir import DEPTH_MAX
 from nunet_node.executors.sandbox import meter
 
 

@@ -284,7 +284,7 @@ LIMIT_REASONS: Final[dict[Limit, str]] = {
 
 def _exit(order: RunOrder, watched: Watched) -> tuple[int | None, str | None]:
     heard, returncode = watched.heard, watched.returncode
-    if (why := _failure(watched)) is not None:
+    if (why := _failure(order, watched)) is not None:
         return None, why
     if returncode < 0:
         # The child itself, bubblewrap or the runner, was killed.
@@ -298,14 +298,15 @@ def _exit(order: RunOrder, watched: Watched) -> tuple[int | None, str | None]:
     return heard.box_exit, None
 
 
-def _failure(watched: Watched) -> str | None:
+def _failure(order: RunOrder, watched: Watched) -> str | None:
     """Return why the guest did not run, or not to an end of its own or a limit's."""
     if watched.fault is not None:
         return watched.fault
     if watched.heard.failed is not None:
         return f"not started: {watched.heard.failed}"
-    if watched.returncode == EXIT_NOT_STARTED and not watched.started:
-        return "not started: the sandbox failed"
+    boxed = order.engine == "process" and watched.returncode >= 0
+    if not watched.started and (boxed or watched.returncode == EXIT_NOT_STARTED):
+        return "not started: the sandbox failed; see its error stream"
     return None
 
 

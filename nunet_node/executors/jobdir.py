@@ -187,23 +187,44 @@ def open_job_dir(scratch: Path) -> JobDir:
     Raises:
         ScratchError: no user id is free, or the job's user could not get there.
     """
-    uid, locks = None, []
+    uid: int | None = None
+    locks: list[int] = []
     if os.geteuid() == 0:
         _require_reachable(scratch)
         uid, lock = _lease_uid()
         locks = [lock]
-    root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=scratch))
-    job_dir = JobDir(root=root, uid=uid, locks=locks)
-    job_dir.locks.append(_locked(root))
-    # The job's user passes through but sees neither the names nor the logs.
-    root.chmod(0o711 if uid is not None else 0o700)
-    for path in (job_dir.path, job_dir.tmp_path):
-        path.mkdir(mode=0o700)
-        if uid is not None:
-            os.chown(path, uid, uid)
-    for path in (job_dir.stdout_path, job_dir.stderr_path):
-        path.touch(mode=0o600)
+    with contextlib.ExitStack() as undo:
+        undo.callback(_unlock, locks)
+        root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=scratch))
+        undo.callback(shutil.rmtree, root, ignore_errors=True)
+        locks.append(_locked(root))
+        job_dir = JobDir(root=root, uid=uid, locks=locks)
+        # The job's user passes through but sees neither the names nor the logs.
+        root.chmod(0o711 if uid is not None else 0o700)
+        for path in (job_dir.path, job_dir.tmp_path):
+            path.mkdir(mode=0o700)
+            _give(path, uid)
+        for path in (job_dir.stdout_path, job_dir.stderr_path):
+            path.touch(mode=0o600)
+        undo.pop_all()
     return job_dir
+
+
+def _give(path: Path, uid: int | None) -> None:
+    """Make a directory its job's.
+
+    Raises:
+        ScratchError: this is the root of a namespace that has no such user.
+    """
+    if uid is None:
+        return
+    try:
+        os.chown(path, uid, uid)
+    except OSError as error:
+        raise ScratchError(
+            f"this root has no user ids for jobs, such as {uid}: start the node as an "
+            f"ordinary user, or in a namespace that has them ({error.strerror})"
+        ) from None
 
 
 def remove_job_dir(job_dir: JobDir) -> None:
@@ -211,8 +232,7 @@ def remove_job_dir(job_dir: JobDir) -> None:
     remove_tree(job_dir.root)
     while job_dir.groups:
         job_dir.groups.pop().remove_patiently()
-    while job_dir.locks:
-        os.close(job_dir.locks.pop())
+    _unlock(job_dir.locks)
 
 
 def sweep(scratch: Path) -> int:
@@ -275,6 +295,11 @@ def _checked_parts(relpath: str) -> list[str]:
                 f"a name in {relpath!r} exceeds {NAME_BYTES_MAX} bytes"
             )
     return parts
+
+
+def _unlock(locks: list[int]) -> None:
+    while locks:
+        os.close(locks.pop())
 
 
 def _locked(folder: Path) -> int:

@@ -92,6 +92,8 @@ class LocalExecutors:
         self._mounts = False
         """Whether a runner was seen to mount secrets for itself."""
         self._prepared = False
+        self.in_doubt = False
+        """Whether an engine that had held did not start a job since the last probe."""
         self.devices = Devices()
         """The graphics processors that jobs can be given; none until they are told."""
 
@@ -113,6 +115,7 @@ class LocalExecutors:
                 shows = shows_secrets(found, mounts=self._mounts)
                 self._held[engine] = replace(found, secrets=shows)
 
+        self.in_doubt = False
         self._mounts = self._mounts or await can_mount(self)
         async with trio.open_nursery() as nursery:
             for engine in ENGINES:
@@ -180,16 +183,16 @@ class LocalExecutors:
         """
         if not order.argv:
             raise MisuseError("an order needs a command")
-        if not order.domains:
-            return await self._run(order, job_dir, on_started, on_log)
-        return await self.run_reaching(
-            order,
-            job_dir,
-            on_started,
-            on_log,
-            lent=self._lent,
-            outside=self._outside,
-        )
+        told = (order, job_dir, on_started, on_log)
+        if order.domains:
+            lent, outside = self._lent, self._outside
+            end = await self.run_reaching(*told, lent=lent, outside=outside)
+        else:
+            end = await self._run(*told)
+        if end.exit_code is None and end.limit is None:
+            # It may be the job's fault, or the engine's: the next probe finds out.
+            self.in_doubt |= self._held.pop(order.engine, None) is not None
+        return end
 
     async def run_reaching(
         self,

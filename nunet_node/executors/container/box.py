@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from nunet_node.executors.container.api import Made
 from nunet_node.executors.engines import (
     OPEN_FILES_MAX,
     PIDS_MAX,
@@ -105,14 +106,14 @@ def label_of(job_dir: JobDir) -> str:
     return str(job_dir.root.parent)
 
 
-def shortcomings(asked: dict[str, Any], made: dict[str, Any]) -> tuple[str, ...]:
+def shortcomings(asked: dict[str, Any], made: Made) -> tuple[str, ...]:
     """Return what the engine says it did not do as asked."""
-    wanted, got = asked["HostConfig"], made.get("HostConfig") or {}
+    wanted, got = asked["HostConfig"], made.host
     exact = ("NetworkMode", "ReadonlyRootfs", "Memory", "PidsLimit")
     short = [name for name in exact if got.get(name) != wanted[name]]
     short += ["Privileged"] if got.get("Privileged") else []
     short += ["CapAdd"] if got.get("CapAdd") else []
-    if (made.get("Config") or {}).get("User") != asked["User"]:
+    if made.config.get("User") != asked["User"]:
         short.append("User")
     return tuple(short)
 

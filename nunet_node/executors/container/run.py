@@ -124,12 +124,10 @@ class Containers:
         )
         async with open_api(self._socket) as api:
             about = await api.info()
-            security = [str(each) for each in about.get("SecurityOptions") or ()]
             image = await local_image(api, order, job_dir)
-            rootless = any("rootless" in each for each in security)
             filtered = filter_for(job_dir, podman=await api.is_podman())
             asked = document(
-                order, job_dir, image, rootless=rootless, filtered=filtered
+                order, job_dir, image, rootless=about.rootless, filtered=filtered
             )
             with trio.CancelScope(shield=True):
                 # Cancelled in between, a container would exist that nobody knows of.
@@ -168,7 +166,7 @@ async def _guarded(watch: _Watch, act: Callable[[], Awaitable[None]]) -> None:
 async def _live(api: EngineApi, container: str, asked: Document, watch: _Watch) -> None:
     await api.start(container)
     made = await api.inspect(container)
-    watch.pid = int(made["State"].get("Pid") or 0)
+    watch.pid = made.state.pid
     short = shortcomings(asked, made)
     short += await _lacking(watch)
     if short:
@@ -180,7 +178,7 @@ async def _live(api: EngineApi, container: str, asked: Document, watch: _Watch) 
         raise EngineError(f"the engine says {code} of how it ended")
     watch.exit_code = code
     ended = await api.inspect(container)
-    if ended["State"].get("OOMKilled") or watch.exit_code == _KILLED:
+    if ended.state.starved or watch.exit_code == _KILLED:
         watch.limit = watch.limit or (None if watch.doomed.is_set() else "memory")
 
 

@@ -4,6 +4,7 @@ Rule: a barrier held only if its attack was really made and really failed. A gue
 that could not begin its attack has shown nothing, and that counts as broken.
 """
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ class Seen:
 
     end: RunEnd
     stdout: str
+    complaint: str = ""
+    """The first line of its errors, or of the sandbox's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,7 @@ def _process(around: Surroundings) -> tuple[Attack, ...]:
     )
     forks = guests.PROCESS_FORKS.replace("{tries}", str(FORKS_TRIED))
     return (
-        _shell(guests.PROCESS, _told(walls), *aims),
+        _shell(guests.PROCESS, _unfiltered(_told(walls)), *aims),
         _shell(guests.PROCESS_MEMORY, _ended_by("memory", "memory")),
         _shell(guests.PROCESS_DISK, _ended_by("disk", "disk")),
         _shell(guests.PROCESS_LOG, _ended_by("log", "log")),
@@ -155,6 +158,34 @@ def _told(barriers: tuple[Barrier, ...]) -> Judge:
         )
 
     return judge
+
+
+def _unfiltered(judge: Judge) -> Judge:
+    """Return a judge that counts what no namespace holds, and only a filter does.
+
+    A shell cannot try it. What this process can, every process of the machine can.
+    """
+
+    def strictly(seen: Seen) -> tuple[Finding, ...]:
+        found = judge(seen)
+        if "seccomp" in seen.end.isolation.split("+") or not _reaches_machines():
+            return found
+        why = "it reaches the machine below this virtual one: install libseccomp2"
+        broken = _finding("network", held=False, why=why)
+        return tuple(
+            broken if each.barrier == "network" and each.held else each
+            for each in found
+        )
+
+    return strictly
+
+
+def _reaches_machines() -> bool:
+    try:
+        socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
+    except (OSError, AttributeError):
+        return False
+    return True
 
 
 def _ended_by(barrier: Barrier, limit: Limit) -> Judge:

@@ -8,6 +8,8 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Final, Protocol, get_args
 
 import trio
@@ -53,6 +55,10 @@ REMEDIES: Final[dict[Engine, str]] = {
     "write it; DOCKER_HOST=unix://PATH names another than the usual one",
 }
 """What to do when an engine does not work at all."""
+_PLACE: Final = (
+    "let the node write where it keeps its jobs, with some disk free; as root it needs "
+    "user ids for them, as an ordinary user none"
+)
 _BARRIER_REMEDIES: Final[dict[Barrier, str]] = {
     "network": _NAMESPACES,
     "host files": _NAMESPACES,
@@ -87,7 +93,7 @@ async def examine(runner: Runner, engine: Engine, *, thorough: bool) -> Capabili
     try:
         return await _examined(runner, engine, thorough=thorough)
     except (ScratchError, OSError) as error:
-        return unready(engine, str(error))
+        return replace(unready(engine, str(error)), remedy=_PLACE)
     except Exception as error:  # noqa: BLE001 - whatever breaks an engine, the node goes on
         return unready(engine, str(error) or type(error).__name__)
 
@@ -98,7 +104,7 @@ async def _examined(runner: Runner, engine: Engine, *, thorough: bool) -> Capabi
         first, *others = attacks(engine, around, thorough=thorough)
         seen = await _made(runner, engine, first)
         if not seen.stdout:
-            return unready(engine, seen.end.reason or "the guest said nothing")
+            return unready(engine, _why_silent(seen))
 
         async def one(attack: Attack) -> None:
             _note(findings, attack.judge(await _made(runner, engine, attack)))
@@ -112,6 +118,12 @@ async def _examined(runner: Runner, engine: Engine, *, thorough: bool) -> Capabi
         seen.end.isolation,
         tuple(findings[each] for each in get_args(Barrier) if each in findings),
     )
+
+
+def _why_silent(seen: Seen) -> str:
+    """Say why a guest said nothing, in the sandbox's own words where it has some."""
+    why = seen.end.reason or "the guest said nothing"
+    return f"{why}: {seen.complaint}" if seen.complaint else why
 
 
 @contextlib.asynccontextmanager
@@ -133,11 +145,15 @@ async def _made(runner: Runner, engine: Engine, attack: Attack) -> Seen:
             job_dir.add_file(*attack.file)
         with trio.fail_after(ATTACK_S):
             end = await runner.run(_order(engine, attack), job_dir)
-        with job_dir.stdout_path.open("rb") as said:
-            text = said.read(SAID_BYTES_MAX).decode(errors="replace")
-        return Seen(end=end, stdout=text)
+        text, errors = map(_said, (job_dir.stdout_path, job_dir.stderr_path))
+        return Seen(end=end, stdout=text, complaint=errors.partition("\n")[0])
     finally:
         await runner.remove(job_dir)
+
+
+def _said(path: Path) -> str:
+    with path.open("rb") as said:
+        return said.read(SAID_BYTES_MAX).decode(errors="replace")
 
 
 def _note(findings: dict[Barrier, Finding], found: tuple[Finding, ...]) -> None:

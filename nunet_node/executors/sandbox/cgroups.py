@@ -144,6 +144,25 @@ def limited(limits: GroupLimits) -> ControlGroup | None:
     return None
 
 
+def own_folders(
+    mount: Path, told: Path = Path("/proc/self/cgroup")
+) -> Iterator[tuple[str, Path]]:
+    """Yield the groups that bind this process, by controller, up to the mounted top.
+
+    Where a container hides what lies above, and shows names of the host, there is the
+    top alone. ``mount`` is where control groups are mounted, ``told`` where the kernel
+    names the groups of a process. Version 2 has one folder for all controllers, named
+    by an empty word.
+    """
+    for names, path in _own_groups(told):
+        for name in names:
+            tops = (mount / name,) if name else (mount, mount / "unified")
+            for top in tops:
+                own = Path(path.lstrip("/"))
+                for folder in (top / own, *(top / each for each in own.parents)):
+                    yield name, folder
+
+
 def sweep() -> None:
     """Remove the empty groups that killed nodes left behind.
 
@@ -233,8 +252,10 @@ def _mounts() -> Iterator[tuple[Path, str, list[str]]]:
             yield Path(place.split()[4]), kind, options.split(",")
 
 
-def _own_groups() -> Iterator[tuple[list[str], str]]:
-    for line in _read(Path("/proc/self/cgroup")).splitlines():
+def _own_groups(
+    told: Path = Path("/proc/self/cgroup"),
+) -> Iterator[tuple[list[str], str]]:
+    for line in _read(told).splitlines():
         _, names, path = line.split(":", 2)
         yield names.split(","), path
 

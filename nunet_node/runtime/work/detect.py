@@ -1,8 +1,9 @@
 """What this machine can give to jobs, as its kernel tells.
 
 Rule: the smallest bound counts, because a container or a service manager may allow
-less than the machine has; a share stays with the system, so that a node that is
-fully booked does not starve its host. The owner's own figures override all of it.
+less than the machine has, to this process or to a group above it; a share stays with
+the system, so that a node that is fully booked does not starve its host. The owner's
+own figures override all of it.
 Sources: cgroups(7), sched_getaffinity(2), proc(5).
 """
 
@@ -14,6 +15,7 @@ from typing import Final
 
 from nunet_node.executors.modules import find_python
 from nunet_node.executors.port import Capability, Executors
+from nunet_node.executors.sandbox.cgroups import own_folders
 from nunet_node.market.offers import EngineOffer
 from nunet_node.quantities import ResourceVector
 
@@ -24,41 +26,57 @@ DISK_SHARE_PERCENT: Final = 50
 """Of what is free; results and inputs kept for their owners need the other half."""
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
+_TOLD: Final = Path("/proc/self/cgroup")
+_MEMORY_FILES: Final = {"": "memory.max", "memory": "memory.limit_in_bytes"}
+
+Folders = tuple[tuple[str, Path], ...]
+"""Groups of this process and those above, by their controller."""
 
 _log = logging.getLogger("nunet_node.runtime.work.detect")
 
 
-def detect(scratch: Path, *, cgroup: Path = _CGROUP) -> ResourceVector:
+def detect(
+    scratch: Path, *, cgroup: Path = _CGROUP, told: Path = _TOLD
+) -> ResourceVector:
     """Measure what can be offered.
 
     Args:
         scratch: a directory on the file system in which jobs run.
-        cgroup: where the control groups of this process are mounted.
+        cgroup: where control groups are mounted.
+        told: where the kernel names the groups of this process.
     """
+    folders = tuple(own_folders(cgroup, told))
     return ResourceVector(
-        cpu_millis=_cpu_millis(cgroup),
-        memory_bytes=_memory_bytes(cgroup) * MEMORY_SHARE_PERCENT // 100,
+        cpu_millis=_cpu_millis(folders),
+        memory_bytes=_memory_bytes(folders) * MEMORY_SHARE_PERCENT // 100,
         disk_bytes=shutil.disk_usage(scratch).free * DISK_SHARE_PERCENT // 100,
     )
 
 
-def _cpu_millis(cgroup: Path) -> int:
+def _cpu_millis(folders: Folders) -> int:
     own = len(os.sched_getaffinity(0)) * 1000
-    quota = _words(cgroup / "cpu.max")
+    limits = (_quota_millis(name, folder) for name, folder in folders)
+    return max(1, min([own, *(limit for limit in limits if limit is not None)]))
+
+
+def _quota_millis(controller: str, folder: Path) -> int | None:
+    """Return what one group may use of the processors; None without a limit."""
+    if controller == "cpu":
+        quota_us = _number(folder / "cpu.cfs_quota_us")
+        period_us = _number(folder / "cpu.cfs_period_us")
+        return quota_us * 1000 // period_us if quota_us and period_us else None
+    quota = _words(folder / "cpu.max") if controller == "" else []
     if len(quota) == 2 and quota[0].isdigit():  # noqa: PLR2004 - quota and period
-        return max(1, min(own, int(quota[0]) * 1000 // int(quota[1])))
-    quota_us = _number(cgroup / "cpu/cpu.cfs_quota_us")
-    period_us = _number(cgroup / "cpu/cpu.cfs_period_us")
-    if quota_us and period_us:
-        return max(1, min(own, quota_us * 1000 // period_us))
-    return own
+        return int(quota[0]) * 1000 // int(quota[1])
+    return None
 
 
-def _memory_bytes(cgroup: Path) -> int:
+def _memory_bytes(folders: Folders) -> int:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limits = (
-        _number(cgroup / "memory.max"),
-        _number(cgroup / "memory/memory.limit_in_bytes"),
+        _number(folder / _MEMORY_FILES[name])
+        for name, folder in folders
+        if name in _MEMORY_FILES
     )
     return min([total, *(limit for limit in limits if limit)])
 

@@ -3,10 +3,10 @@
 Rule: what is quickly known is offered at once; what takes seconds is offered when it
 has been seen. The machine is looked at again and again, because a service manager
 may change what it gives to a running node; and an engine that did not hold is tried
-again, because what was in its way, such as other load, may be gone.
+again, because what was in its way, such as other load, may be gone. One that held and
+then did not start a job is tried at the next look, and withdrawn if it does not hold.
 """
 
-import itertools
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,8 @@ class Offering:
     total: ResourceVector = field(default_factory=ResourceVector)
     engines: tuple[EngineOffer, ...] = ()
     machine: Machine | None = None
+    looks: int = 0
+    """Looks since the start, or since an engine was last withdrawn."""
     hindrance: str = ""
     """Why the engines could not be prepared, as it was last logged."""
 
@@ -69,10 +71,11 @@ class Offering:
         if detect.some_wait(self.engines):
             await self._prepare()
         await self.driver.post(self._probed())
-        for looks in itertools.count(1):
+        while True:
             await trio.sleep(every_s)
             await self.look_again()
-            if is_for_trying(looks):
+            self.looks += 1
+            if self.executors.in_doubt or is_for_trying(self.looks):
                 await self.try_again()
 
     async def look_again(self) -> None:
@@ -88,14 +91,19 @@ class Offering:
             await self.driver.post(self._probed())
 
     async def try_again(self) -> None:
-        """Offer the engines that did not hold before, and do now."""
-        offered = {each.engine for each in self.engines}
-        if offered.issuperset(ENGINES):
+        """Offer the engines that hold now: not all did before, or not all do still."""
+        before = {each.engine for each in self.engines}
+        if before.issuperset(ENGINES) and not self.executors.in_doubt:
             return
         await self._prepare()
-        more = {each.engine for each in self.engines} - offered
-        if more:
+        now = {each.engine for each in self.engines}
+        if more := now - before:
             _log.info("now offered, too: %s", ", ".join(sorted(more)))
+        if less := before - now:
+            # What is in its way may be gone soon, so it is tried often again.
+            self.looks = 0
+            _log.warning("no longer offered: %s", ", ".join(sorted(less)))
+        if now != before:
             await self.driver.post(self._probed())
 
     async def _found(self) -> ResourceVector:

@@ -1,5 +1,7 @@
 import os
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,3 +155,25 @@ def test_removing_follows_no_link(scratch: Path, tmp_path: Path):
     (scratch / "top/way").symlink_to(tmp_path)
     remove_tree(scratch / "top")
     assert (tmp_path / "precious").exists()
+
+
+@AS_ROOT
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="util-linux is missing")
+def test_a_root_without_user_ids_for_jobs_says_so_and_leaves_nothing(scratch: Path):
+    code = (
+        "import pathlib, sys\n"
+        "from nunet_node.executors import jobdir, port\n"
+        "try: jobdir.open_job_dir(pathlib.Path(sys.argv[1]))\n"
+        "except port.ScratchError as error: print(error)\n"
+    )
+    ran = subprocess.run(
+        ["unshare", "--user", "--map-root-user", sys.executable, "-c", code, scratch],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[3],
+    )
+    if "unshare" in ran.stderr:
+        pytest.skip(f"no namespace of users here: {ran.stderr}")
+    assert "no user ids for jobs" in ran.stdout, ran.stderr
+    assert list(scratch.iterdir()) == []

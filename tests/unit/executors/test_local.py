@@ -26,6 +26,36 @@ async def test_every_engine_is_probed_and_none_raises():
     assert all(capability.ready or capability.remedy for capability in found)
 
 
+async def test_an_engine_that_fails_to_start_a_job_is_tried_again_and_withdrawn():
+    await need("process")
+    async with some_executors() as executors:
+        broken = executors._scratch / "broken-bwrap"
+        broken.write_text("#!/bin/sh\necho setting up uid map: denied >&2\nexit 1\n")
+        broken.chmod(0o755)
+        assert (await executors.probe())[2].ready
+        (whole, executors._bwrap) = (executors._bwrap, broken)
+        job_dir = await executors.open_job("job", 1)
+        end = await executors.run(an_order("process", "true"), job_dir)
+        await executors.remove(job_dir)
+        assert (end.exit_code, executors.in_doubt) == (None, True)
+        withdrawn = (await executors.probe())[2]
+        executors._bwrap = whole
+        again = (await executors.probe())[2]
+    assert (withdrawn.ready, again.ready) == (False, True)
+    assert "setting up uid map: denied" in withdrawn.detail
+    assert not executors.in_doubt
+
+
+async def test_a_missing_command_is_no_fault_of_its_engine():
+    await need("process")
+    async with some_executors() as executors:
+        await executors.probe()
+        job_dir = await executors.open_job("job", 1)
+        end = await executors.run(an_order("process", "nothing-there"), job_dir)
+        await executors.remove(job_dir)
+    assert (end.exit_code, executors.in_doubt) == (127, False)
+
+
 async def test_python_that_is_not_compiled_is_not_offered():
     async with some_executors() as there:
         executors = LocalExecutors(there._scratch, there._scratch.parent / "empty")

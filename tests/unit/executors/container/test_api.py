@@ -3,6 +3,7 @@
 from contextlib import aclosing
 
 import pytest
+import trio
 
 from nunet_node.executors.container.api import FRAME_BYTES_MAX, frames, open_api
 from nunet_node.executors.port import EngineError
@@ -44,6 +45,38 @@ async def test_what_is_cut_off_is_not_shown():
 async def test_what_is_no_frame_ends_the_run(head: bytes):
     with pytest.raises(EngineError, match="frames"):
         await taken(head)
+
+
+ASKED = {
+    "info": lambda api: api.info(),
+    "version": lambda api: api.is_podman(),
+    "image": lambda api: api.image_id("a:1"),
+    "create": lambda api: api.create({}),
+    "inspect": lambda api: api.inspect("c"),
+    "wait": lambda api: api.wait("c"),
+    "labelled": lambda api: api.labelled("l=1"),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("content", [b"", b"[1, [2]]", b"\xff"])
+async def test_an_engine_that_answers_strangely_is_an_answer(tmp_path, asked, content):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
+
+    async def serve(stream):
+        await stream.receive_some()
+        await stream.send_all(head + content)
+
+    listener = trio.socket.socket(trio.socket.AF_UNIX)
+    await listener.bind(str(tmp_path / "engine.sock"))
+    listener.listen()
+    async with trio.open_nursery() as nursery:
+        listeners = [trio.SocketListener(listener)]
+        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        with pytest.raises(EngineError, match="strangely"):
+            async with open_api(tmp_path / "engine.sock") as api:
+                await asked(api)
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_engine_that_is_not_there_is_an_answer(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nunet_node.executors.container.api import Made, State
 from nunet_node.executors.container.box import (
     document,
     filter_for,
@@ -28,10 +29,11 @@ def asked(job_dir: JobDir, **changes):
 
 
 def made(document):
-    return {
-        "HostConfig": {**document["HostConfig"], "Privileged": False, "CapAdd": None},
-        "Config": {"User": document["User"]},
-    }
+    return Made(
+        state=State(),
+        config={"User": document["User"]},
+        host={**document["HostConfig"], "Privileged": False, "CapAdd": None},
+    )
 
 
 def test_every_barrier_is_asked_for(job_dir):
@@ -90,13 +92,14 @@ def test_what_was_made_as_asked_has_no_shortcoming(job_dir):
 def test_an_engine_that_ignores_a_barrier_is_found_out(job_dir, name, value):
     given = asked(job_dir)
     answer = made(given)
-    answer["HostConfig"][name] = value
+    answer.host[name] = value
     assert shortcomings(given, answer) == (name,)
 
 
 def test_an_engine_that_runs_as_somebody_else_is_found_out(job_dir):
     given = asked(job_dir)
-    answer = {**made(given), "Config": {"User": ""}}
+    answer = made(given)
+    answer.config["User"] = ""
     assert shortcomings(given, answer) == ("User",)
 
 

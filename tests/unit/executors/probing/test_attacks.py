@@ -13,10 +13,15 @@ from nunet_node.executors.probing.attacks import (
     FORKS_TRIED,
     Seen,
     Surroundings,
+    _reaches_machines,
     attacks,
 )
 
 AROUND = Surroundings(outside=Path("/etc/passwd"), port=1)
+
+
+BOXED = RunEnd(exit_code=0, isolation="bwrap+uid")
+FILTERED = RunEnd(exit_code=0, isolation="bwrap+uid+seccomp")
 
 
 def judged(engine: Engine, place: int, stdout: str = "", **end) -> dict[str, bool]:
@@ -68,12 +73,18 @@ def test_a_script_without_a_sandbox_gets_through_every_wall(tmp_path: Path):
     assert os.path.getsize(tmp_path / "job" / "big") > 0
 
 
+def test_a_network_that_no_filter_closes_is_open_to_the_machine_below():
+    attack = attacks("process", AROUND, thorough=False)[0]
+    for end, held in ((FILTERED, True), (BOXED, not _reaches_machines())):
+        found = attack.judge(Seen(end=end, stdout="held network\n"))
+        assert [each.held for each in found if each.barrier == "network"] == [held]
+
+
 def test_a_wall_that_was_broken_says_how():
     attack = attacks("process", AROUND, thorough=False)[0]
     said = "held network\nbroken host files: it can read /root\nheld privileges\n"
     found = {
-        each.barrier: each
-        for each in attack.judge(Seen(end=RunEnd(exit_code=0), stdout=said))
+        each.barrier: each for each in attack.judge(Seen(end=FILTERED, stdout=said))
     }
     assert found["network"].held
     assert found["host files"].detail == "it can read /root"

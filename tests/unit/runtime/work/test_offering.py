@@ -16,6 +16,8 @@ from nunet_node.runtime.work.offering import Offering, is_for_trying
 class Engines:
     """Executors of which only the probe is asked, and which give devices to jobs."""
 
+    in_doubt = False
+
     def __init__(self):
         self.devices = Devices()
 
@@ -31,6 +33,7 @@ class Machine:
 
     holds: set[str]
     tries: int = 0
+    in_doubt: bool = False
     devices: Devices = field(default_factory=Devices)
 
     async def prepare(self):
@@ -38,6 +41,7 @@ class Machine:
 
     async def probe(self):
         self.tries += 1
+        self.in_doubt = False
         return tuple(
             Capability(
                 engine=each, isolation="box", ready=each in self.holds, detail="ran"
@@ -116,6 +120,28 @@ async def test_an_engine_that_did_not_hold_is_offered_as_soon_as_it_does(tmp_pat
             while await receive.receive() != {"wasm", "process"}:
                 pass
         nursery.cancel_scope.cancel()
+
+
+async def test_an_engine_that_holds_no_more_is_withdrawn_and_offered_again(tmp_path):
+    machine, told = Machine(holds={*ENGINES}), Told()
+    offering = Offering(
+        executors=machine, scratch=tmp_path, provide=Provide(), driver=told
+    )
+    await offering.start()
+    offering.looks = 500
+    machine.holds.discard("process")
+    await offering.try_again()
+    assert (machine.tries, len(told.given)) == (1, 1)
+
+    machine.in_doubt = True
+    await offering.try_again()
+    assert {each.engine for each in told.given[-1].engines} == {*ENGINES} - {"process"}
+    assert offering.looks == 0
+
+    machine.holds.add("process")
+    await offering.try_again()
+    assert {each.engine for each in told.given[-1].engines} == {*ENGINES}
+    assert len(told.given) == 3
 
 
 async def test_what_is_offered_is_not_tried_again_and_what_failed_again_not_told(

@@ -4,6 +4,8 @@ Rule: a refusal to open or to write leaves every file as it was, so that the per
 who reads the message still has everything there is to recover.
 """
 
+from typing import Self
+
 from nunet_node.errors import PeerError
 
 
@@ -11,6 +13,14 @@ class LedgerDamagedError(PeerError):
     """The journal's file does not hold what was written to it."""
 
     code = "storage.ledger-damaged"
+
+    @classmethod
+    def found(cls, path: str, what: str) -> Self:
+        """Return the error of a file in which this was found, with the ways out."""
+        return cls(
+            f"{path} is damaged: {what}; restore it from a copy, or move {path}* away "
+            "to begin anew, without what it recorded"
+        )
 
 
 class LedgerTooNewError(PeerError):

@@ -302,7 +302,7 @@ def _refusal(
 ) -> LedgerDamagedError | LedgerUnwritableError:
     name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return LedgerDamagedError(f"{path} is damaged: {error}")
+        return LedgerDamagedError.found(str(path), str(error))
     cause = _REMEDIES.get(name, str(error))
     return LedgerUnwritableError(f"cannot write {path}: {cause} ({name})")
 

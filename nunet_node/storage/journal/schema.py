@@ -109,7 +109,7 @@ def verify(connection: sqlite3.Connection, path: str) -> int:
     try:
         report = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if report != "ok":
-            raise LedgerDamagedError(f"{path} is damaged: {report}")
+            raise LedgerDamagedError.found(path, report)
         return _verify_chains(connection, path)
     finally:
         connection.rollback()
@@ -120,15 +120,13 @@ def _verify_chains(connection: sqlite3.Connection, path: str) -> int:
     for seq, stream, data, link in _facts(connection):
         _, count, last = ends.get(stream) or (0, 0, first_link(stream))
         if next_link(last, data) != link:
-            raise LedgerDamagedError(
-                f"{path} is damaged: fact {seq} does not follow the one before it"
+            raise LedgerDamagedError.found(
+                path, f"fact {seq} does not follow the one before it"
             )
         ends[stream] = (seq, count + 1, link)
     kept = connection.execute("SELECT name, last_seq, facts, link FROM stream")
     if {name: tuple(end) for name, *end in kept} != ends:
-        raise LedgerDamagedError(
-            f"{path} is damaged: facts at a stream's end are missing"
-        )
+        raise LedgerDamagedError.found(path, "facts at a stream's end are missing")
     return max((seq for seq, _, _ in ends.values()), default=0)
 
 

@@ -373,3 +373,19 @@ def test_an_append_waits_for_the_disk_if_it_is_to(tmp_path, durable):
             journal.append([("job", b"fact")], durable=wanted)
         (level,) = journal._connection.execute("PRAGMA synchronous").fetchone()
         assert level == (2 if durable else 1)
+
+
+def test_a_damaged_journal_names_two_ways_out_and_the_second_works(tmp_path):
+    path = tmp_path / "journal"
+    with Journal.open(path) as journal:
+        journal.append([("node", b"one")])
+    path.write_bytes(b"x" * 4096)
+    with pytest.raises(LedgerDamagedError) as refused:
+        Journal.open(path)
+    assert f"restore it from a copy, or move {path}* away" in str(refused.value)
+
+    (tmp_path / "away").mkdir()
+    for each in tmp_path.glob("journal*"):
+        each.rename(tmp_path / "away" / each.name)
+    with Journal.open(path) as journal:
+        assert facts(journal) == []

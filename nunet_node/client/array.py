@@ -180,6 +180,7 @@ class _Job:
 async def _run(job: _Job, index: int, target: Path) -> Partition:
     if await trio.to_thread.run_sync(target.is_dir):
         # A result appears in its place in one step, so it is whole.
+        job.kept.unlink(missing_ok=True)
         return Partition(index=index, order=None, path=target)
     if await trio.to_thread.run_sync(target.exists):
         trouble = f"{target} is in the way of its result"

@@ -122,7 +122,10 @@ class Behaviour:
         assert refused["state"] == "refused"
         assert f"{cluster.largest_cpus} CPU" in refused["reason"]
 
-    def test_jobs_that_no_machine_could_hold_together_run_together(self, user, node):
+    def test_jobs_that_no_machine_could_hold_together_run_together(
+        self, cluster, user, node
+    ):
+        assert offered(user, node, cluster.cpus) == cluster.cpus
         small = ("--memory", "16MiB", "--disk", "16MiB")
         every = [running(user, node, *small) for _ in range(3)]
         processes = [held.process() for held in every]
@@ -132,7 +135,8 @@ class Behaviour:
         for held in every:
             node.moved(held.job, "completed")
 
-    def test_a_job_has_the_gpus_that_the_cluster_gave_it(self, user):
+    def test_a_job_has_the_gpus_that_the_cluster_gave_it(self, cluster, user, node):
+        assert offered(user, node, cluster.cpus) == cluster.cpus
         words = ("--gpu", "2,model=A100,vram=40GiB", "--name", "both")
         user.submit(*words, "--", "printenv", VARIABLE).must()
         assert (user.cwd / "both/stdout").read_text() == "0,1\n"
@@ -140,12 +144,18 @@ class Behaviour:
     @pytest.mark.parametrize(
         "asked", ["3", "1,vram=41GiB", "2,model=T4", "1,vendor=amd"]
     )
-    def test_gpus_that_no_machine_has_are_refused_at_once(self, user, asked):
+    def test_gpus_that_no_machine_has_are_refused_at_once(
+        self, cluster, user, node, asked
+    ):
+        assert offered(user, node, cluster.cpus) == cluster.cpus
         refused = user.submit("--gpu", asked, "--", "true").must(NOT_RUN).document
         assert refused["state"] == "refused"
         assert "no room ever: gpus" in refused["reason"]
 
-    def test_gpus_that_nobody_described_have_no_memory_to_promise(self, user, node):
+    def test_gpus_that_nobody_described_have_no_memory_to_promise(
+        self, cluster, user, node
+    ):
+        assert offered(user, node, cluster.cpus) == cluster.cpus
         kinds = user.heard(node)["total"]["gpus"]
         assert sorted(
             (k.get("vendor", ""), k.get("memory_bytes", 0)) for k in kinds

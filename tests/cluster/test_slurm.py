@@ -67,6 +67,7 @@ def test_a_machine_that_is_drained_is_no_longer_offered(cluster, user, node):
 
 
 def test_a_job_longer_than_its_partition_allows_is_refused_at_once(cluster, user, node):
+    assert offered(user, node, 3) == 3
     assert user.heard(node)["run_s_max"] == 110 * 60
     shown = user.submit("--timeout", "111m", "--", "true").must(NOT_RUN).document
     assert shown["state"] == "refused"
@@ -74,6 +75,7 @@ def test_a_job_longer_than_its_partition_allows_is_refused_at_once(cluster, user
 
 
 def test_more_memory_than_the_partition_allows_is_refused_at_once(cluster, user, node):
+    assert offered(user, node, 3) == 3
     heard = user.heard(node)
     allowed = (1400 << 20) - RUNNER_BYTES
     assert [each["memory_bytes"] for each in heard["largest"]] == [allowed] * 2

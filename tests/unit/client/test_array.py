@@ -95,11 +95,11 @@ async def test_an_array_that_was_broken_off_goes_on_with_the_jobs_it_had(
             await run_array(client, work, out, on_submitted=break_off)
         assert scope.cancelled_caught
     async with town.client() as client:
-        again = []
+        again: list[str] = []
         parts = await run_array(
             client, work, out, on_submitted=lambda handle: again.append(handle.job)
         )
-        assert sorted(again) == sorted(submitted)
+        assert set(again) <= set(submitted)
         assert all(part.done for part in parts)
         assert set(await client.orders()) == set(submitted)
     assert [each.name for each in (out / KEPT).iterdir()] == ["count"]

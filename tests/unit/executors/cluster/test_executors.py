@@ -189,12 +189,14 @@ async def test_gpus_that_no_machine_has_are_never_asked_for(gpus):
     ("limit_s", "asked_s"), [(0, 1200), (7200, 1200), (1199, 1199), (800, 800)]
 )
 async def test_a_job_asks_for_no_more_time_than_its_cluster_gives(limit_s, asked_s):
-    cluster = Processes(rooms=(replace(MACHINE, run_s_max=limit_s),))
-    async with some_cluster(cluster) as (executors, _):
+    room = replace(MACHINE, run_s_max=limit_s)
+    cluster = Processes(rooms=(room,), starts=False)
+    async with some_cluster(cluster) as (executors, _), trio.open_nursery() as nursery:
         made = await attempt(executors, "true", wall_s=600)
-        await made.run()
-        assert made.end.exit_code == 0, made.end
+        nursery.start_soon(made.run)
+        await cluster.submitted.wait()
         assert [job.wall_s for job in cluster.jobs.values()] == [asked_s]
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_job_that_could_not_end_in_time_is_not_handed_over():

@@ -98,7 +98,11 @@ class Client:
         """
         await self.join()
         spec = await self._specified(work) if isinstance(work, JobFile) else work
-        sources = await trio.to_thread.run_sync(checked_sources, spec, work)
+        sources = (
+            await trio.to_thread.run_sync(checked_sources, spec, work)
+            if spec.secrets
+            else ()
+        )
         salt = secrets.token_bytes(SALT_BYTES)
         cid = Cid.of_dag_cbor(encode_record(spec))
         whose = self._owner(owner)

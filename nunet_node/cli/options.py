@@ -76,6 +76,12 @@ class _Word(click.ParamType[str]):
         return str(value)
 
 
+class Whole(click.IntRange):
+    """A whole number within bounds, called so in help and in errors."""
+
+    name = "whole number"
+
+
 PATH: Final = _NamedPath(path_type=Path)
 WORD: Final = _Word("FILE")
 NAME: Final = Parsed(parse_name, "NAME")

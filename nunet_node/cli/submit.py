@@ -15,7 +15,15 @@ import trio
 from nunet_node.cli.array import submit_array
 from nunet_node.cli.identity import DEFAULT_NAME, ensure_identity
 from nunet_node.cli.jobs.watching import closing, watch
-from nunet_node.cli.options import BOOTSTRAP, NAME, NETWORK, PATH, Parsed, checked
+from nunet_node.cli.options import (
+    BOOTSTRAP,
+    NAME,
+    NETWORK,
+    PATH,
+    Parsed,
+    Whole,
+    checked,
+)
 from nunet_node.cli.output import Settings
 from nunet_node.cli.progress import Teller, exit_code_of, warn_of_seal
 from nunet_node.cli.spec import load_job_file
@@ -91,7 +99,7 @@ class _RawCommand(click.Command):
 )
 @click.option(
     "--count",
-    type=click.IntRange(1, COUNT_MAX),
+    type=Whole(1, COUNT_MAX),
     help="Run this many partitions, each with its NUNET_PARTITION_INDEX.",
 )
 @click.option(
@@ -151,7 +159,7 @@ class _RawCommand(click.Command):
 )
 @click.option(
     "--replicas",
-    type=click.IntRange(0, REPLICAS_MAX),
+    type=Whole(0, REPLICAS_MAX),
     help="Copies of the result at other nodes. [0]",
 )
 @click.option(

@@ -12,6 +12,7 @@ import trio
 
 from nunet_node.cli.demo.network import providers
 from nunet_node.cli.demo.story import Ending, Stage, tell_story
+from nunet_node.cli.options import Whole
 from nunet_node.cli.output import Settings
 
 RESULT: Final = "nunet-demo"
@@ -30,7 +31,7 @@ PROVIDERS_MAX: Final = 9
 @click.option(
     "--providers",
     "count",
-    type=click.IntRange(1, PROVIDERS_MAX),
+    type=Whole(1, PROVIDERS_MAX),
     default=3,
     show_default=True,
     help="How many providers to run.",

@@ -24,6 +24,7 @@ from nunet_node.cli.options import (
     IDENTITY,
     LISTEN,
     Parsed,
+    Whole,
     checked,
 )
 from nunet_node.cli.output import Settings, table, visible
@@ -116,7 +117,7 @@ _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 @click.option("--no-gpus", is_flag=True, help="Offer none of this machine's GPUs.")
 @click.option(
     "--bulk-port",
-    type=click.IntRange(0, 65_535),
+    type=Whole(0, 65_535),
     help="Where large results are fetched, if not by libp2p's streams. [any]",
 )
 @click.option("--no-bulk", is_flag=True, help="Serve results by libp2p's streams only.")

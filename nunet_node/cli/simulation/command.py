@@ -17,6 +17,7 @@ import click
 import msgspec
 import trio
 
+from nunet_node.cli.options import Whole
 from nunet_node.cli.output import Settings, table
 from nunet_node.cli.simulation.beside import (
     BESIDE_HEAD,
@@ -50,8 +51,8 @@ class PromiseBrokenError(PeerError):
 
 @click.command("simulate", epilog="Scenarios: simulations/*.toml")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--seed", type=click.IntRange(0), help="[the scenario's]")
-@click.option("--nodes", type=click.IntRange(2, MACHINES_MAX), help="Machines in all.")
+@click.option("--seed", type=Whole(0), help="[the scenario's]")
+@click.option("--nodes", type=Whole(2, MACHINES_MAX), help="Machines in all.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -59,11 +60,11 @@ class PromiseBrokenError(PeerError):
     help="Write the figures, the plots and a page here.",
 )
 @click.option("--sweep", is_flag=True, help="Play every seed at every size.")
-@click.option("--workers", type=click.IntRange(1), help="Processes. [all processors]")
+@click.option("--workers", type=Whole(1), help="Processes. [all processors]")
 @click.option("--ray", default="", metavar="ADDRESS", help="Play on a Ray cluster.")
 @click.option(
     "--real",
-    type=click.IntRange(2, 64),
+    type=Whole(2, 64),
     metavar="COUNT",
     help="Also on so many real processes here.",
 )

@@ -15,7 +15,15 @@ from nunet_node.capability.command import ROOT, parse_command
 from nunet_node.capability.held.explaining import describe, until
 from nunet_node.capability.held.terms import Terms, sealed_key_of
 from nunet_node.cli.identity import ensure_identity
-from nunet_node.cli.options import BOOTSTRAP, IDENTITY, JOB, PATH, Parsed, checked
+from nunet_node.cli.options import (
+    BOOTSTRAP,
+    IDENTITY,
+    JOB,
+    PATH,
+    Parsed,
+    Whole,
+    checked,
+)
 from nunet_node.cli.output import Settings, table, visible
 from nunet_node.cli.progress import short
 from nunet_node.cli.trust.documents import WEB, documents_of, documents_of_token
@@ -86,9 +94,7 @@ def cap_command() -> None:
     type=Parsed(parse_size_bytes, "SIZE"),
     help="Memory at a time.",
 )
-@click.option(
-    "--max-jobs", "jobs", type=click.IntRange(min=0), help="Jobs in all, by provider."
-)
+@click.option("--max-jobs", "jobs", type=Whole(min=0), help="Jobs in all, by provider.")
 @click.option(
     "--max-runtime",
     "run_s",

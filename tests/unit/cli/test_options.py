@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from nunet_node.cli.options import NAME, PATH, WORD, Parsed, checked
+from nunet_node.cli.options import NAME, PATH, WORD, Parsed, Whole, checked
 from nunet_node.quantities import parse_size_bytes
 
 
@@ -34,3 +34,9 @@ def test_an_empty_word_names_no_file(kind):
 def test_what_could_not_name_a_file_names_no_identity(name):
     with pytest.raises(click.UsageError, match="is not a name: 64 letters"):
         NAME.convert(name, None, None)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.5"])
+def test_what_is_no_whole_number_is_told_so(text):
+    with pytest.raises(click.UsageError, match="is not a valid whole number"):
+        Whole(0, 8).convert(text, None, None)

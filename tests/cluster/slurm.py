@@ -47,6 +47,7 @@ SelectTypeParameters=CR_Core_Memory
 SlurmdTimeout=15
 KillWait=5
 ReturnToService=2
+SchedulerParameters=bf_interval=1,sched_interval=2
 GresTypes=gpu
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=1500 TmpDisk=4000 Gres=gpu:T4:1
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=1500 TmpDisk=4000 Gres=gpu:A100:2

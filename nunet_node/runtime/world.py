@@ -241,7 +241,7 @@ class World:
         Those we join by are asked first: a peer that came back elsewhere is found
         through them, or is one of them.
         """
-        await self._around.neighbours.wait_settled(JOIN_S)
+        await self._around.neighbours.wait_findable(peer_id, JOIN_S)
         now_s = self._around.driver.clock.now().unix_s
         provider = did_of_peer_id(peer_id)
         heard = self._around.node.adverts.of_provider(provider, now_s)

@@ -88,6 +88,7 @@ class Neighbours:
         self._named.pop(host.peer_id, None)
         self._failures: dict[str, str] = {}
         self._settled = {peer_id: trio.Event() for peer_id in self._named}
+        self._met = {peer_id: trio.Event() for peer_id in self._named}
         self._first = trio.Event()
 
     async def run(self, *, gossip: bool, mdns: bool) -> None:
@@ -114,6 +115,7 @@ class Neighbours:
                     await self._post(PeerGone(peer_id=event.peer_id))
                 elif mdns or self._knows(event.peer_id):
                     self._failures.pop(event.peer_id, None)
+                    self._meet(event.peer_id)
                     await self._post(NeighbourFound(peer_id=event.peer_id))
 
     def settle(self, peer_id: str) -> None:
@@ -121,6 +123,7 @@ class Neighbours:
         event = self._settled.get(peer_id)
         if event is not None:
             event.set()
+            self._meet(peer_id)
             if peer_id not in self._failures:
                 self._first.set()
 
@@ -146,6 +149,18 @@ class Neighbours:
             failures=(*self._failures.values(), *silent.values()),
         )
 
+    async def wait_findable(self, peer_id: str, timeout_s: float) -> None:
+        """Wait until a peer is connected, or whoever was named has said where it is.
+
+        What a named peer knows may be asked on the very session that waits here: it
+        need not have spoken, only be there.
+        """
+        with trio.move_on_after(timeout_s):
+            if peer_id in self._met:
+                await self._met[peer_id].wait()
+            if peer_id not in self._host.connected_peers():
+                await self.wait_settled(timeout_s)
+
     @property
     def all_spoke(self) -> bool:
         """Whether every named peer said what it knows, or cannot be reached."""
@@ -162,6 +177,10 @@ class Neighbours:
             self._settled[peer_id] = trio.Event()
             await self._post(NeighbourFound(peer_id=peer_id))
         await self.wait_settled(timeout_s)
+
+    def _meet(self, peer_id: str) -> None:
+        if peer_id in self._met:
+            self._met[peer_id].set()
 
     async def _hurry(self, patience: trio.CancelScope) -> None:
         await self._first.wait()

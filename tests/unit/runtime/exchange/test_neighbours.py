@@ -111,6 +111,43 @@ async def test_those_who_spoke_are_asked_again_when_that_is_wanted(net, nursery)
         joiner.inputs.receive_nowait()
 
 
+async def test_a_named_peer_is_findable_as_soon_as_it_is_connected(net, nursery):
+    _, one, two = net
+    joiner = Joiner(one, two.addresses())
+    found = trio.Event()
+
+    async def find():
+        await joiner.neighbours.wait_findable(two.peer_id, 3600)
+        found.set()
+
+    nursery.start_soon(find)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not found.is_set()
+    nursery.start_soon(joiner.run)
+    with trio.fail_after(60):
+        await found.wait()
+    assert not joiner.neighbours.all_spoke
+
+
+async def test_a_named_peer_out_of_reach_is_sought_among_the_others(net, nursery):
+    _, one, two = net
+    joiner = Joiner(one, (*two.addresses(), address(9)))
+    nursery.start_soon(joiner.run)
+    await joiner.next()
+    found = trio.Event()
+
+    async def find():
+        await joiner.neighbours.wait_findable(peer_id(9), 3600)
+        found.set()
+
+    nursery.start_soon(find)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not found.is_set()
+    joiner.neighbours.settle(two.peer_id)
+    with trio.fail_after(60):
+        await found.wait()
+
+
 async def test_waiting_ends_with_its_time(net, nursery, autojump_clock):
     _, one, two = net
     joiner = Joiner(one, two.addresses())

@@ -13,6 +13,7 @@ Every error ends here as one line that names the thing and the remedy:
 ====  ==========================================================
 """
 
+import contextlib
 import logging
 import sys
 import traceback
@@ -207,8 +208,10 @@ def _show_help(settings: Settings, error: click.UsageError) -> None:
     """Show what a group of commands has, to whoever named none of them."""
     path = error.ctx.command_path if error.ctx else "nunet-node"
     message = f"{path} needs a command (see {path} --help)"
-    settings.document({"error": {"code": "usage", "message": message}})
-    settings.note(error.format_message())
+    with contextlib.suppress(OSError):
+        settings.document({"error": {"code": "usage", "message": message}})
+    with contextlib.suppress(OSError):
+        settings.note(error.format_message())
 
 
 def _show_usage(settings: Settings, error: click.UsageError) -> None:

@@ -138,7 +138,8 @@ def stand_up_streams() -> None:
     for wanted, name in enumerate(("stdin", "stdout", "stderr")):
         if _is_closed(wanted):
             # The lowest free number is taken, and those before this one are taken.
-            os.open(os.devnull, os.O_RDWR)
+            # A process of ours inherits it, as any stream.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             mode = "w" if wanted else "r"
             setattr(sys, name, open(wanted, mode, closefd=False))  # noqa: SIM115 - a descriptor, for the process's life

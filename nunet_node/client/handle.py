@@ -290,6 +290,16 @@ class JobHandle:
         await self._peer.tell(ResultWritten(job=self.job, path=str(path)))
         return path
 
+    async def fetch_for_now(self, target: Path) -> None:
+        """Fetch the result to a place that will not last: nothing notes where it is.
+
+        Raises:
+            ClientError, PeerError: as `fetch`.
+        """
+        await collect(
+            self._peer, self._questions, self.order, target, Listener(), lambda _: None
+        )
+
     async def public_name(self) -> str | None:
         """Return the id under which IPFS tools know a fetched result; None if sealed.
 

@@ -5,7 +5,6 @@ be a cancel. What is brought from elsewhere lies in a private directory of the h
 and no longer than it takes to read it into the store.
 """
 
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from nunet_node.jobs.specification import JobId
 from nunet_node.protocol.order import Order
 from nunet_node.results.layout import OUTPUTS
 from nunet_node.results.manifest import FILE_BYTES_MAX
+from nunet_node.storage.materialise import passing
 from nunet_node.storage.read_tree import Source
 
 FetchJob = Callable[[str, Path], Awaitable[object]]
@@ -49,10 +49,10 @@ async def within_reach(
         InputsError: a job has no such output.
         PeerError: a file cannot be had, or is another than was declared.
     """
-    with tempfile.TemporaryDirectory(prefix=".inputs-", dir=home) as directory:
+    with passing(home / "inputs") as directory:
         sources = []
         for number, each in enumerate(inputs):
-            place = Path(directory) / str(number)
+            place = directory / str(number)
             path = await _brought(each, place, fetch_job)
             sources.append(Source(path=path, dest=each.dest))
         yield sources

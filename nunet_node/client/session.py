@@ -303,7 +303,7 @@ class Client:
             return job_spec(work, inputs=None, inputs_bytes=0)
 
         async def fetch(word: str, place: Path) -> None:
-            await (await self.find(word)).fetch(place)
+            await (await self.find(word)).fetch_for_now(place)
 
         try:
             async with within_reach(inputs, self.home.path, fetch) as sources:

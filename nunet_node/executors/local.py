@@ -89,6 +89,7 @@ class LocalExecutors:
         self._bwrap: Path | None = None
         self._warm: Warm | None = None
         self._held: dict[Engine, Capability] = {}
+        self._swept = False  # once, for it ends what runs
         self._mounts = False
         """Whether a runner was seen to mount secrets for itself."""
         self._prepared = False
@@ -108,21 +109,25 @@ class LocalExecutors:
         What held once is not tried again, for as long as this object lives. A
         ``thorough`` look tries deadlines too, which takes a second, and tries anew.
         """
+        # A job that ends meanwhile may put another engine in doubt: for the next look.
+        known = {} if thorough else dict(self._held)
 
         async def one(engine: Engine) -> None:
-            if thorough or engine not in self._held:
-                found = await self._probe_one(engine, thorough=thorough)
-                shows = shows_secrets(found, mounts=self._mounts)
-                self._held[engine] = replace(found, secrets=shows)
+            if engine in known:
+                return
+            self._held.pop(engine, None)
+            found = await self._probe_one(engine, thorough=thorough)
+            shows = shows_secrets(found, mounts=self._mounts)
+            known[engine] = replace(found, secrets=shows)
+            if found.ready:
+                self._held[engine] = known[engine]
 
         self.in_doubt = False
         self._mounts = self._mounts or await can_mount(self)
         async with trio.open_nursery() as nursery:
             for engine in ENGINES:
                 nursery.start_soon(one, engine)
-        found = tuple(self._held[engine] for engine in ENGINES)
-        self._held = {each.engine: each for each in found if each.ready}
-        return found
+        return tuple(known[engine] for engine in ENGINES)
 
     async def compile_python(self) -> None:
         """Make Python jobs possible: compile CPython unless it has been.
@@ -351,11 +356,12 @@ class LocalExecutors:
             waits = self._containers is not None
             found = unready(engine, "not tried yet" if waits else _NO_SOCKET)
             return replace(found, waits=waits)
-        if engine == "container" and self._containers is not None:
+        if engine == "container" and self._containers is not None and not self._swept:
             try:
                 await self._containers.sweep(self._scratch)
             except PeerError as error:
                 return unready(engine, str(error))
+            self._swept = True
         found = await examine(self, engine, thorough=thorough)
         if engine != "process" or not found.ready or not (self._lent or thorough):
             return found

@@ -308,7 +308,8 @@ async def _measure(watched: Watched) -> None:
 async def _measure_once(watched: Watched) -> None:
     """Look once at the tree and the directory, and stop the job if it has too much."""
     tree, disk, oom_kills = await trio.to_thread.run_sync(_look, watched)
-    watched.memory_peak_bytes = max(watched.memory_peak_bytes, tree.memory_bytes)
+    if tree.memory_bytes < meter.UNMEASURABLE:
+        watched.memory_peak_bytes = max(watched.memory_peak_bytes, tree.memory_bytes)
     watched.cpu_ms = max(watched.cpu_ms, tree.cpu_ms)
     bounds = watched.bounds
     if disk.size_bytes + tree.unlinked_bytes > bounds.disk_bytes:

@@ -142,6 +142,25 @@ def check_place(place: Path) -> None:
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
     """Yield a directory beside the target, which becomes it if all goes well."""
+    with passing(target) as root:
+        try:
+            yield root
+            # Renaming over a directory succeeds only while that one is empty.
+            root.rename(target)
+            sync_directory(target.parent)
+        except OSError as error:
+            raise TargetRefusedError(f"cannot write {target}: {why(error)}") from error
+
+
+@contextmanager
+def passing(target: Path) -> Iterator[Path]:
+    """Yield a new directory beside a target, which is gone afterwards.
+
+    What one that was killed left there for the same target goes first.
+
+    Raises:
+        TargetRefusedError: none can be made there.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_left(target)
@@ -150,11 +169,6 @@ def _whole(target: Path) -> Iterator[Path]:
         raise TargetRefusedError(f"cannot make {target}: {why(error)}") from error
     try:
         yield root
-        # Renaming over a directory succeeds only while that one is empty.
-        root.rename(target)
-        sync_directory(target.parent)
-    except OSError as error:
-        raise TargetRefusedError(f"cannot write {target}: {why(error)}") from error
     finally:
         shutil.rmtree(root, ignore_errors=True)
         os.close(held)

@@ -3,6 +3,7 @@
 import pytest
 
 from nunet_node.executors.sandbox.holdings import IN_FLIGHT_LOOKS_MAX, Flight
+from nunet_node.quantities import INT53_MAX
 from tests.executors_kit import MIB, native_python_job, need, shell_job
 
 WRITTEN = "import ctypes, mmap, os, socket, threading, time\nlibc = ctypes.CDLL(None)\n"
@@ -59,6 +60,19 @@ for _ in range(12):
     libc.munmap(ctypes.c_void_p(at + 4096), (1 << 20) - 4096)
 time.sleep(600)
 """
+
+NAMED = """
+held = []
+for number in range(40):
+    name = f'{number}\\rb c 0 0:0 0 x'
+    file = os.open(name, os.O_RDWR | os.O_CREAT)
+    os.write(file, bytes(1 << 20))
+    held.append(mmap.mmap(file, 1 << 20))
+    os.unlink(name)
+    os.close(file)
+time.sleep(600)
+"""
+"""Files that are mapped alone, whose names look like the beginning of a line."""
 
 UNIX = """
 for _ in range(4):
@@ -121,6 +135,19 @@ async def test_memory_cannot_hide_where_no_process_shows_it(script: str):
         WRITTEN + number + script, memory_bytes=64 * MIB, control_groups=False
     )
     assert ran.end.limit == "memory"
+    assert ran.end.usage.memory_peak_bytes <= INT53_MAX
+
+
+async def test_a_file_s_name_cannot_end_a_line_of_what_the_kernel_tells():
+    ran = await native_python_job(WRITTEN + NAMED, disk_bytes=8 * MIB, wall_s=60)
+    assert ran.end.limit == "disk"
+
+
+async def test_a_file_s_name_cannot_make_what_the_kernel_tells_unreadable():
+    script = "file = open('x\\r(deleted)', 'w+b'); file.write(bytes(9)); file.flush()\n"
+    held = "held = mmap.mmap(file.fileno(), 9); time.sleep(2)\n"
+    ran = await native_python_job(WRITTEN + script + held)
+    assert (ran.end.exit_code, ran.end.limit) == (0, None)
 
 
 async def test_a_queue_that_cannot_be_counted_cannot_be_made_longer():

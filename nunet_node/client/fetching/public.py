@@ -5,7 +5,7 @@ it to us does not matter. Nobody proves who they are, on either side.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,10 @@ is not among them has to be named."""
 
 LISTEN_S: Final = 5
 """How long the network is listened to for who is there."""
+
+ASK_S: Final = 20
+"""How long one peer may take to be reached and to say whether it has it: a trickle of
+bytes must not keep the others from being asked."""
 
 OTHERS_S: Final = 1
 """How long others are waited for once one has it, to fetch from them, too."""
@@ -55,11 +59,7 @@ async def fetch_public(
             "private, gone, or with a node that was not heard"
         )
 
-    async def others() -> Sequence[str]:
-        return having[1:]
-
-    hearing = replace(listener, more_peers=others)
-    await peer.transfers.fetch(having[:1], root, target, listener=hearing)
+    await peer.transfers.fetch(having, root, target, listener=listener)
 
 
 async def _known(peer: Peer) -> dict[str, tuple[str, ...]]:
@@ -98,9 +98,8 @@ async def _who_has(
 
 async def _gives(peer: Peer, peer_id: str, addresses: Sequence[str], root: Cid) -> bool:
     """Tell whether a peer has a block for everybody."""
-    try:
+    with trio.move_on_after(ASK_S), suppress(PeerError):
         if addresses:
             await peer.connect(addresses)
         return await gives(peer.transfers.host, peer_id, root)
-    except PeerError:
-        return False
+    return False

@@ -127,7 +127,7 @@ def _for_jobs(machine: MachineRoom, disk_bytes: int, kinds: GpuKinds) -> Resourc
         # Two labels for one kind are no more of it: a job gets its GPUs by one label.
         known = most.setdefault(_one(kind), kind)
         most[_one(kind)] = max(known, kind, key=lambda each: each.count)
-    return room.with_gpus(most.values())
+    return room.with_gpus(sorted(most.values(), key=str))
 
 
 def _outstanding(rooms: Iterable[ResourceVector]) -> tuple[ResourceVector, ...]:

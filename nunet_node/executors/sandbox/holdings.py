@@ -106,7 +106,8 @@ class Holdings:
 
     def add_mappings(self, thread: str) -> None:
         """Take in what the process of a living thread has mapped."""
-        for line in read(f"{thread}/maps").splitlines():
+        # The job chooses names: nothing but the kernel's line feed ends a line.
+        for line in read(f"{thread}/maps").split("\n"):
             if not line.endswith("(deleted)"):
                 continue
             extent, mode, offset, device, inode, name = line.split(None, 5)
@@ -164,7 +165,9 @@ def has_memory(thread: str) -> bool:
 def read(path: str) -> str:
     """Return a file of /proc; nothing once its process is gone."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as source:  # noqa: PTH123 - hot
+        with open(  # noqa: PTH123 - hot
+            path, encoding="utf-8", errors="replace", newline="\n"
+        ) as source:
             return source.read()
     except OSError:
         return ""

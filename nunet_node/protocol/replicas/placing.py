@@ -15,9 +15,10 @@ from enum import Enum, auto
 from typing import Final
 
 from nunet_node.identity.did import Did
+from nunet_node.identity.statement import Statement
 from nunet_node.jobs.specification import JobId
 from nunet_node.jobs.statements import REASON_CHARS_MAX, Held
-from nunet_node.market.offers import ADDRESSES_MAX
+from nunet_node.market.offers import ADDRESSES_MAX, Advert
 from nunet_node.protocol.facts import ReplicaLost, ReplicaPlaced
 from nunet_node.protocol.messages import KEEP
 from nunet_node.protocol.provider.custody import Placement
@@ -260,15 +261,20 @@ class Placing:
         lacking = charge.copies - len(kept) - len(asked)
         if lacking <= 0:
             return
-        offers = (
+        offers = [
             heard
             for heard in self.memory.adverts.fresh(turn.now.unix_s)
-            if heard.payload.store_free_bytes >= charge.size_bytes
-            and heard.payload.store_bytes
-            and heard.issuer not in dealings
-            and heard.issuer != charge.custodian
-        )
-        near = nearest(charge.job, offers, NEAREST_MAX)
+            if heard.payload.store_bytes and heard.issuer != charge.custodian
+        ]
+
+        def fits(heard: Statement[Advert]) -> bool:
+            roomy = heard.payload.store_free_bytes >= charge.size_bytes
+            return roomy and heard.issuer not in dealings
+
+        # The owner looks with the nearest of all, the full ones included.
+        near = [*filter(fits, nearest(charge.job, offers, NEAREST_MAX))]
+        if len(near) < lacking:
+            near = nearest(charge.job, filter(fits, offers), lacking)
         taken = [
             each.placement.addresses
             for each in dealings.values()

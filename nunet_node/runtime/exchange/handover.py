@@ -113,7 +113,7 @@ class Keepers:
 
 
 class HandedOver:
-    """Which blocks each owner has handed over since this process began."""
+    """Which blocks each owner, or who brings its copies, has handed over so far."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[str, set[Cid]] = OrderedDict()
@@ -223,7 +223,9 @@ class BlockServer:
         if expected is None or expected.root != offer.root:
             await stream.send(encode_record(No()))
             return
-        handed = self._handed.of(expected.owner)
+        # What this custodian brought counts, and not what the owner did: else it could
+        # name the owner's inputs as a result of its own making, and have them.
+        handed = self._handed.of(f"{expected.owner} {stream.peer_id}")
 
         def has(cid: Cid) -> bool:
             return cid in handed and self._store.has(cid)

@@ -35,6 +35,7 @@ from nunet_node.protocol.inputs import (
     ResultNotStored,
     ResultStored,
 )
+from nunet_node.quantities import INT53_MAX
 from nunet_node.results.layout import (
     EXIT_CODE,
     OUTPUTS,
@@ -360,9 +361,10 @@ def _exited(order: StartJob | StopJob, end: RunEnd | None) -> JobExited:
         limit=end.limit or "",
         reason=end.reason or "",
         isolation=end.isolation,
-        cpu_ms=end.usage.cpu_ms,
-        memory_peak_bytes=end.usage.memory_peak_bytes,
-        fuel=end.usage.fuel,
+        # Beyond this no record can be read again, whatever an engine may say.
+        cpu_ms=min(end.usage.cpu_ms, INT53_MAX),
+        memory_peak_bytes=min(end.usage.memory_peak_bytes, INT53_MAX),
+        fuel=min(end.usage.fuel, INT53_MAX),
         reached=end.reached,
     )
 

@@ -162,9 +162,9 @@ def test_removing_follows_no_link(scratch: Path, tmp_path: Path):
 def test_a_root_without_user_ids_for_jobs_says_so_and_leaves_nothing(scratch: Path):
     code = (
         "import pathlib, sys\n"
-        "from nunet_node.executors import jobdir, port\n"
+        "from nunet_node.executors import jobdir\n"
         "try: jobdir.open_job_dir(pathlib.Path(sys.argv[1]))\n"
-        "except port.ScratchError as error: print(error)\n"
+        "except jobdir.ScratchError as error: print(error)\n"
     )
     ran = subprocess.run(
         ["unshare", "--user", "--map-root-user", sys.executable, "-c", code, scratch],

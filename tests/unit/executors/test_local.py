@@ -46,6 +46,41 @@ async def test_an_engine_that_fails_to_start_a_job_is_tried_again_and_withdrawn(
     assert not executors.in_doubt
 
 
+async def test_an_engine_doubted_while_another_is_tried_is_tried_next(monkeypatch):
+    await need("process")
+    async with some_executors() as executors:
+        await executors.probe()
+        executors._held.pop("wasm", None)
+        examine = executors._probe_one
+
+        async def doubting(engine, *, thorough):
+            executors.in_doubt |= executors._held.pop("process", None) is not None
+            return await examine(engine, thorough=thorough)
+
+        monkeypatch.setattr(executors, "_probe_one", doubting)
+        found = await executors.probe()
+    assert [each.engine for each in found] == list(ENGINES)
+    assert executors.in_doubt
+    assert "process" not in executors._held
+
+
+async def test_what_a_killed_node_left_in_its_engine_is_removed_once(monkeypatch):
+    await need("container")
+    async with some_executors() as executors:
+        sweep, swept = executors._containers.sweep, []
+
+        async def counted(scratch):
+            swept.append(scratch)
+            await sweep(scratch)
+
+        monkeypatch.setattr(executors._containers, "sweep", counted)
+        executors._prepared = True
+        for _ in range(2):
+            executors._held.pop("container", None)
+            await executors.probe()
+    assert len(swept) == 1
+
+
 async def test_a_missing_command_is_no_fault_of_its_engine():
     await need("process")
     async with some_executors() as executors:

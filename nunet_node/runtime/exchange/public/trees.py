@@ -43,6 +43,7 @@ class PublicTrees:
         self._stale = True
         self._rests_until_s = 0.0
         self._shown: dict[Cid, frozenset[Cid]] = {}
+        self._blocks: frozenset[object] = frozenset()
 
     def changed(self) -> None:
         """Take note that other results may be kept from now on."""
@@ -57,7 +58,7 @@ class PublicTrees:
                 self._refresh()
                 ended_s = self._clock()
                 self._rests_until_s = ended_s + REST * (ended_s - began_s)
-            return any(cid in blocks for blocks in self._shown.values())
+            return cid in self._blocks
 
     def _refresh(self) -> None:
         roots = frozenset(self._roots())
@@ -68,3 +69,4 @@ class PublicTrees:
             if len(blocks) <= room:
                 self._shown[root] = blocks
                 room -= len(blocks)
+        self._blocks = frozenset[object]().union(*self._shown.values())

@@ -109,6 +109,14 @@ def test_machines_with_other_gpus_are_not_alike():
     assert len(found.largest) == 2
 
 
+def test_machines_that_tell_their_gpus_in_another_order_are_alike():
+    one = with_gpus(machine(4, 4), t4=1, a100=2)
+    other = with_gpus(machine(4, 4), a100=2, t4=1)
+    found = room_of([one, other], 0, DESCRIBED)
+    assert len(found.largest) == 1
+    assert found.largest == room_of([one], 0, DESCRIBED).largest
+
+
 def test_two_labels_for_one_kind_are_no_more_of_it_for_one_job():
     kinds = GpuKinds(known={"a": A100, "b": A100})
     found = room_of([with_gpus(machine(4, 4), a=2, b=3)], 0, kinds)

@@ -13,8 +13,8 @@ from nunet_node.protocol.inputs import InputsArrived, InputsNotKept
 from nunet_node.runtime.exchange import handover as handover_module
 from nunet_node.runtime.exchange.blocks import Taking, blocks_under, take_tree
 from nunet_node.runtime.exchange.bulk.offers import Offers
-from nunet_node.runtime.exchange.grants import Expected, Grants
-from nunet_node.runtime.exchange.handover import BlockServer, Offer, deliver
+from nunet_node.runtime.exchange.grants import Expected, ExpectedCopy, Grants
+from nunet_node.runtime.exchange.handover import BlockServer, Keepers, Offer, deliver
 from nunet_node.runtime.exchange.requests import (
     BlockProtocolError,
     BlockRefusedError,
@@ -119,6 +119,34 @@ async def test_knowing_an_id_does_not_buy_its_bytes(stores, built, tmp_path):
             with pytest.raises((StreamBroken, BlockProtocolError)):
                 await hand_over((server, bob), empty, built.root, "other")
     assert provider.arrived == [("job", 1)]
+
+
+async def test_the_owner_s_inputs_are_no_copy_that_a_custodian_brought(
+    stores, built, tmp_path
+):
+    """It names them as the public result of a job that it ran, and has no byte."""
+    theirs, ours = stores
+    holder, kept = Provider(theirs), []
+
+    async def keep(job, copy):
+        await trio.lowlevel.checkpoint()
+        kept.append((job, copy))
+
+    keepers = Keepers(copy=keep)
+    asks = BlockServer(theirs, holder.grants, holder.jobs.get, holder.tell, keepers)
+    async with linked_hosts(3) as (server, alice, custodian):
+        asks.serve(server)
+        holder.expect(alice, built.root)
+        await hand_over((server, alice), ours, built.root)
+        copy = ExpectedCopy(root=built.root, bytes_max=1 << 30, owner="alice")
+        holder.grants.expect_copy(custodian.peer_id, "other", copy)
+        asked = Offer(job="other", attempt=1, root=built.root, copy=True)
+        with BlockStore(tmp_path / "empty") as empty:
+            stream = await custodian.open_stream(server.peer_id, PROTOCOL)
+            async with stream:
+                with pytest.raises((StreamBroken, BlockProtocolError)):
+                    await deliver(stream, asked, empty, Offers())
+    assert kept == []
 
 
 async def take_from_provider(server, client, store, root):

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from nunet_node.executors.port import RunEnd, Usage
 from nunet_node.identity.keys import SigningKey
 from nunet_node.jobs.specification import Engine, JobSpec, Timeouts
 from nunet_node.protocol.effects import DiscardScratch, StartJob, StopJob, StoreResult
@@ -14,7 +15,7 @@ from nunet_node.protocol.inputs import (
     ResultNotStored,
     ResultStored,
 )
-from nunet_node.quantities import ResourceVector
+from nunet_node.quantities import INT53_MAX, ResourceVector
 from nunet_node.results.layout import check_result
 from nunet_node.results.sealed_tree import SealedReader
 from nunet_node.results.sealing import Seal, unwrap_key
@@ -221,6 +222,15 @@ async def test_what_cannot_be_an_output_is_named(bench):
     assert [p for p in bench.files(stored) if p.startswith("outputs/")] == [
         "outputs/plain"
     ]
+
+
+def test_no_measure_is_so_large_that_what_is_kept_of_it_cannot_be_read():
+    much = Usage(cpu_ms=2**62, memory_peak_bytes=2**62, fuel=2**62)
+    end = RunEnd(exit_code=None, limit="memory", usage=much)
+    order = StopJob(job=JOB, attempt=1)
+    exited = execution_module._exited(order, end)
+    measured = (exited.cpu_ms, exited.memory_peak_bytes, exited.fuel)
+    assert measured == (INT53_MAX,) * 3
 
 
 async def test_a_result_without_its_directory_is_not_stored(bench):

@@ -6,6 +6,7 @@ made when a result is first looked at; chunks are read from the store, and check
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 from nunet_node.errors import PeerError
 from nunet_node.results.unixfs import of_tree
 from nunet_node.runtime.exchange.blocks import tree_of
-from nunet_node.runtime.exchange.public.trees import PUBLIC_BLOCKS_MAX
+from nunet_node.runtime.exchange.public.trees import PUBLIC_BLOCKS_MAX, REST
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.storage.errors import BlockDamagedError, BlockMissingError
 from nunet_node.wire.cid import Cid
@@ -27,22 +28,30 @@ class Shelf:
     Args:
         store: where the node keeps results.
         roots: returns the roots of the public results that are kept now.
+        clock: tells elapsed seconds.
     """
 
-    def __init__(self, store: BlockStore, roots: Callable[[], Iterable[Cid]]) -> None:
+    def __init__(
+        self,
+        store: BlockStore,
+        roots: Callable[[], Iterable[Cid]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._roots = roots
+        self._clock = clock
         self._turn = threading.Lock()
+        self._rests_until_s = 0.0
         self._shown: dict[Cid, dict[bytes, bytes | None]] = {}
+        self._blocks: dict[bytes, bytes | None] = {}
 
     def get(self, cid: bytes) -> bytes | None:
         """Return a public block's bytes; None for any other."""
         with self._turn:
             self._refresh()
-            found = next((each for each in self._shown.values() if cid in each), None)
-        if found is None:
-            return None
-        made = found[cid]
+            if cid not in self._blocks:
+                return None
+            made = self._blocks[cid]
         if made is not None:
             return made
         with suppress(BlockMissingError, BlockDamagedError):
@@ -53,15 +62,28 @@ class Shelf:
         """Tell whether a block is public."""
         with self._turn:
             self._refresh()
-            return any(cid in each for each in self._shown.values())
+            return cid in self._blocks
 
     def _refresh(self) -> None:
+        began_s = self._clock()
+        if began_s < self._rests_until_s:
+            return
         roots = set(self._roots())
+        ended_s = self._clock()
+        # A message has a thousand wants, and a node may keep many thousand copies.
+        self._rests_until_s = ended_s + REST * (ended_s - began_s)
+        if roots != self._shown.keys():
+            self._show(roots)
+
+    def _show(self, roots: set[Cid]) -> None:
         for root in self._shown.keys() - roots:
             del self._shown[root]
         for root in sorted(roots - self._shown.keys()):
             with suppress(PeerError):
                 self._shown[root] = self._blocks_of(root)
+        self._blocks = {}
+        for blocks in self._shown.values():
+            self._blocks.update(blocks)
 
     def _blocks_of(self, root: Cid) -> dict[bytes, bytes | None]:
         made = of_tree(tree_of(self._store, root))

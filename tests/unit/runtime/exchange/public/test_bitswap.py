@@ -1,5 +1,7 @@
 """Public blocks are for anybody, and no other block exists."""
 
+import itertools
+
 import pytest
 import trio
 
@@ -8,6 +10,7 @@ from nunet_node.runtime.exchange.public import bitswap
 from nunet_node.runtime.exchange.public.bitswap import PROTOCOL, BitswapServer
 from nunet_node.runtime.exchange.public.messages import read_varint
 from nunet_node.runtime.exchange.public.shelf import Shelf
+from nunet_node.runtime.exchange.public.trees import REST
 from nunet_node.storage.blocks import BlockStore
 from nunet_node.wire.cid import Cid
 from tests.runtime_kit import linked_hosts, store_files
@@ -87,12 +90,22 @@ async def test_presence_is_told_without_the_block(store, built):
 
 async def test_a_result_that_is_kept_no_longer_is_public_no_longer(store, built):
     roots = [built.root]
-    shelf = Shelf(store, lambda: roots)
+    shelf = Shelf(store, lambda: roots, clock=lambda: 0.0)
     made = of_tree(built.tree)
     assert shelf.has(made.root.cid)
     roots.clear()
     assert not shelf.has(made.root.cid)
     assert shelf.get(made.root.cid) is None
+
+
+async def test_many_wants_do_not_make_a_node_look_through_what_it_keeps_for_each(store):
+    looks, elapsed_s = [], itertools.count()
+    shelf = Shelf(store, lambda: looks.append(1) or (), clock=lambda: next(elapsed_s))
+    wanted = [shelf.has(bytes([number])) for number in range(REST)]
+    assert (any(wanted), len(looks)) == (False, 1)
+    shelf.has(b"later")
+    shelf.has(b"later still")
+    assert len(looks) == 2
 
 
 async def test_a_block_that_the_disk_lost_is_absent(store, built):

@@ -57,7 +57,7 @@ async def submit_array(
         return 0
     settings.note(
         f"{len(failed)} of {len(parts)} partitions did not complete; "
-        "the same command runs these again, and no other"
+        "the same command sees to these again, and to no other"
     )
     return next((exit_code_of(p.order) for p in failed if p.order), 0) or 1
 

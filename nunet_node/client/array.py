@@ -3,8 +3,9 @@
 Rule: a partition is an ordinary job, with its own id, provider, retries and receipt;
 only its name and two variables differ. So only what failed is run again, and an array
 that was broken off goes on where it was: a partition whose result lies in its place is
-not run again, and one whose job still goes on is waited for. What lies in one place is
-of one array: parts of a whole that was divided otherwise are no parts of this one.
+not run again, and one whose job still goes on is waited for, if it is this very work:
+the same inputs to the byte. What lies in one place is of one array: parts of a whole
+that was divided otherwise are no parts of this one.
 """
 
 import contextlib
@@ -16,14 +17,21 @@ from typing import Final
 
 import trio
 
-from nunet_node.client.errors import ClientError
+from nunet_node.client.errors import (
+    ClientError,
+    CommandRefusedError,
+    ResultMissingError,
+    UnknownJobError,
+)
 from nunet_node.client.handle import JobHandle
 from nunet_node.client.session import Client
 from nunet_node.errors import PeerError
 from nunet_node.jobs.job_file import JobFile, name_of
 from nunet_node.jobs.job_file.values import NAME_CHARS_MAX
 from nunet_node.jobs.lifecycle import State
+from nunet_node.jobs.specification import JobSpec
 from nunet_node.protocol.order import Order
+from nunet_node.wire.schema import encode_record
 
 IN_FLIGHT_MAX: Final = 24
 """Partitions submitted at once; a provider lets 32 jobs of one owner wait."""
@@ -49,7 +57,7 @@ class Partition:
     path: Path | None
     """Where its result lies; None if it has none."""
     trouble: str = ""
-    """Why it was not submitted, or its result could not be fetched."""
+    """Why it was not submitted, its provider is silent, or its result not fetched."""
 
     @property
     def done(self) -> bool:
@@ -120,12 +128,11 @@ def _prepare(out: Path, count: int) -> None:
     """Make the place of an array, unless it is that of another one."""
     (out / KEPT).mkdir(parents=True, exist_ok=True)
     kept = out / KEPT / "count"
-    try:
-        before = kept.read_text()
-    except FileNotFoundError:
+    before = kept.read_text() if kept.exists() else ""
+    if not before:
+        # An empty file is of a run that was killed before it could write the number.
         kept.write_text(str(count))
-        return
-    if before != str(count):
+    elif before != str(count):
         raise DividedOtherwiseError(
             f"{out} has results of an array of {before[:8]} partitions, not {count}; "
             "remove them, or name another directory with --out"
@@ -149,20 +156,53 @@ class _Job:
         Raises:
             PeerError: it cannot be submitted.
         """
-        handle = await self._earlier()
-        if handle is None:
-            handle = await self.client.submit(self.part, owner=self.owner)
-            self.kept.write_text(f"{handle.job} {self._digest}")
+        handle = await self._earlier() or await self._new()
         self.on_submitted(handle)
         return handle
 
+    async def fetched(self, handle: JobHandle, target: Path) -> Path:
+        """Fetch its result, and forget a job that will never give it.
+
+        Raises:
+            PeerError: it cannot be had.
+        """
+        try:
+            path = await handle.fetch(target)
+        except (UnknownJobError, CommandRefusedError, ResultMissingError):
+            # What is kept would be asked for the same result by every later run.
+            self.kept.unlink(missing_ok=True)
+            raise
+        except PeerError as error:
+            raise ClientError(f"{error}; {self.remedy}") from error
+        self.kept.unlink(missing_ok=True)
+        return path
+
+    @property
+    def remedy(self) -> str:
+        """What to do rather than wait for a provider that may never come back."""
+        return f"to have it run anew, remove {self.kept}"
+
+    async def _new(self) -> JobHandle:
+        """Submit it, and keep which job it is."""
+        handle = await self.client.submit(self.part, owner=self.owner)
+        # The record says what was submitted, whatever the inputs hold by now.
+        digest = self._digest(handle.order.spec) if handle.order.spec else ""
+        self.kept.write_text(f"{handle.job} {digest}")
+        return handle
+
     async def _earlier(self) -> JobHandle | None:
-        """Return the job that was submitted for this very work, if it may complete."""
+        """Return the job that was submitted for this very work, if it may complete.
+
+        Raises:
+            PeerError: an input cannot be read, so that nobody knows what work it is.
+        """
         try:
             job, _, digest = self.kept.read_text().partition(" ")
         except (FileNotFoundError, UnicodeDecodeError):
             return None
-        if digest != self._digest:
+        # The inputs are read again: the same path may hold another program by now.
+        spec = await self.client._specified(self.part)  # noqa: SLF001 - as it submits
+        if digest != self._digest(spec):
             return None
         with contextlib.suppress(PeerError):
             handle = await self.client.find(job)
@@ -171,10 +211,10 @@ class _Job:
                 return handle
         return None
 
-    @property
-    def _digest(self) -> str:
-        work = f"{self.part!r} {self.owner}"
-        return hashlib.sha256(work.encode()).hexdigest()
+    def _digest(self, spec: JobSpec) -> str:
+        """Return what stands for this work: inputs by contents, secrets by place."""
+        rest = f"{self.part.secrets!r} {self.owner}"
+        return hashlib.sha256(encode_record(spec) + rest.encode()).hexdigest()
 
 
 async def _run(job: _Job, index: int, target: Path) -> Partition:
@@ -186,13 +226,14 @@ async def _run(job: _Job, index: int, target: Path) -> Partition:
         trouble = f"{target} is in the way of its result"
         return Partition(index=index, order=None, path=None, trouble=trouble)
     order: Order | None = None
+    path, trouble = None, ""
     try:
         handle = await job.begun()
         order = await handle.ended_or_silent()
-        done = order.state is State.COMPLETED
-        path = await handle.fetch(target) if done else None
+        if order.state is State.COMPLETED:
+            path = await job.fetched(handle, target)
+        elif not handle.order.ended:
+            trouble = f"{order.reason}; {job.remedy}"
     except (PeerError, OSError) as error:
-        return Partition(index=index, order=order, path=None, trouble=str(error))
-    if path is not None:
-        job.kept.unlink(missing_ok=True)
-    return Partition(index=index, order=order, path=path)
+        trouble = str(error)
+    return Partition(index=index, order=order, path=path, trouble=trouble)

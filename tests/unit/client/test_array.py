@@ -1,5 +1,6 @@
 """An array is many ordinary jobs, and only what is missing is run."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,10 @@ from nunet_node.client.array import (
 from nunet_node.jobs.job_file import FileInput
 from nunet_node.jobs.job_file.secrets import parse_secret
 from nunet_node.jobs.lifecycle import State
-from tests.unit.client.test_session import town
+from nunet_node.jobs.specification import ResultKind
+from nunet_node.network.memory import MemoryNetwork
+from tests.runtime_kit import memory_opener
+from tests.unit.client.test_session import holding, shell, town, until
 
 __all__ = ["town"]
 
@@ -114,6 +118,107 @@ async def test_a_job_of_other_work_is_not_taken_for_a_partition_s(town, tmp_path
     assert all(part.done for part in parts)
     assert (out / "1/outputs/part").read_text() == "changed\n"
     assert (out / "0/outputs/part").read_text() == "0/3\n"
+
+
+async def test_a_job_of_inputs_that_have_changed_is_not_taken_up_again(town, tmp_path):
+    (tmp_path / "script").write_text("echo old > part")
+    script = FileInput(path=str(tmp_path / "script"), dest="script")
+    work = shell(". ./script", count=1, inputs=(script,))
+    out = tmp_path / "out"
+    first = await _completed_and_not_fetched(town, work, out)
+    (tmp_path / "script").write_text("echo new > part")
+    async with town.client() as client:
+        [part] = await run_array(client, work, out)
+    assert part.order.job != first
+    assert (out / "0/outputs/part").read_text() == "new\n"
+
+
+async def test_a_job_of_the_same_inputs_elsewhere_is_taken_up_again(town, tmp_path):
+    for place in ("here", "there"):
+        (tmp_path / place).write_text("echo part > part")
+    here, there = (
+        shell(
+            ". ./script",
+            count=1,
+            inputs=(FileInput(path=str(tmp_path / place), dest="script"),),
+        )
+        for place in ("here", "there")
+    )
+    out = tmp_path / "out"
+    first = await _completed_and_not_fetched(town, here, out)
+    async with town.client() as client:
+        [part] = await run_array(client, there, out)
+    assert part.order.job == first
+    assert part.done
+
+
+async def test_a_partition_whose_result_has_expired_is_run_anew_by_the_next_run(
+    town, tmp_path
+):
+    public = ResultKind.PUBLIC
+    work = shell("printf mar%s ker", count=1, results=public, retention_s=1)
+    out = tmp_path / "out"
+    first = await _completed_and_not_fetched(town, work, out)
+    await until(lambda: not holding(tmp_path / "provider/kept", b"marker"))
+    async with town.client() as client:
+        [gone] = await run_array(client, work, out)
+        [again] = await run_array(client, work, out)
+    assert (gone.order.job, gone.done) == (first, False)
+    assert "as agreed" in gone.trouble
+    assert again.order.job != first
+
+
+async def test_a_result_that_its_provider_lost_is_given_up_by_whoever_says_so(
+    town, tmp_path
+):
+    work, out = shell("echo part > part", count=1), tmp_path / "out"
+    first = await _completed_and_not_fetched(town, work, out)
+    shutil.rmtree(tmp_path / "provider/kept")
+    async with town.client() as client:
+        [lost] = await run_array(client, work, out)
+    assert (lost.order.job, lost.done) == (first, False)
+    assert lost.trouble.endswith(f"to have it run anew, remove {out / KEPT / '0'}")
+    assert (out / KEPT / "0").exists()
+
+
+async def test_a_silent_provider_s_partition_is_kept_and_how_to_give_it_up_is_said(
+    town, tmp_path
+):
+    work, out = shell("echo part > part", count=1), tmp_path / "out"
+    first = await _completed_and_not_fetched(town, work, out)
+    nobody = memory_opener(MemoryNetwork())
+    async with town.client(network=nobody, bootstrap=()) as client:
+        [part] = await run_array(client, work, out)
+    assert not part.done
+    assert f"remove {out / KEPT / '0'}" in part.trouble
+    async with town.client() as client:
+        [part] = await run_array(client, work, out)
+    assert part.done
+    assert part.order.job == first
+
+
+async def _completed_and_not_fetched(town, work, out):
+    """Break an array of one partition off, and return its job once that is done."""
+    async with town.client() as client:
+        with trio.CancelScope() as scope:
+            await run_array(client, work, out, on_submitted=lambda _: scope.cancel())
+        [job] = await client.orders()
+        order = await (await client.find(job)).ended()
+        assert order.state is State.COMPLETED
+    assert not (out / "0").exists()
+    return job
+
+
+async def test_a_run_that_was_killed_before_it_wrote_its_count_is_no_other_array(
+    town, tmp_path
+):
+    out = tmp_path / "out"
+    (out / KEPT).mkdir(parents=True)
+    (out / KEPT / "count").write_text("")
+    async with town.client() as client:
+        [part] = await run_array(client, shell("true", count=1), out)
+    assert part.done
+    assert (out / KEPT / "count").read_text() == "1"
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -27,6 +27,7 @@ from nunet_node.protocol.facts import (
 )
 from nunet_node.protocol.inputs import CustodianNamed
 from nunet_node.protocol.order import Award, Order
+from nunet_node.protocol.requester import errands
 from nunet_node.protocol.requester.memory import Memory
 from nunet_node.protocol.secrets import handing
 from nunet_node.protocol.turn import Turn
@@ -113,6 +114,8 @@ def custodian(memory: Memory, turn: Turn, given: CustodianNamed) -> None:
     award = order.award if order else None
     if order and order.spec and (award is None or award.provider != provider):
         return
+    if award and award.provider != provider:
+        errands.leave(memory, turn, given.job)
     kept = CustodianKept(
         job=given.job,
         provider=provider,

@@ -22,6 +22,7 @@ from nunet_node.identity.challenge import (
 from nunet_node.identity.did import VOUCHED, Did
 from nunet_node.identity.keys import AbsentKey
 from nunet_node.identity.statement import Statement
+from nunet_node.jobs.specification import JobId
 from nunet_node.market.offers import Refusal
 from nunet_node.protocol.effects import (
     CancelTimer,
@@ -29,7 +30,14 @@ from nunet_node.protocol.effects import (
     SetTimer,
 )
 from nunet_node.protocol.inputs import SessionId
-from nunet_node.protocol.messages import LOGS, READ, SUBMIT, ChallengeWanted, Invoke
+from nunet_node.protocol.messages import (
+    LOGS,
+    READ,
+    SUBMIT,
+    WATCH,
+    ChallengeWanted,
+    Invoke,
+)
 from nunet_node.protocol.order import Order
 from nunet_node.protocol.replicas.events import ReplicaWanted
 from nunet_node.protocol.requester.memory import (
@@ -164,6 +172,17 @@ def withdraw(memory: Memory, turn: Turn, order: Order, command: str) -> bool:
             _end(memory, turn, Outcome(errand=errand))
             return True
     return False
+
+
+def leave(memory: Memory, turn: Turn, job: JobId) -> None:
+    """End what drives an order at a provider that it leaves.
+
+    What is answered later is about a custody that is over: it must not be taken for
+    the next provider's word, nor keep us from asking that one meanwhile.
+    """
+    for errand in list(memory.errands.values()):
+        if errand.job == job and errand.command in {SUBMIT, WATCH}:
+            _end(memory, turn, Outcome(errand=errand))
 
 
 def under_way(memory: Memory, order: Order, command: str) -> bool:

@@ -281,8 +281,7 @@ def _refused(
     outcome: Outcome,
     refusal: Refusal,
 ) -> None:
-    errand = outcome.errand
-    award = order.award
+    errand, award = outcome.errand, order.award
     told = CommandRefused(
         job=order.job,
         command=errand.command,
@@ -290,9 +289,8 @@ def _refused(
         refusal=refusal,
     )
     turn.tell(told)
-    commanded = errand.step is Step.COMMANDED
     if errand.command == SUBMIT and award is not None and award.accepted is None:
-        if commanded or not judging.may_have_it(memory, order):
+        if errand.step is Step.COMMANDED or not judging.may_have_it(memory, order):
             _drop(memory, turn, voice, order, refusal)
             return
     elif refusal.code == "job.unknown":
@@ -305,10 +303,11 @@ def _disowned(
     memory: Memory, turn: Turn, voice: Voice, order: Order, reason: str
 ) -> None:
     """The provider does not know the job, or not as it told of it: it is lost."""
-    award = order.award
-    if order.ended or order.spec is None or award is None:
+    # A stranger is told "unknown" too, so that alone ends no other home's job.
+    award, foreign = order.award, order.spec is None
+    if order.ended or award is None or (foreign and reason != believing.CONTRADICTS):
         memory.let_go(order.job)
-    elif order.cancel_wanted and award.accepted is None:
+    elif not foreign and order.cancel_wanted and award.accepted is None:
         judging.finish(memory, turn, order, State.CANCELLED, BEFORE_ANY)
     else:
         _lost(memory, turn, voice, order, reason)
@@ -386,9 +385,9 @@ def _retry_elsewhere(
     if award is None:
         return
     pursuit.avoid.add(award.provider)
-    pursuit.tries, pursuit.recalls, pursuit.silent_since_ns = 0, 0, None
-    pursuit.doubts = 0
-    pursuit.discovery_ends_ns = None
+    pursuit.tries = pursuit.recalls = pursuit.doubts = 0
+    pursuit.silent_since_ns = pursuit.discovery_ends_ns = None
+    errands.leave(memory, turn, order.job)
     memory.calls.pop(order.job, None)
     dropped = AwardDropped(
         job=order.job,

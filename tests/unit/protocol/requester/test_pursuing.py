@@ -1,7 +1,9 @@
 """Driving an order to its end, whatever the provider and the network do."""
 
+import msgspec
 import pytest
 
+from nunet_node.identity.statement import Statement
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import Retry, Timeouts
 from nunet_node.protocol import inputs as ins
@@ -14,7 +16,7 @@ from nunet_node.protocol.effects import (
     ProviderUnreachable,
 )
 from nunet_node.protocol.facts import JobMoved
-from nunet_node.protocol.messages import Invoke
+from nunet_node.protocol.messages import WATCH, Invoke
 from nunet_node.protocol.requester.memory import LOST_AFTER_S
 from tests.unit.protocol.world import INPUT, World, place, spec
 
@@ -443,3 +445,151 @@ def test_a_cancel_is_confirmed_by_a_provider_that_was_brought_back(
     order = user.orders[job]
     assert order.confirmation is not None
     assert order.ended
+
+
+def contradiction(user, provider, job):
+    """Return another notice of the newest number, as its custodian would say it."""
+    order = user.orders[job]
+    said = Statement(
+        issuer=provider.did,
+        audience=user.user.did,
+        issued_at_s=1,
+        expires_at_s=2,
+        cti=b"c" * 16,
+        domain=b"",
+        payload=msgspec.structs.replace(order.notice, reason="another"),
+        data=b"another",
+    )
+    session = user.node._requester.memory.links[provider.peer_id]
+    return ins.FrameReceived(session=session, frame=999, re=None, body=said)
+
+
+def hold_answers(world, provider, *, after):
+    """Hold back what a provider sends, but for the first frames; return what is."""
+    held, sent, send = [], [], world._send
+
+    def late(peer, effect):
+        sent.extend([effect] if peer is provider else [])
+        kept = peer is provider and len(sent) > after
+        held.append(effect) if kept else send(peer, effect)
+
+    world._send = late
+    return held
+
+
+def asked_of(user, command):
+    """Return which question waits for such a command, and whom it was put to."""
+    memory = user.node._requester.memory
+    return [
+        (question, memory.errands[about].provider)
+        for question, (kind, about) in memory.questions.items()
+        if kind == "errand"
+        and about in memory.errands
+        and memory.errands[about].command == command
+    ]
+
+
+@pytest.mark.parametrize("late", ["report", "unknown"])
+def test_what_a_custodian_answers_after_the_order_left_it_counts_for_nothing(
+    world, provider, user, late
+):
+    job = place(user, spec(retry=Retry(attempts=2)))
+    other = world.peer(3, cpus=2)
+    held = hold_answers(world, provider, after=1)
+    user.give(contradiction(user, provider, job))
+    world.run()
+    ((asked, whom),) = asked_of(user, WATCH)
+    assert (whom, len(held)) == (provider.did, 1)
+    user.give(contradiction(user, provider, job))
+    world.run(for_s=5)
+    before = user.orders[job]
+    assert (before.award.provider, before.attempt) == (other.did, 2)
+    assert before.state is State.RUNNING
+
+    del world._send
+    if late == "report":
+        world._send(provider, held[0])
+    else:
+        session, frame = asked
+        user.give(
+            ins.FrameRejected(
+                session=session, frame=1, re=frame, code="job.unknown", reason="none"
+            )
+        )
+    world.run(for_s=5)
+
+    assert user.orders[job] == before
+    other.finish()
+    other.store()
+    assert user.orders[job].state is State.COMPLETED
+
+
+def test_the_next_custodian_is_asked_while_the_last_one_owes_an_answer(
+    world, provider, user
+):
+    job = place(user, spec(retry=Retry(attempts=2)))
+    other = world.peer(3, cpus=2)
+    hold_answers(world, provider, after=1)
+    for _ in range(2):
+        user.give(contradiction(user, provider, job))
+        world.run(for_s=1)
+    assert user.orders[job].award.provider == other.did
+
+    user.give(contradiction(user, other, job))
+
+    assert [whom for _, whom in asked_of(user, WATCH)] == [other.did]
+
+
+def following(world, user, provider, job):
+    """Return another home of the same user, which follows the job by its link."""
+    home = world.peer(5)
+    home.user = user.user
+    home.boot_node()
+    home.start()
+    home.give(named_by_link(provider, job))
+    home.give(ins.FollowWanted(job=job))
+    return home
+
+
+def named_by_link(provider, job):
+    return ins.CustodianNamed(
+        job=job,
+        provider=provider.did,
+        peer_id=provider.peer_id,
+        addresses=("/memory/x",),
+    )
+
+
+def test_a_job_followed_by_its_link_is_lost_by_a_contradiction_as_well(
+    world, provider, user
+):
+    job = place(user, spec())
+    home = following(world, user, provider, job)
+    world.run(for_s=1)
+    assert home.orders[job].state is State.RUNNING
+    brought_back(provider, before=State.STARTING)
+    world.run(for_s=20)
+
+    assert home.orders[job].spec is None
+    assert home.orders[job].state is State.LOST
+    assert "contradicts what it told before" in home.orders[job].reason
+    assert job not in home.node._requester.memory.pursuits
+
+
+def test_a_link_to_another_custodian_is_followed_though_the_last_one_owes_an_answer(
+    world, provider, user
+):
+    other = world.peer(3, cpus=2, price=9)
+    job = place(user, spec())
+    hold_answers(world, provider, after=0)
+    home = following(world, user, provider, job)
+    world.run()
+    assert [whom for _, whom in asked_of(home, WATCH)] == [provider.did]
+
+    home.give(named_by_link(other, job))
+    home.give(ins.FollowWanted(job=job))
+    world.run()
+
+    assert provider.did not in [whom for _, whom in asked_of(home, WATCH)]
+    codes = [(n.provider, n.refusal.code) for n in home.told(CommandRefused)]
+    assert codes == [(other.did, "job.unknown")]

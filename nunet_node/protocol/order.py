@@ -285,6 +285,8 @@ def _custodian(order: Order, fact: CustodianKept) -> Order:
             addresses=fact.addresses,
             at_s=order.placed_s,
         )
+        # Each custody has its own chain of notices, which begins anew.
+        order = replace(order, notice=None, notice_digest=b"")
     return replace(
         order,
         award=replace(award, peer_id=fact.peer_id, addresses=fact.addresses),

@@ -593,3 +593,24 @@ def test_a_link_to_another_custodian_is_followed_though_the_last_one_owes_an_ans
     assert provider.did not in [whom for _, whom in asked_of(home, WATCH)]
     codes = [(n.provider, n.refusal.code) for n in home.told(CommandRefused)]
     assert codes == [(other.did, "job.unknown")]
+
+
+def test_a_link_to_the_next_custodian_is_no_contradiction_of_the_last_one(
+    world, provider, user
+):
+    other = world.peer(3, cpus=2, price=9)
+    world.run(for_s=1)
+    job = place(user, spec(retry=Retry(attempts=2)))
+    home = following(world, user, provider, job)
+    world.run(for_s=1)
+    provider.kill()
+    world.run(for_s=LOST_AFTER_S + 20)
+    home.give(named_by_link(other, job))
+    home.give(ins.FollowWanted(job=job))
+    world.run()
+    assert home.orders[job].notice.attempt == 2
+
+    other.finish()
+    other.store()
+
+    assert home.orders[job].state is State.COMPLETED

@@ -11,6 +11,8 @@ import msgspec
 
 from nunet_node.domains import DOMAINS_MAX
 from nunet_node.identity.did import Did
+from nunet_node.identity.errors import WrongIssuerError
+from nunet_node.identity.statement import Statement, open_statement
 from nunet_node.jobs.lifecycle import State
 from nunet_node.jobs.specification import REPLICAS_MAX, JobId
 from nunet_node.quantities import Count, Reached, ResourceVector
@@ -200,3 +202,22 @@ class Confirmation(Record):
     at_s: Count
     already_ended: bool = False
     reason: Reason = ""
+
+
+def open_receipt(data: bytes) -> Statement[Receipt]:
+    """Read and verify a receipt, whenever it was made.
+
+    Raises:
+        PeerError: it is none, or the signature does not hold.
+    """
+    signed = open_statement(
+        data,
+        kind=RECEIPT,
+        payload_type=Receipt,
+        now_s=0,
+        audience=None,
+        check_time=False,
+    )
+    if signed.audience != signed.payload.owner:
+        raise WrongIssuerError("the receipt is not made for the job's owner")
+    return signed

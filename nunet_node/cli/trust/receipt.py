@@ -12,9 +12,8 @@ from nunet_node.capability.held.explaining import moment
 from nunet_node.cli.options import PATH
 from nunet_node.cli.output import Settings, visible
 from nunet_node.errors import PeerError
-from nunet_node.identity.errors import WrongIssuerError
-from nunet_node.identity.statement import Statement, open_statement
-from nunet_node.jobs.statements import RECEIPT, Receipt
+from nunet_node.identity.statement import Statement
+from nunet_node.jobs.statements import Receipt, open_receipt
 from nunet_node.runtime.home import HomeError
 from nunet_node.storage.files import why
 from nunet_node.wire.limits import FRAME_BYTES_MAX
@@ -51,25 +50,6 @@ def verify_command(settings: Settings, file: Path) -> int:
         settings.say("not proved:")
         settings.say("\n".join(f"  {visible(each)}" for each in not_proved(signed)))
     return 0
-
-
-def open_receipt(data: bytes) -> Statement[Receipt]:
-    """Read and verify a receipt, whenever it was made.
-
-    Raises:
-        PeerError: it is none, or the signature does not hold.
-    """
-    signed = open_statement(
-        data,
-        kind=RECEIPT,
-        payload_type=Receipt,
-        now_s=0,
-        audience=None,
-        check_time=False,
-    )
-    if signed.audience != signed.payload.owner:
-        raise WrongIssuerError("the receipt is not made for the job's owner")
-    return signed
 
 
 def proved(signed: Statement[Receipt]) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from typing import Final
 import trio
 
 from nunet_node.errors import PeerError
-from nunet_node.identity.statement import Statement, open_statement
-from nunet_node.jobs.statements import RECEIPT, Notice, Receipt
+from nunet_node.identity.statement import Statement
+from nunet_node.jobs.statements import Notice, Receipt, open_receipt
 from nunet_node.protocol.order import Order
 from nunet_node.results.errors import BlockError, SealError
 from nunet_node.results.sealing import Seal
@@ -88,18 +88,11 @@ def _fetched_receipt(order: Order) -> Statement[Receipt] | None:
     try:
         with Path(order.fetched_to, RECEIPT_FILE).open("rb") as file:
             data = file.read(FRAME_BYTES_MAX + 1)
-        signed = open_statement(
-            data,
-            kind=RECEIPT,
-            payload_type=Receipt,
-            now_s=0,
-            audience=None,
-            check_time=False,
-        )
+        signed = open_receipt(data)
     except (OSError, PeerError):
         # It was moved, or is another file by now.
         return None
     said = signed.payload
     about = (signed.issuer, said.job, said.result)
     known = (order.award.provider, order.job, order.result or said.result)
-    return signed if about == known and said.owner == signed.audience else None
+    return signed if about == known else None
